@@ -1,0 +1,183 @@
+"""The shared words: pipelines, findings, objectives.
+
+Everything may import this module; it imports nothing of ours. All values are frozen: a
+decision, a judgement or a rendering can be handed any of them and cannot change it.
+
+Times are `datetime` in UTC; durations are seconds (`_s`); lag is in records (`_records`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class Severity(StrEnum):
+    """How urgent an incident is; `rank` orders them, worst highest."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        return (Severity.INFO, Severity.WARNING, Severity.CRITICAL).index(self)
+
+
+class Status(StrEnum):
+    """What a person should feel about a finding. UNKNOWN is never shown as healthy."""
+
+    GREEN = "green"
+    YELLOW = "yellow"
+    RED = "red"
+    UNKNOWN = "unknown"
+
+
+class Signal(StrEnum):
+    """What part of a pipeline an alert or a finding speaks of, most upstream first.
+
+    The order is the order of cause: a refused schema fails the connector, a failed connector
+    starves or stops the consumers. The first impaired signal is the suspect.
+    """
+
+    SCHEMA = "schema"
+    CONNECTOR = "connector"
+    DEAD_LETTERS = "dead_letters"
+    LAG = "lag"
+    OTHER = "other"
+
+    @property
+    def upstream_rank(self) -> int:
+        return list(Signal).index(self)
+
+
+class GroupKind(StrEnum):
+    """What commits for a consumer group: decides what "no members" means."""
+
+    FLINK = "flink"
+    CONNECT_SINK = "connect-sink"
+    CONSUMER = "consumer"
+
+
+@dataclass(frozen=True)
+class LagThreshold:
+    """A breach is `lag_records` strictly over `records` for `for_s` seconds, as a Prometheus rule counts it."""
+
+    records: int
+    for_s: int
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a pipeline promises; every verdict, panel and alert rule is derived from these numbers.
+
+    `dead_letter_ratio_per_day` is a fraction (0.001 is 0.1 %).
+    """
+
+    lag_warn: LagThreshold = LagThreshold(10_000, 300)
+    lag_page: LagThreshold = LagThreshold(100_000, 900)
+    dead_letter_ratio_per_day: float = 0.001
+
+
+@dataclass(frozen=True)
+class ConsumerGroup:
+    group: str
+    kind: GroupKind = GroupKind.CONSUMER
+    job: str | None = None
+    topics: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Sink:
+    connector: str
+    table: str | None = None
+    dlq: str | None = None
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Source connector -> topics -> consumer groups and sink -> table, with its DLQ, subjects and objective."""
+
+    name: str
+    channel: str
+    owner: str | None = None
+    source_connector: str | None = None
+    topics: tuple[str, ...] = ()
+    subjects: tuple[str, ...] = ()
+    consumers: tuple[ConsumerGroup, ...] = ()
+    sink: Sink | None = None
+    objective: Objective = Objective()
+    actions: frozenset[str] = frozenset()
+    managed_by: str | None = None
+
+    @property
+    def connectors(self) -> tuple[str, ...]:
+        named = (self.source_connector, self.sink.connector if self.sink else None)
+        return tuple(name for name in named if name)
+
+    @property
+    def groups(self) -> tuple[ConsumerGroup, ...]:
+        """The configured groups, and the sink connector's own group `connect-NAME` when it was not named."""
+        own = f"connect-{self.sink.connector}" if self.sink else None
+        if own is None or any(consumer.group == own for consumer in self.consumers):
+            return self.consumers
+        return (*self.consumers, ConsumerGroup(own, GroupKind.CONNECT_SINK, topics=self.topics))
+
+    @property
+    def dlq(self) -> str | None:
+        return self.sink.dlq if self.sink else None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one probe saw of one target at one time, and what it means.
+
+    `verdict` is the field's word for it (`STUCK`, `FAILED`, `INCOMPATIBLE`, ...); `facts` are plain
+    JSON values for machines, and later checks of recovery compare them; `evidence` are lines for people.
+    `not_known` says what could not be seen, with the permission or the address that was lacking.
+    """
+
+    probe: str
+    target: str
+    verdict: str
+    status: Status
+    headline: str
+    at: datetime
+    signal: Signal = Signal.OTHER
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    evidence: tuple[str, ...] = ()
+    not_known: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an action would do, frozen: the approval is bound to `hash`, execution re-checks `preconditions`.
+
+    `steps` are sentences; `arguments` are plain JSON values, enough to run it without asking again.
+    """
+
+    action: str
+    target: str
+    summary: str
+    steps: tuple[str, ...]
+    arguments: Mapping[str, Any]
+    preconditions: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    hash: str = ""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why something was not done: what was asked, what was found, what did not happen, the next move."""
+
+    reason: str
+    next_step: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.reason} {self.next_step}".strip()

@@ -1,0 +1,334 @@
+"""What the bot asks of the world: one Protocol per system, with frozen results.
+
+Promise: a call returns facts or raises `Unreachable`, `Missing` or `Denied`; it never returns a
+number it did not read. Unknown is `None`, never 0 and never -1. Every call takes a deadline.
+Nothing here says how: `clients/` has one file per port, `drill/` stands in for the systems themselves.
+
+Errors
+    PortError
+    |-- Unreachable   no answer, a refused connection, an answer that is not the API (HTML, wrong JSON)
+    |-- Denied        the system answered and refused: which permission is lacking
+    |-- Missing       the system answered: there is no such topic, subject, connector, silence
+    `-- Rejected      the system answered and refused the change: its reason
+    An error's text names the address and what was asked; it never carries a secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+
+class PortError(Exception):
+    """The world did not answer as asked; the text says which part, what was asked and what came back."""
+
+
+class Unreachable(PortError):
+    """No answer before the deadline, or an answer that is not the API's."""
+
+
+class Denied(PortError):
+    """The system refused to show or do it; the text names the permission."""
+
+
+class Missing(PortError):
+    """The system says there is no such thing."""
+
+
+class Rejected(PortError):
+    """The system refused the change; the text is its reason."""
+
+
+# --- Kafka ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PartitionOffsets:
+    """One partition of one group: committed offset read first, then earliest and latest, so lag is never negative.
+
+    `None` is "not known" (for `committed`: never committed, when `committed_known`). Offsets are record positions.
+    """
+
+    topic: str
+    partition: int
+    committed: int | None
+    earliest: int | None
+    latest: int | None
+    committed_known: bool = True
+    error: str | None = None
+
+    @property
+    def lag_records(self) -> int | None:
+        """Records between the committed offset and the log end; None when either is unknown or never committed."""
+        if self.committed is None or self.latest is None:
+            return None
+        return max(0, self.latest - self.committed)
+
+
+@dataclass(frozen=True)
+class GroupOffsets:
+    """A consumer group as one pass saw it. `state` and `members` are None where the broker cannot tell."""
+
+    group: str
+    at: datetime
+    state: str | None
+    members: int | None
+    partitions: tuple[PartitionOffsets, ...]
+    not_known: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TopicOffsets:
+    """Earliest and latest offset per partition of one topic; None where a leader did not answer."""
+
+    topic: str
+    partitions: Mapping[int, tuple[int | None, int | None]]
+    not_known: tuple[str, ...] = ()
+
+    @property
+    def records(self) -> int | None:
+        """Latest minus earliest over all partitions, or None when one is unknown."""
+        pairs = list(self.partitions.values())
+        if not pairs or any(earliest is None or latest is None for earliest, latest in pairs):
+            return None
+        return sum(latest - earliest for earliest, latest in pairs if earliest is not None and latest is not None)
+
+    @property
+    def end_total(self) -> int | None:
+        """The sum of the log end offsets: grows by one per record produced; None when one is unknown."""
+        ends = [latest for _, latest in self.partitions.values()]
+        if not ends or any(end is None for end in ends):
+            return None
+        return sum(end for end in ends if end is not None)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One Kafka record as read; header order and duplicates are kept; `value` None is a tombstone."""
+
+    topic: str
+    partition: int
+    offset: int
+    at: datetime | None
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+
+
+@dataclass(frozen=True)
+class TailSample:
+    """The newest records of a topic, oldest first, read without joining a group or committing."""
+
+    topic: str
+    records: tuple[Record, ...]
+    offsets: TopicOffsets
+    not_known: tuple[str, ...] = ()
+
+
+class Kafka(Protocol):
+    def read_group(self, group: str, topics: Sequence[str], deadline_s: float) -> GroupOffsets:
+        """Return offsets of `group` for the partitions of `topics`, or, with no topics, of all it has committed.
+
+        Raises Missing only where the broker can tell that the group or a topic does not exist.
+        """
+        ...
+
+    def read_topic(self, topic: str, deadline_s: float) -> TopicOffsets:
+        """Return earliest and latest offsets. Raises Missing for an unknown topic and creates none by asking."""
+        ...
+
+    def sample_tail(self, topic: str, count: int, deadline_s: float) -> TailSample:
+        """Return up to `count` newest records over all partitions, ended by partition EOF and the deadline."""
+        ...
+
+
+# --- Schema Registry -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SchemaVersion:
+    """One registered version. `registered_at` is the registry's own `ts` (Confluent >= 8.0) or None."""
+
+    subject: str
+    version: int
+    schema_id: int | None
+    schema_type: str
+    schema: str
+    registered_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class SubjectState:
+    """A subject as the registry shows it: effective compatibility level and mode, and the newest versions, oldest first."""
+
+    subject: str
+    compatibility: str | None
+    mode: str | None
+    versions: tuple[SchemaVersion, ...]
+    all_versions: tuple[int, ...] = ()
+    not_known: tuple[str, ...] = ()
+
+
+class SchemaRegistry(Protocol):
+    def read_subject(self, subject: str, newest: int, deadline_s: float) -> SubjectState:
+        """Return the subject with its `newest` last versions. Raises Missing for an unknown subject."""
+        ...
+
+    def read_schema(self, schema_id: int, deadline_s: float) -> str:
+        """Return the schema text of a global id. Raises Missing."""
+        ...
+
+
+# --- Kafka Connect -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TaskState:
+    """One task as the REST API spells it; `trace` is the API's text and may be an OLD one after a restart."""
+
+    task: int
+    state: str
+    worker: str | None
+    trace: str | None = None
+
+
+@dataclass(frozen=True)
+class ConnectorState:
+    connector: str
+    type: str
+    state: str
+    worker: str | None
+    trace: str | None
+    tasks: tuple[TaskState, ...]
+    config: Mapping[str, str] = field(default_factory=dict)
+    not_known: tuple[str, ...] = ()
+
+
+class Connect(Protocol):
+    def read_connector(self, name: str, deadline_s: float) -> ConnectorState:
+        """Return state, tasks and config. Raises Missing for an unknown connector."""
+        ...
+
+    def read_connectors(self, deadline_s: float) -> tuple[ConnectorState, ...]:
+        """Return every connector of the cluster in one call (`?expand=status&expand=info`)."""
+        ...
+
+    def restart_failed(self, name: str, deadline_s: float) -> str:
+        """POST restart?includeTasks=true&onlyFailed=true; return what the API answered. 409 (rebalance) is Rejected."""
+        ...
+
+
+# --- Alertmanager --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Matcher:
+    name: str
+    value: str
+    is_regex: bool = False
+    is_equal: bool = True
+
+    def __str__(self) -> str:
+        return f'{self.name}{"=" if self.is_equal else "!"}{"~" if self.is_regex else ""}"{self.value}"'
+
+
+@dataclass(frozen=True)
+class LiveAlert:
+    """An alert as `/api/v2/alerts` lists it; `state` is active, suppressed or unprocessed."""
+
+    fingerprint: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    starts_at: datetime
+    ends_at: datetime | None
+    state: str
+    silenced_by: tuple[str, ...] = ()
+    inhibited_by: tuple[str, ...] = ()
+    generator_url: str = ""
+
+
+class Alertmanager(Protocol):
+    external_url: str
+
+    def read_alerts(self, matchers: Sequence[Matcher], deadline_s: float) -> tuple[LiveAlert, ...]:
+        """Return the live alerts that all matchers hit, silenced and inhibited ones included."""
+        ...
+
+    def create_silence(
+        self,
+        matchers: Sequence[Matcher],
+        starts_at: datetime,
+        ends_at: datetime,
+        created_by: str,
+        comment: str,
+        deadline_s: float,
+    ) -> str:
+        """Create a silence and return its id. Owner and comment must not be empty (Alertmanager would accept that)."""
+        ...
+
+    def read_silence(self, silence_id: str, deadline_s: float) -> str:
+        """Return the silence's state (active, pending, expired). Raises Missing."""
+        ...
+
+
+# --- Chat ----------------------------------------------------------------------------------------
+
+
+class ChatError(PortError):
+    """The chat refused or did not answer.
+
+    `code` is its word (`channel_not_found`, `ratelimited`, ...). `uncertain` means the call may have been
+    carried out (a time-out, a dropped connection): look before repeating. `retry_after_s` is its own wish.
+    `permanent` means repeating the same call cannot help.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        *,
+        uncertain: bool = False,
+        retry_after_s: float | None = None,
+        permanent: bool = False,
+    ) -> None:
+        super().__init__(code)
+        self.code = code
+        self.uncertain = uncertain
+        self.retry_after_s = retry_after_s
+        self.permanent = permanent
+
+
+@dataclass(frozen=True)
+class Message:
+    """A rendered message: `text` is the lock-screen line (<= 120 characters for cards), `blocks` Block Kit."""
+
+    text: str
+    blocks: tuple[Mapping[str, Any], ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Chat(Protocol):
+    def post(self, channel: str, message: Message, thread_ts: str | None, broadcast: bool = False) -> tuple[str, str]:
+        """Post and return (channel id, ts). Raises ChatError."""
+        ...
+
+    def update(self, channel: str, ts: str, message: Message) -> None:
+        """Edit in place: notifies nobody. Raises ChatError."""
+        ...
+
+    def post_ephemeral(self, channel: str, user: str, message: Message, thread_ts: str | None) -> None: ...
+
+    def respond(self, response_url: str, message: Message) -> None:
+        """Answer a slash command or a click through its response_url (5 uses in 30 minutes)."""
+        ...
+
+    def find(self, channel: str, thread_ts: str | None, key: str) -> str | None:
+        """Return the ts of the message whose metadata carries `key`, or None: asked before an uncertain post is repeated."""
+        ...
+
+    def upload(self, channel: str, thread_ts: str | None, filename: str, content: str, comment: str) -> None: ...
+
+    def open_view(self, trigger_id: str, view: Mapping[str, Any]) -> None:
+        """views.open: the trigger lives 3 s and works once. Raises ChatError."""
+        ...
