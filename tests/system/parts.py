@@ -1,0 +1,659 @@
+"""The real parts: each class starts one on loopback, on a free port, and returns when it truly answers.
+
+Making an object starts the part; `stop()` ends it. A part that is not ready within its deadline, or that ends before,
+raises PartFailed with the last lines of its log. What was started, in which version and how fast, is in `PARTS`.
+
+Promises
+    Every process listens on 127.0.0.1 only and is ended by its own pid and process group, never by name.
+    Every process dies with the test run, even when that is killed with SIGKILL: a leash process, one for the run,
+    sees its pipe close and kills what is still registered. (A parent-death signal would not do: Linux sends it when
+    the starting *thread* ends, and parts are started in threads.)
+    Java heaps are bounded; PostgreSQL does not run as root.
+
+This module knows no pipeline, no bot and no pytest.
+"""
+
+import contextlib
+import os
+import pwd
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+import psycopg
+import requests
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from tests.system.fetch import Available
+
+T = TypeVar("T")
+
+HOST = "127.0.0.1"
+LOG_TAIL_LINES = 25
+
+
+@dataclass(frozen=True)
+class RanOn:
+    """One part that was started in this test run."""
+
+    version: str
+    ready_in_s: float
+
+
+PARTS: dict[str, RanOn] = {}
+
+
+class PartFailed(Exception):
+    """A part ended or was not ready in time; the message has the end of its log."""
+
+
+class NotInTime(Exception):
+    """A question was not answered with yes before its deadline."""
+
+
+def wait_until(ask: Callable[[], T], what: str, deadline_s: float = 30.0, every_s: float = 0.1) -> T:
+    """Ask until the answer is true and return it; a refused connection is a no. Raise NotInTime with the last answer."""
+    ends_at = time.monotonic() + deadline_s
+    while True:
+        last: object
+        try:
+            answer = ask()
+            if answer:
+                return answer
+            last = answer
+        except OSError as error:  # What requests and sockets raise while a part is still starting.
+            last = error
+        if time.monotonic() > ends_at:
+            raise NotInTime(f"{what}: not within {deadline_s:.0f} s; the last answer was {last!r}")
+        time.sleep(every_s)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on.
+
+    Taken below 32768, where Linux hands out no ports by itself: between our asking and the part's listening no
+    outgoing connection can take it.
+    """
+    while True:
+        port = random.SystemRandom().randrange(12_000, 32_000)
+        if port in _handed_out:
+            continue
+        with socket.socket() as probe:
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+        _handed_out.add(port)
+        return port
+
+
+_handed_out: set[int] = set()
+
+
+def scratch_folder() -> Path:
+    """Return a new folder for the parts' data. Everybody may enter it: PostgreSQL runs as a user of its own."""
+    folder = Path(tempfile.mkdtemp(prefix="cdc-parts-"))
+    folder.chmod(0o755)
+    return folder
+
+
+class Process:
+    """One started program: its log, its readiness, its end."""
+
+    def __init__(
+        self,
+        part: str,
+        command: Sequence[str | Path],
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+        stop_signal: signal.Signals = signal.SIGTERM,
+    ) -> None:
+        self.part = part
+        self.started_at = time.monotonic()
+        folder.mkdir(parents=True, exist_ok=True)
+        self.log = folder / f"{part}.log"
+        self._stop_signal = stop_signal
+        with self.log.open("ab") as log:
+            self._popen = subprocess.Popen(
+                [str(word) for word in command],
+                cwd=folder,
+                env={**os.environ, **(environment or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        _leash().hold(self._popen.pid)
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    def wait_ready(self, ask: Callable[[], T], deadline_s: float) -> T:
+        """Return the first true answer; raise PartFailed as soon as the process has ended, or at the deadline."""
+
+        def answer_while_alive() -> T:
+            code = self._popen.poll()
+            if code is not None:
+                raise PartFailed(f"{self.part} ended with {code} before it was ready.\n{self.log_tail()}")
+            return ask()
+
+        try:
+            return wait_until(answer_while_alive, f"{self.part} ready", deadline_s, every_s=0.05)
+        except NotInTime as error:
+            self.stop()
+            raise PartFailed(f"{error}\n{self.log_tail()}") from error
+
+    def is_ready(self, version: str) -> None:
+        """Put the part into the record of what ran."""
+        PARTS[self.part] = RanOn(version, round(time.monotonic() - self.started_at, 1))
+
+    def log_tail(self) -> str:
+        lines = self.log.read_text(errors="replace").splitlines()
+        return "\n".join([f"--- the end of {self.log} ---", *lines[-LOG_TAIL_LINES:]])
+
+    def memory_mb(self) -> int:
+        """Return the resident memory of the process itself, in MiB, 0 when it has ended."""
+        with contextlib.suppress(OSError):
+            resident = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{self.pid}/status").read_text())
+            return int(resident[1]) // 1024 if resident else 0
+        return 0
+
+    def stop(self, grace_s: float = 5.0) -> None:
+        """End the process, its group with it; after `grace_s` by SIGKILL. Ending what has ended does nothing."""
+        if self._popen.poll() is None:
+            self._popen.send_signal(self._stop_signal)
+            try:
+                self._popen.wait(grace_s)
+            except subprocess.TimeoutExpired:
+                pass
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._popen.pid, signal.SIGKILL)
+        self._popen.wait(10)
+        _leash().let_go(self._popen.pid)
+
+
+class _Leash:
+    """A small process that kills what is still held when this process is gone: its end of our pipe then closes."""
+
+    PROGRAM = """
+import os, signal, sys
+held = set()
+for line in sys.stdin:
+    sign, pid = line[0], int(line[1:])
+    held.add(pid) if sign == "+" else held.discard(pid)
+for pid in held:
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+"""
+
+    def __init__(self) -> None:
+        self._writing = threading.Lock()
+        self._popen = subprocess.Popen(
+            [sys.executable, "-c", self.PROGRAM], stdin=subprocess.PIPE, text=True, start_new_session=True
+        )
+
+    def hold(self, pid: int) -> None:
+        self._write(f"+{pid}\n")
+
+    def let_go(self, pid: int) -> None:
+        self._write(f"-{pid}\n")
+
+    def _write(self, line: str) -> None:
+        assert self._popen.stdin is not None
+        with self._writing:
+            self._popen.stdin.write(line)
+            self._popen.stdin.flush()
+
+
+_only_leash: list[_Leash] = []
+_making_leash = threading.Lock()
+
+
+def _leash() -> _Leash:
+    with _making_leash:
+        if not _only_leash:
+            _only_leash.append(_Leash())
+        return _only_leash[0]
+
+
+class _Stoppable:
+    """What every part has: its process, an end, and use in a `with`."""
+
+    process: Process
+
+    def stop(self) -> None:
+        self.process.stop()
+
+    def __enter__(self: T) -> T:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+
+class Kafka(_Stoppable):
+    """Apache Kafka in KRaft mode, one node, broker and controller.
+
+    `auto.create.topics.enable` stays at its default, true, so that a test can prove that our clients create no topic.
+    """
+
+    def __init__(self, available: Available, folder: Path, port: int | None = None) -> None:
+        port = port or free_port()
+        controller_port = free_port()
+        self.bootstrap = f"{HOST}:{port}"
+        properties = _write_properties(
+            folder / "server.properties",
+            {
+                "process.roles": "broker,controller",
+                "node.id": "1",
+                "controller.quorum.voters": f"1@{HOST}:{controller_port}",
+                "listeners": f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}",
+                "advertised.listeners": f"PLAINTEXT://{HOST}:{port}",
+                "controller.listener.names": "CONTROLLER",
+                "log.dirs": str(folder / "data"),
+                "num.partitions": "1",
+                "offsets.topic.replication.factor": "1",
+                "offsets.topic.num.partitions": "4",
+                "transaction.state.log.replication.factor": "1",
+                "transaction.state.log.min.isr": "1",
+                "transaction.state.log.num.partitions": "4",
+                "share.coordinator.state.topic.replication.factor": "1",
+                "share.coordinator.state.topic.min.isr": "1",
+                "group.initial.rebalance.delay.ms": "0",
+            },
+        )
+        java = _kafka_java(available, folder, heap_mb=384)
+        started_at = time.monotonic()
+        formatting = subprocess.run(
+            [*java, "kafka.tools.StorageTool", "format", "-t", "cdc-oncall-system-tests", "-c", str(properties)],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        if formatting.returncode != 0:
+            raise PartFailed(f"Apache Kafka: the storage was not formatted.\n{formatting.stdout[-2000:]}")
+
+        self.process = Process("Apache Kafka", [*java, "kafka.Kafka", properties], folder, stop_signal=signal.SIGKILL)
+        self.process.started_at = started_at
+        self.process.wait_ready(self._answers, deadline_s=60)
+        version = re.search(r"Kafka version: (\S+)", self.process.log.read_text(errors="replace"))
+        self.process.is_ready(version[1] if version else available.place("kafka").name)
+
+    def admin(self) -> AdminClient:
+        return AdminClient({"bootstrap.servers": self.bootstrap, "allow.auto.create.topics": False, "log_level": 0})
+
+    def _answers(self) -> bool:
+        # A socket first: librdkafka backs off after a refused connection, so it is asked once somebody listens.
+        with socket.create_connection((HOST, int(self.bootstrap.split(":")[1])), timeout=1):
+            pass
+        try:
+            return bool(self.admin().list_topics(timeout=5).brokers)
+        except KafkaException:
+            return False
+
+
+class Connect(_Stoppable):
+    """A Kafka Connect worker in distributed mode with Debezium and the Avro converter. It may start before Kafka."""
+
+    def __init__(self, available: Available, folder: Path, bootstrap: str) -> None:
+        port = free_port()
+        self.url = f"http://{HOST}:{port}"
+        plugins = [available.place(part) for part in ("debezium-postgres", "debezium-jdbc", "avro-converter")]
+        properties = _write_properties(
+            folder / "connect.properties",
+            {
+                "bootstrap.servers": bootstrap,
+                "group.id": "connect-workers",
+                "key.converter": "org.apache.kafka.connect.json.JsonConverter",
+                "value.converter": "org.apache.kafka.connect.json.JsonConverter",
+                "config.storage.topic": "connect-configs",
+                "config.storage.replication.factor": "1",
+                "offset.storage.topic": "connect-offsets",
+                "offset.storage.replication.factor": "1",
+                "offset.storage.partitions": "1",
+                "status.storage.topic": "connect-status",
+                "status.storage.replication.factor": "1",
+                "status.storage.partitions": "1",
+                "offset.flush.interval.ms": "1000",
+                "scheduled.rebalance.max.delay.ms": "0",
+                "listeners": f"HTTP://{HOST}:{port}",
+                "rest.advertised.host.name": HOST,
+                "plugin.path": ",".join(str(plugin) for plugin in plugins),
+                "plugin.discovery": "service_load",
+            },
+        )
+        java = _kafka_java(available, folder, heap_mb=512)
+        self.process = Process(
+            "Kafka Connect",
+            [*java, "org.apache.kafka.connect.cli.ConnectDistributed", properties],
+            folder,
+            stop_signal=signal.SIGKILL,
+        )
+        self.process.wait_ready(self._answers, deadline_s=90)
+        self.process.is_ready(_get_json(f"{self.url}/")["version"])
+        for plugin in _get_json(f"{self.url}/connector-plugins"):
+            name = {
+                "io.debezium.connector.postgresql.PostgresConnector": "Debezium PostgreSQL source",
+                "io.debezium.connector.jdbc.JdbcSinkConnector": "Debezium JDBC sink",
+            }.get(plugin["class"])
+            if name:
+                PARTS[name] = RanOn(plugin["version"], PARTS["Kafka Connect"].ready_in_s)
+
+    def _answers(self) -> bool:
+        """The root answers before the worker has joined its group; `/connectors` does not."""
+        return requests.get(f"{self.url}/connectors", timeout=2).status_code == 200
+
+
+class Registry(_Stoppable):
+    """Apicurio Registry in memory. `ccompat_url` is the Confluent API, `v2_url` what its own Avro converter talks to."""
+
+    def __init__(self, available: Available, folder: Path) -> None:
+        port = free_port()
+        self.url = f"http://{HOST}:{port}"
+        self.ccompat_url = f"{self.url}/apis/ccompat/v7"
+        self.v2_url = f"{self.url}/apis/registry/v2"
+        self.process = Process(
+            "Apicurio Registry",
+            [*_java(available, heap_mb=320), "-jar", available.place("apicurio") / "quarkus-run.jar"],
+            folder,
+            {
+                "QUARKUS_HTTP_HOST": HOST,
+                "QUARKUS_HTTP_PORT": str(port),
+                "QUARKUS_MANAGEMENT_HOST": HOST,
+                "QUARKUS_MANAGEMENT_PORT": str(free_port()),
+                "APICURIO_REST_DELETION_ARTIFACT_ENABLED": "true",
+                "APICURIO_REST_DELETION_ARTIFACT_VERSION_ENABLED": "true",
+                "APICURIO_REST_DELETION_GROUP_ENABLED": "true",
+            },
+            stop_signal=signal.SIGKILL,
+        )
+        self.process.wait_ready(self._answers, deadline_s=60)
+        self.process.is_ready(_get_json(f"{self.url}/apis/registry/v3/system/info")["version"])
+
+    def _answers(self) -> bool:
+        return requests.get(f"{self.ccompat_url}/subjects", timeout=5).status_code == 200
+
+
+class Postgres(_Stoppable):
+    """PostgreSQL with `wal_level=logical`, superuser `postgres`, no password, data that no power cut needs to survive."""
+
+    def __init__(self, available: Available, folder: Path) -> None:
+        self.port = free_port()
+        programs = available.place("postgresql").parent
+        folder.mkdir(parents=True, exist_ok=True)
+        data = folder / "data"
+        unprivileged = self._as_postgres_user(folder)
+        started_at = time.monotonic()
+        initialising = subprocess.run(
+            [*unprivileged, programs / "initdb", "-D", data, "-U", "postgres", "--auth=trust", "--no-sync"]
+            + ["--encoding=UTF8", "--locale=C.UTF-8"],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        if initialising.returncode != 0:
+            raise PartFailed(f"PostgreSQL: initdb failed.\n{initialising.stdout[-2000:]}")
+        settings = {
+            "listen_addresses": HOST,
+            "port": str(self.port),
+            "unix_socket_directories": str(folder),
+            "wal_level": "logical",
+            "max_replication_slots": "40",
+            "max_wal_senders": "40",
+            "max_connections": "200",
+            "shared_buffers": "64MB",
+            "fsync": "off",
+            "full_page_writes": "off",
+        }
+        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        self.process = Process(
+            "PostgreSQL",
+            [*unprivileged, programs / "postgres", "-D", data, *options],
+            folder,
+            stop_signal=signal.SIGINT,  # Its "fast" shutdown: open sessions are ended, shared memory is given back.
+        )
+        self.process.started_at = started_at
+        self.process.wait_ready(self._answers, deadline_s=30)
+        with self.connect() as connection:
+            row = connection.execute("show server_version").fetchone()
+        self.process.is_ready(row[0].split()[0] if row else "unknown")
+
+    def url(self, database: str = "postgres") -> str:
+        return f"postgresql://postgres@{HOST}:{self.port}/{database}"
+
+    def connect(self, database: str = "postgres") -> psycopg.Connection[tuple[Any, ...]]:
+        """Return a new connection that commits each statement by itself."""
+        return psycopg.connect(self.url(database), autocommit=True, connect_timeout=5)
+
+    def _answers(self) -> bool:
+        try:
+            with self.connect():
+                return True
+        except psycopg.OperationalError:
+            return False
+
+    @staticmethod
+    def _as_postgres_user(folder: Path) -> list[str]:
+        """Return what to put before a command so that it does not run as root, which PostgreSQL refuses."""
+        if os.geteuid() != 0:
+            return []
+        user = pwd.getpwnam("postgres")
+        os.chown(folder, user.pw_uid, user.pw_gid)
+        return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+
+
+class Prometheus(_Stoppable):
+    """Prometheus on a configuration given as text. `reload()` takes a new one."""
+
+    def __init__(self, available: Available, folder: Path, config: str) -> None:
+        self.url = f"http://{HOST}:{free_port()}"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._config = folder / "prometheus.yml"
+        self._config.write_text(config)
+        self.process = Process(
+            "Prometheus",
+            [
+                available.place("prometheus"),
+                f"--config.file={self._config}",
+                f"--storage.tsdb.path={folder / 'data'}",
+                f"--web.listen-address={self.url.removeprefix('http://')}",
+                "--web.enable-lifecycle",
+                "--storage.tsdb.retention.time=1d",
+            ],
+            folder,
+        )
+        self.process.wait_ready(lambda: requests.get(f"{self.url}/-/ready", timeout=2).ok, deadline_s=30)
+        self.process.is_ready(_get_json(f"{self.url}/api/v1/status/buildinfo")["data"]["version"])
+
+    def reload(self, config: str) -> None:
+        """Take a new configuration; raises requests.HTTPError with Prometheus's words when it refuses it."""
+        _reload(self._config, config, self.url)
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """Return the instant vector of an expression."""
+        answer = requests.get(f"{self.url}/api/v1/query", params={"query": expression}, timeout=5)
+        answer.raise_for_status()
+        return list(answer.json()["data"]["result"])
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """Return what `/api/v1/alerts` says: the pending and the firing ones."""
+        return list(_get_json(f"{self.url}/api/v1/alerts")["data"]["alerts"])
+
+
+class Alertmanager(_Stoppable):
+    """One Alertmanager, without a cluster, on a configuration given as text. `reload()` takes a new one."""
+
+    def __init__(self, available: Available, folder: Path, config: str) -> None:
+        self.url = f"http://{HOST}:{free_port()}"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._config = folder / "alertmanager.yml"
+        self._config.write_text(config)
+        self.process = Process(
+            "Alertmanager",
+            [
+                available.place("alertmanager"),
+                f"--config.file={self._config}",
+                f"--storage.path={folder / 'data'}",
+                f"--web.listen-address={self.url.removeprefix('http://')}",
+                f"--web.external-url={self.url}",
+                "--cluster.listen-address=",
+            ],
+            folder,
+        )
+        self.process.wait_ready(lambda: requests.get(f"{self.url}/-/ready", timeout=2).ok, deadline_s=30)
+        self.process.is_ready(_get_json(f"{self.url}/api/v2/status")["versionInfo"]["version"])
+
+    def reload(self, config: str) -> None:
+        """Take a new configuration; raises requests.HTTPError with Alertmanager's words when it refuses it."""
+        _reload(self._config, config, self.url)
+
+    def groups(self) -> list[dict[str, Any]]:
+        """Return what `/api/v2/alerts/groups` says."""
+        return list(_get_json(f"{self.url}/api/v2/alerts/groups"))
+
+    def silences(self) -> list[dict[str, Any]]:
+        """Return what `/api/v2/silences` says, expired ones too."""
+        return list(_get_json(f"{self.url}/api/v2/silences"))
+
+    def post_alerts(self, *alerts: Mapping[str, Any]) -> None:
+        """Hand alerts in through `/api/v2/alerts`, as Prometheus does."""
+        requests.post(f"{self.url}/api/v2/alerts", json=alerts, timeout=5).raise_for_status()
+
+
+class Chromium:
+    """Headless Chromium driven by Playwright's synchronous API: use it from the thread that made it."""
+
+    ARGUMENTS = (
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+    )
+
+    def __init__(self, available: Available) -> None:
+        from playwright.sync_api import sync_playwright  # Half a second that only a test with a page should pay.
+
+        program = available.place("chromium")
+        started_at = time.monotonic()
+        self._playwright = sync_playwright().start()
+        self.browser = self._playwright.chromium.launch(executable_path=program, args=list(self.ARGUMENTS))
+        PARTS["Chromium"] = RanOn(self.browser.version, round(time.monotonic() - started_at, 1))
+
+    def stop(self) -> None:
+        self.browser.close()
+        self._playwright.stop()
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What a pipeline runs on."""
+
+    kafka: Kafka
+    connect: Connect
+    registry: Registry
+    postgres: Postgres
+
+    def stop(self) -> None:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda part: part.stop(), (self.connect, self.kafka, self.registry, self.postgres)))
+
+
+def start_cluster(available: Available, folder: Path) -> Cluster:
+    """Start Kafka, Connect, the registry and PostgreSQL side by side: Connect waits for Kafka by itself.
+
+    When one fails the others are stopped, and the first failure is raised.
+    """
+    kafka_port = free_port()
+    with ThreadPoolExecutor(4) as pool:
+        kafka = pool.submit(Kafka, available, folder / "kafka", kafka_port)
+        connect = pool.submit(Connect, available, folder / "connect", f"{HOST}:{kafka_port}")
+        registry = pool.submit(Registry, available, folder / "registry")
+        postgres = pool.submit(Postgres, available, folder / "postgres")
+    started: list[Future[Any]] = [kafka, connect, registry, postgres]
+    failures = [error for future in started if (error := future.exception()) is not None]
+    if failures:
+        for future in started:
+            if future.exception() is None:
+                future.result().stop()
+        raise failures[0]
+    return Cluster(kafka.result(), connect.result(), registry.result(), postgres.result())
+
+
+def _java(available: Available, heap_mb: int) -> list[str]:
+    """Return a Java command for processes that live for minutes: a bounded heap, a quick start, two cores."""
+    return [
+        str(available.place("java")),
+        "-Xms64m",
+        f"-Xmx{heap_mb}m",
+        "-XX:+UseSerialGC",
+        "-XX:TieredStopAtLevel=1",
+        "-Djava.net.preferIPv4Stack=true",
+    ]
+
+
+def _kafka_java(available: Available, folder: Path, heap_mb: int) -> list[str]:
+    folder.mkdir(parents=True, exist_ok=True)
+    logging = _write_properties(
+        folder / "log4j2.properties",
+        {
+            "appender.stdout.type": "Console",
+            "appender.stdout.name": "STDOUT",
+            "appender.stdout.layout.type": "PatternLayout",
+            "appender.stdout.layout.pattern": "%d{HH:mm:ss.SSS} %p %m (%c{1})%n",
+            "rootLogger.level": "INFO",
+            "rootLogger.appenderRef.stdout.ref": "STDOUT",
+        },
+    )
+    libraries = available.place("kafka") / "libs"
+    return [*_java(available, heap_mb), f"-Dlog4j2.configurationFile={logging}", "-cp", f"{libraries}/*"]
+
+
+def _write_properties(path: Path, properties: Mapping[str, str]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
+    return path
+
+
+def _reload(path: Path, config: str, url: str) -> None:
+    before = path.read_text()
+    path.write_text(config)
+    answer = requests.post(f"{url}/-/reload", timeout=10)
+    if not answer.ok:
+        path.write_text(before)
+        raise requests.HTTPError(f"{url} refused the configuration: {answer.text.strip()}", response=answer)
+
+
+def _get_json(url: str) -> Any:
+    answer = requests.get(url, timeout=10)
+    answer.raise_for_status()
+    return answer.json()
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a scratch folder with all that the parts left in it."""
+    shutil.rmtree(folder, ignore_errors=True)
