@@ -1,0 +1,196 @@
+"""JSON over HTTP: one call, one deadline, one of four errors.
+
+The registry, Connect and Alertmanager clients all speak through `JsonHttp`, so an on-call reads
+the same sentence for the same trouble whichever system it was: `GET http://host:port/path: ...`.
+
+Promise
+    A call returns the decoded JSON body (None for an empty one) or raises a `PortError`.
+    The deadline covers the whole call, a body that drips in included.
+    No secret is in an error: the shown address has no user, no password and no query.
+    Nothing is retried and no redirect is followed: a redirected POST would become a GET.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+import requests
+from urllib3.exceptions import HTTPError
+
+from bot.ports import Denied, Missing, Rejected, Unreachable
+
+Headers = Callable[[], Mapping[str, str] | None]
+
+MAX_BODY_BYTES = 64 * 1024 * 1024
+SHOWN_MESSAGE_CHARACTERS = 600
+
+
+class JsonHttp:
+    """One server's base address. Safe to share between threads.
+
+    `headers` is asked at each call and its answer is never kept: a rotated token works at once, and
+    a missing one is noticed when used. `verify` is a CA file, or False for no check of the certificate.
+    A user and password in `url` become basic auth and are shown nowhere.
+    """
+
+    def __init__(self, url: str, headers: Headers | None = None, verify: bool | str = True) -> None:
+        self.url, self._basic = _address(url)
+        self._headers = headers
+        self._verify = verify
+
+    def get(self, path: str, deadline_s: float, params: Mapping[str, Any] | None = None) -> Any:
+        return self.call("GET", path, deadline_s, params=params)
+
+    def post(
+        self, path: str, deadline_s: float, params: Mapping[str, Any] | None = None, body: Any | None = None
+    ) -> Any:
+        return self.call("POST", path, deadline_s, params=params, body=body)
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        deadline_s: float,
+        params: Mapping[str, Any] | None = None,
+        body: Any | None = None,
+    ) -> Any:
+        """Return the decoded body of a 2xx answer; raise Unreachable, Denied, Missing or Rejected."""
+        asked = f"{method} {self.url}{path}"
+        ends_at = time.monotonic() + deadline_s
+        try:
+            # A session per call: requests promises no thread safety, and a probe makes a handful of calls.
+            with (
+                requests.Session() as session,
+                session.request(
+                    method,
+                    self.url + path,
+                    params=params,
+                    json=body,
+                    headers={"Accept": "application/json"},
+                    auth=self._authorise,
+                    timeout=deadline_s,
+                    verify=self._verify,
+                    allow_redirects=False,
+                    stream=True,
+                ) as response,
+            ):
+                text = _read_body(response, ends_at, asked, deadline_s)
+        except requests.exceptions.SSLError as error:
+            raise Unreachable(f"{asked}: TLS failed ({_tls_reason(error)}): is the CA configured?") from error
+        except requests.exceptions.Timeout as error:
+            raise Unreachable(f"{asked}: no answer within {deadline_s:.3g} s") from error
+        except requests.exceptions.ConnectionError as error:
+            raise Unreachable(f"{asked}: {_connection_reason(error)}") from error
+        except (requests.exceptions.RequestException, ValueError) as error:
+            raise Unreachable(f"{asked}: not a usable address or answer ({type(error).__name__})") from error
+        return _decode(response, text, asked)
+
+    def _authorise(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """An auth callable, not plain headers: otherwise requests lets a ~/.netrc entry replace them."""
+        if self._basic is not None:
+            requests.auth.HTTPBasicAuth(*self._basic)(request)
+        for name, value in ((self._headers() if self._headers else None) or {}).items():
+            request.headers[name] = value
+        return request
+
+
+def _address(url: str) -> tuple[str, tuple[str, str] | None]:
+    """Return the address without user, password, query and trailing slash, and the user and password."""
+    try:
+        parts = urlsplit(url)
+        credentials = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
+    except ValueError:
+        return url.rpartition("@")[2], None  # the call will say that it is not usable
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", "")), credentials
+
+
+def remaining_s(ends_at: float) -> float:
+    """Return what is left until `ends_at` on the monotonic clock; never 0, which a socket takes for "no wait"."""
+    return max(0.05, ends_at - time.monotonic())
+
+
+def _read_body(response: requests.Response, ends_at: float, asked: str, deadline_s: float) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        while chunk := response.raw.read1(65_536, decode_content=True):
+            chunks.append(chunk)
+            size += len(chunk)
+            if time.monotonic() > ends_at:
+                raise Unreachable(f"{asked}: the answer did not end within {deadline_s:.3g} s")
+            if size > MAX_BODY_BYTES:
+                raise Unreachable(f"{asked}: the answer is larger than {MAX_BODY_BYTES:,} bytes")
+    except (HTTPError, OSError) as error:
+        raise Unreachable(f"{asked}: the answer broke off ({type(error).__name__})") from error
+    return b"".join(chunks)
+
+
+def _decode(response: requests.Response, text: bytes, asked: str) -> Any:
+    status = response.status_code
+    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    is_html = kind == "text/html" or text.lstrip()[:1] == b"<"
+    try:
+        body = json.loads(text) if text.strip() and not is_html else None
+        is_json = not is_html
+    except (ValueError, RecursionError):
+        body, is_json = None, False
+    words = _message(body)
+    suffix = f": {words}" if words else ""
+
+    if 300 <= status < 400:
+        location, _ = _address(response.headers.get("Location", "nowhere"))
+        raise Unreachable(f"{asked}: answered {status}, go to {location}: is this the right address?")
+    if status == 401:
+        raise Denied(f"{asked}: answered 401, the credentials are missing or wrong{suffix}")
+    if status == 403:
+        raise Denied(f"{asked}: answered 403, these credentials may not do this{suffix}")
+    if status >= 500 or status == 408:
+        raise Unreachable(f"{asked}: answered {status}{suffix}")
+    if not is_json:
+        what = "HTML" if is_html else "text that is not JSON"
+        raise Unreachable(f"{asked}: answered {status} with {what}, not the API: is this the right address?")
+    if status == 404:
+        raise Missing(f"{asked}: answered 404{suffix}")
+    if status >= 400:
+        raise Rejected(f"{asked}: answered {status}{suffix}")
+    return body
+
+
+def _message(body: Any) -> str:
+    """Return the server's own words: Connect and registries send `message`, Alertmanager also a bare string."""
+    words = body if isinstance(body, str) else body.get("message") if isinstance(body, dict) else ""
+    words = " ".join(str(words or "").split())
+    return words if len(words) <= SHOWN_MESSAGE_CHARACTERS else words[:SHOWN_MESSAGE_CHARACTERS] + "..."
+
+
+def _connection_reason(error: requests.exceptions.ConnectionError) -> str:
+    text = str(error)
+    for needle, reason in (
+        ("Connection refused", "refused the connection"),
+        ("Failed to resolve", "the host name is not known"),
+        ("NameResolutionError", "the host name is not known"),
+        ("timed out", "no answer in time"),
+        ("Remote end closed", "closed the connection without an answer"),
+        ("Connection reset", "reset the connection"),
+        ("No route to host", "no route to the host"),
+        ("Network is unreachable", "the network is unreachable"),
+    ):
+        if needle in text:
+            return reason
+    return "the connection failed"
+
+
+def _tls_reason(error: requests.exceptions.SSLError) -> str:
+    text = str(error)
+    for needle, reason in (
+        ("CERTIFICATE_VERIFY_FAILED", "certificate not trusted"),
+        ("WRONG_VERSION_NUMBER", "the port speaks plain HTTP"),
+        ("match", "certificate is for another host"),
+    ):
+        if needle in text:
+            return reason
+    return "handshake failed"

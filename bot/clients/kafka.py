@@ -1,0 +1,452 @@
+"""Kafka on confluent-kafka: read-only, without a trace left on the cluster.
+
+Promise
+    Asking never creates a topic (`allow.auto.create.topics` is false whatever the config says: Kafka
+    creates on metadata requests otherwise), never joins a group and never commits an offset.
+    Committed offsets are read before the log's ends, so a lag computed from them is never negative.
+    Every request has a time-out; a call ends within its deadline, give or take 0.1 s.
+    What a broker cannot or may not tell is None with a `not_known` line; only an answer that is wholly
+    absent is an error. Errors name the bootstrap address, never the credentials.
+
+Not every broker can tell everything: librdkafka's mock brokers neither describe groups nor list what a
+group has committed, and before Kafka 4.0 an unknown group is "DEAD with 0 members", not an error.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from datetime import UTC, datetime
+from typing import Any
+
+from confluent_kafka import (
+    OFFSET_INVALID,
+    TIMESTAMP_NOT_AVAILABLE,
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+
+from bot.ports import (
+    Denied,
+    GroupOffsets,
+    Missing,
+    PartitionOffsets,
+    PortError,
+    Record,
+    TailSample,
+    TopicOffsets,
+    Unreachable,
+)
+
+# librdkafka writes to stderr unless given a logger; what matters reaches the caller as an error.
+_SILENT = logging.getLogger("bot.clients.kafka.librdkafka")
+_SILENT.addHandler(logging.NullHandler())
+_SILENT.propagate = False
+
+# librdkafka aborts the process when a DescribeGroups answer arrives after its time-out (librdkafka #4605):
+# the request may take this long, the caller stops waiting earlier.
+_DESCRIBE_TIMEOUT_S = 30.0
+
+_SAMPLER_GROUP = "cdc-oncall-tail-sample"
+
+_DENIED = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.SASL_AUTHENTICATION_FAILED,
+        KafkaError._AUTHENTICATION,
+    }
+)
+_MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError.GROUP_ID_NOT_FOUND})
+
+_EARLIEST = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+_LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+
+_Key = tuple[str, int]
+
+
+class ConfluentKafka:
+    """Implements `bot.ports.Kafka`. Safe to share between threads; connects at the first call.
+
+    `config` holds librdkafka's own settings (`bootstrap.servers`, `security.protocol`, ...); `now` stamps
+    the reads. The connection stays open for the life of the object.
+    """
+
+    def __init__(self, config: Mapping[str, Any], now: Callable[[], datetime]) -> None:
+        self._config = config
+        self._now = now
+        self._where = f"Kafka at {config.get('bootstrap.servers') or '(no bootstrap.servers)'}"
+        self._lock = threading.Lock()
+        self._client: AdminClient | None = None
+        self._connection_errors: deque[KafkaError] = deque(maxlen=8)
+
+    def read_group(self, group: str, topics: Sequence[str], deadline_s: float) -> GroupOffsets:
+        """Return the offsets of `group` for `topics`, or of every topic it has committed or is assigned.
+
+        A partition of such a topic without a commit is included, with `committed` None. Raises Missing for an
+        unknown topic, and for a group that the broker calls dead and that has committed nothing.
+        """
+        ends_at = time.monotonic() + deadline_s
+        admin = self._admin()
+        not_known: list[str] = []
+
+        described = _only(admin.describe_consumer_groups([group], request_timeout=_DESCRIBE_TIMEOUT_S))
+        keys = [key for topic in topics for key in self._partitions_of(topic, ends_at)]
+
+        at = self._now()
+        committed, errors, denied = self._committed(group, keys if topics else None, ends_at)
+        state, members, assigned = self._described(described, group, ends_at, not_known)
+        if state == "DEAD" and not committed and not denied:
+            raise Missing(f"no consumer group {group} on {self._where}")
+        if not topics:
+            keys = self._expanded({*committed, *assigned}, ends_at, not_known)
+            if denied:
+                raise denied
+            if not keys:
+                not_known.append(
+                    f"partitions of {group}: nothing committed"
+                    if state
+                    else f"partitions of {group}: this broker lists none; name the topics"
+                )
+        if denied:
+            not_known.append(f"committed offsets of {group}: {denied}")
+
+        earliest, latest, end_errors = self._ends(keys, ends_at, not_known)
+        return GroupOffsets(
+            group=group,
+            at=at,
+            state=state,
+            members=members,
+            partitions=tuple(
+                PartitionOffsets(
+                    topic=topic,
+                    partition=partition,
+                    committed=committed.get((topic, partition)),
+                    earliest=earliest.get((topic, partition)),
+                    latest=latest.get((topic, partition)),
+                    committed_known=denied is None and (topic, partition) not in errors,
+                    error=errors.get((topic, partition)) or end_errors.get((topic, partition)),
+                )
+                for topic, partition in sorted(keys)
+            ),
+            not_known=(*not_known, *_lines("committed offset", errors)),
+        )
+
+    def read_topic(self, topic: str, deadline_s: float) -> TopicOffsets:
+        ends_at = time.monotonic() + deadline_s
+        not_known: list[str] = []
+        keys = self._partitions_of(topic, ends_at)
+        earliest, latest, _ = self._ends(keys, ends_at, not_known)
+        return TopicOffsets(topic, {key[1]: (earliest.get(key), latest.get(key)) for key in keys}, tuple(not_known))
+
+    def sample_tail(self, topic: str, count: int, deadline_s: float) -> TailSample:
+        """Return up to `count` of the newest records: an equal share of each partition's tail, oldest first.
+
+        A partition that has less leaves its share to the others. Ended per partition by its end as first seen or by EOF
+        (transaction markers and compaction leave fewer records than offsets), and by the deadline; never by count.
+        """
+        ends_at = time.monotonic() + deadline_s
+        offsets = self.read_topic(topic, deadline_s)
+        not_known = list(offsets.not_known)
+        starts = _shares(offsets.partitions, count)
+        pending = {partition: latest for partition, (_, latest) in offsets.partitions.items() if partition in starts}
+        records: list[Record] = []
+        if pending:
+            consumer = self._sampler()
+            try:
+                consumer.assign([TopicPartition(topic, partition, start) for partition, start in starts.items()])
+                while pending and (left_s := ends_at - time.monotonic()) > 0:
+                    message = consumer.poll(min(left_s, 0.5))
+                    if message is None:
+                        continue
+                    _take(message, pending, records, not_known)
+            except KafkaException as error:
+                raise self._port_error(error, f"records of {topic}") from error
+            finally:
+                consumer.close()
+        if pending:
+            listed = ", ".join(f"{topic}/{partition}" for partition in sorted(pending))
+            not_known.append(f"records of {listed}: not read to the end within {deadline_s:g} s")
+        epoch = datetime.fromtimestamp(0, UTC)
+        records.sort(key=lambda record: (record.at or epoch, record.partition, record.offset))
+        return TailSample(topic, tuple(records), offsets, tuple(not_known))
+
+    # --- one request each -------------------------------------------------------------------------
+
+    def _partitions_of(self, topic: str, ends_at: float) -> list[_Key]:
+        asked = f"partitions of topic {topic}"
+        timeout_s = _left_s(ends_at)
+        try:
+            found = self._admin().list_topics(topic, timeout=timeout_s).topics[topic]
+        except KafkaException as error:
+            raise self._port_error(error, asked, timeout_s) from error
+        self._connection_errors.clear()
+        if found.error is not None:
+            raise self._port_error(KafkaException(found.error), asked)
+        return [(topic, partition) for partition in sorted(found.partitions)]
+
+    def _expanded(self, keys: Iterable[_Key], ends_at: float, not_known: list[str]) -> list[_Key]:
+        """Return all partitions of the topics of `keys`: those without a commit are the ones to worry about."""
+        expanded = set(keys)
+        for topic in sorted({topic for topic, _ in expanded}):
+            try:
+                expanded.update(self._partitions_of(topic, ends_at))
+            except (Missing, Denied) as error:
+                not_known.append(str(error))
+        return sorted(expanded)
+
+    def _committed(
+        self, group: str, keys: Sequence[_Key] | None, ends_at: float
+    ) -> tuple[dict[_Key, int], dict[_Key, str], Denied | None]:
+        """Return committed offsets, errors per partition, and Denied when the whole group may not be seen."""
+        partitions = None if keys is None else [TopicPartition(*key) for key in keys]
+        request = ConsumerGroupTopicPartitions(group, partitions)
+        try:
+            future = _only(self._admin().list_consumer_group_offsets([request], request_timeout=_left_s(ends_at)))
+            answer = self._result(future, f"committed offsets of {group}", ends_at)
+        except Denied as error:
+            return {}, {}, error
+        except Missing:
+            return {}, {}, None
+        committed, errors = {}, {}
+        for found in answer.topic_partitions:
+            if found.error is not None:
+                errors[(found.topic, found.partition)] = found.error.str()
+            elif found.offset != OFFSET_INVALID and found.offset >= 0:
+                committed[(found.topic, found.partition)] = found.offset
+        return committed, errors, None
+
+    def _described(
+        self, future: Future[Any], group: str, ends_at: float, not_known: list[str]
+    ) -> tuple[str | None, int | None, set[_Key]]:
+        """Return state, member count and assigned partitions; what is lacking becomes a `not_known` line."""
+        try:
+            # Half of what is left: the offsets are the answer, the state is a word beside it.
+            answer = self._result(future, f"state of group {group}", time.monotonic() + _left_s(ends_at) / 2)
+        except Missing:
+            return "DEAD", 0, set()
+        except PortError as error:
+            not_known.append(str(error))
+            return None, None, set()
+        assigned = {
+            (found.topic, found.partition)
+            for member in answer.members
+            if member.assignment is not None
+            for found in member.assignment.topic_partitions
+        }
+        # Kafka's words, not the Python enum's.
+        state = answer.state.name.replace("REBALANCING", "REBALANCE")
+        if state == "UNKNOWN":
+            not_known.append(f"state of group {group}: a state this client has no word for")
+            return None, len(answer.members), assigned
+        return state, len(answer.members), assigned
+
+    def _ends(
+        self, keys: Sequence[_Key], ends_at: float, not_known: list[str]
+    ) -> tuple[dict[_Key, int], dict[_Key, int], dict[_Key, str]]:
+        """Return earliest and latest offsets, asked together; raise only when not one was answered."""
+        if not keys:
+            return {}, {}, {}
+        admin = self._admin()
+        fired = [
+            admin.list_offsets({TopicPartition(*key): spec for key in keys}, request_timeout=_left_s(ends_at))
+            for spec in (_EARLIEST, _LATEST)
+        ]
+        found: list[dict[_Key, int]] = [{}, {}]
+        errors: dict[_Key, str] = {}
+        last_error: PortError | None = None
+        for answers, offsets in zip(fired, found, strict=True):
+            for answered, future in answers.items():
+                key = (answered.topic, answered.partition)
+                try:
+                    offset = self._result(future, f"offsets of {key[0]}/{key[1]}", ends_at).offset
+                except PortError as error:
+                    errors[key] = _reason(error)
+                    last_error = error
+                    continue
+                if offset >= 0:
+                    offsets[key] = offset
+        if last_error is not None and not found[0] and not found[1]:
+            raise last_error
+        not_known.extend(_lines("log offsets", errors))
+        return found[0], found[1], errors
+
+    # --- the client -------------------------------------------------------------------------------
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "socket.connection.setup.timeout.ms": 5000,
+            "reconnect.backoff.max.ms": 1000,
+            **self._config,
+            "allow.auto.create.topics": False,
+            "error_cb": self._connection_errors.append,
+        }
+
+    def _admin(self) -> AdminClient:
+        with self._lock:
+            if self._client is None:
+                try:
+                    self._client = AdminClient(self._settings(), logger=_SILENT)
+                except (KafkaException, ValueError, TypeError) as error:
+                    raise Unreachable(f"{self._where}: the settings are refused: {_words(error)}") from error
+            self._client.poll(0)
+            return self._client
+
+    def _sampler(self) -> Consumer:
+        settings = {
+            **self._settings(),
+            "group.id": self._config.get("group.id", _SAMPLER_GROUP),
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "enable.partition.eof": True,
+            "isolation.level": "read_committed",
+            "auto.offset.reset": "error",
+            "queued.max.messages.kbytes": 4096,
+            "fetch.wait.max.ms": 50,
+        }
+        return Consumer(settings, logger=_SILENT)
+
+    def _result(self, future: Future[Any], asked: str, ends_at: float) -> Any:
+        timeout_s = _left_s(ends_at)
+        try:
+            # The request's own time-out is the deadline too: let it speak first, its words are better.
+            return future.result(timeout_s + 0.05)
+        except KafkaException as error:
+            raise self._port_error(error, asked, timeout_s) from error
+        except FutureTimeout as error:
+            raise Unreachable(f"{self._where}: no answer to `{asked}` within {timeout_s:.2g} s") from error
+
+    def _port_error(self, error: KafkaException, asked: str, timeout_s: float | None = None) -> PortError:
+        kafka_error = error.args[0]
+        code = kafka_error.code()
+        if self._client is not None:
+            self._client.poll(0)
+        if code in _DENIED:
+            needs = f" (needs {_permission(code)})" if _permission(code) else ""
+            return Denied(f"{self._where}: `{asked}` was refused: {kafka_error.str()}{needs}")
+        if code in _MISSING:
+            return Missing(f"{self._where}: no {asked.removeprefix('partitions of ')}: {kafka_error.str()}")
+        if code in (KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN):
+            within = f" within {timeout_s:.2g} s" if timeout_s else ""
+            last = next(
+                (seen for seen in reversed(self._connection_errors) if seen.code() != KafkaError._ALL_BROKERS_DOWN),
+                None,
+            )
+            if last is not None and last.code() == KafkaError._AUTHENTICATION:
+                return Denied(f"{self._where}: `{asked}` was refused: {_words(last)}")
+            because = f": {_words(last)}" if last is not None else ""
+            return Unreachable(f"{self._where}: no answer to `{asked}`{within}{because}")
+        return Unreachable(f"{self._where}: `{asked}`: {kafka_error.str()}")
+
+
+def _take(message: Message, pending: dict[int, int | None], records: list[Record], not_known: list[str]) -> None:
+    """Keep the record if it is below its partition's end; strike the partition off `pending` once it is read."""
+    partition, error = message.partition(), message.error()
+    if partition not in pending or partition is None:
+        return
+    if error is not None:
+        if error.code() != KafkaError._PARTITION_EOF:
+            not_known.append(f"records of {message.topic()}/{partition}: {error.str()}")
+        del pending[partition]
+        return
+    offset, latest = message.offset(), pending[partition]
+    if offset is None or latest is None or offset >= latest:
+        del pending[partition]
+        return
+    records.append(_record(message, partition, offset))
+    if offset >= latest - 1:
+        del pending[partition]
+
+
+def _record(message: Message, partition: int, offset: int) -> Record:
+    kind, milliseconds = message.timestamp()
+    headers = message.headers() or ()
+    return Record(
+        topic=message.topic() or "",
+        partition=partition,
+        offset=offset,
+        at=None
+        if kind == TIMESTAMP_NOT_AVAILABLE or milliseconds < 0
+        else datetime.fromtimestamp(milliseconds / 1000, UTC),
+        key=message.key(),
+        value=message.value(),
+        headers=tuple(
+            (name, _bytes(value)) for name, value in (headers.items() if isinstance(headers, dict) else headers)
+        ),
+    )
+
+
+def _bytes(value: str | bytes | None) -> bytes | None:
+    return value.encode() if isinstance(value, str) else value
+
+
+def _shares(partitions: Mapping[int, tuple[int | None, int | None]], count: int) -> dict[int, int]:
+    """Return the start offset of each partition that has something to read, `count` records in all."""
+    sizes = {
+        partition: (latest - earliest, latest)
+        for partition, (earliest, latest) in partitions.items()
+        if earliest is not None and latest is not None and latest > earliest
+    }
+    starts: dict[int, int] = {}
+    left = count
+    by_size = sorted(sizes.items(), key=lambda item: (item[1][0], item[0]))
+    for index, (partition, (size, latest)) in enumerate(by_size):
+        share = min(size, -(-left // (len(by_size) - index)))
+        if share > 0:
+            starts[partition] = latest - share
+            left -= share
+    return starts
+
+
+def _left_s(ends_at: float) -> float:
+    """Return the seconds left; at least one millisecond, the smallest time-out librdkafka takes."""
+    return max(0.001, ends_at - time.monotonic())
+
+
+def _only(futures: Mapping[Any, Future[Any]]) -> Future[Any]:
+    return next(iter(futures.values()))
+
+
+def _lines(what: str, errors: Mapping[_Key, str]) -> list[str]:
+    """Return one line per reason: a broker that is down takes many partitions with it."""
+    by_reason: dict[str, list[str]] = {}
+    for (topic, partition), reason in sorted(errors.items()):
+        by_reason.setdefault(reason, []).append(f"{topic}/{partition}")
+    return [
+        f"{what} of {', '.join(keys[:8])}{f' and {len(keys) - 8} more' if len(keys) > 8 else ''}: {reason}"
+        for reason, keys in by_reason.items()
+    ]
+
+
+def _reason(error: PortError) -> str:
+    """Return the error without the partition it names, so that equal reasons are one line."""
+    cause = error.__cause__
+    if isinstance(cause, KafkaException):
+        return str(cause.args[0].str())
+    return "no answer in time"
+
+
+def _words(error: Exception | KafkaError) -> str:
+    inner = error.args[0] if isinstance(error, KafkaException) else error
+    text = inner.str() if isinstance(inner, KafkaError) else str(inner)
+    return text.partition(" (after ")[0]
+
+
+def _permission(code: int) -> str:
+    permissions = {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED: "DESCRIBE and READ on the topic",
+        KafkaError.GROUP_AUTHORIZATION_FAILED: "DESCRIBE on the group",
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED: "DESCRIBE on the cluster",
+    }
+    return permissions.get(code, "")

@@ -1,0 +1,249 @@
+"""`ConfluentKafka` against librdkafka's own mock brokers: a real client, real sockets, no JVM."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from bot.clients.kafka import ConfluentKafka
+from bot.ports import Missing, Unreachable
+
+AT = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
+SILENT = logging.getLogger("tests.librdkafka")
+SILENT.addHandler(logging.NullHandler())
+SILENT.propagate = False
+
+
+@dataclass(frozen=True)
+class Brokers:
+    """Mock brokers; they live as long as the producer that started them."""
+
+    bootstrap: str
+    producer: Producer
+
+    def kafka(self, **settings: str) -> ConfluentKafka:
+        return ConfluentKafka({"bootstrap.servers": self.bootstrap, **settings}, now=lambda: AT)
+
+    def produce(self, topic: str, per_partition: int, partitions: int = 4, **fields: object) -> None:
+        for offset in range(per_partition):
+            for partition in range(partitions):
+                self.producer.produce(
+                    topic,
+                    partition=partition,
+                    **{"value": b"v%d" % offset, "timestamp": 1_000 * (offset + 1), **fields},
+                )
+        assert 0 == self.producer.flush(10)
+
+    def commit(self, group: str, topic: str, offsets: dict[int, int]) -> None:
+        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": group}, logger=SILENT)
+        partitions = [TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
+        consumer.commit(offsets=partitions, asynchronous=False)
+        consumer.close()
+
+    def topics(self) -> set[str]:
+        return set(self.producer.list_topics(timeout=5).topics)
+
+
+@pytest.fixture(scope="module")
+def brokers() -> Iterator[Brokers]:
+    producer = Producer({"bootstrap.servers": "", "test.mock.num.brokers": 3}, logger=SILENT)
+    found = producer.list_topics(timeout=5).brokers.values()
+    yield Brokers(",".join(f"{broker.host}:{broker.port}" for broker in found), producer)
+
+
+def test_reads_committed_and_log_ends_per_partition(brokers):
+    """A partition without a commit has None, never 0, and does not count as lag."""
+    brokers.produce("orders", 10)
+    brokers.commit("shipping", "orders", {0: 10, 1: 4, 2: 0})
+
+    group = brokers.kafka().read_group("shipping", ["orders"], 5)
+
+    assert [(0, 10, 0, 10, 0), (1, 4, 0, 10, 6), (2, 0, 0, 10, 10), (3, None, 0, 10, None)] == [
+        (p.partition, p.committed, p.earliest, p.latest, p.lag_records) for p in group.partitions
+    ]
+    assert all(p.committed_known and p.error is None for p in group.partitions)
+    assert AT == group.at
+
+
+def test_a_broker_that_cannot_describe_groups_leaves_state_and_members_unknown(brokers):
+    """Librdkafka's mock brokers do not know DescribeGroups: one line of not known, offsets all the same."""
+    brokers.produce("orders-2", 1)
+
+    group = brokers.kafka().read_group("nobody", ["orders-2"], 5)
+
+    assert (None, None) == (group.state, group.members)
+    assert any("state of group nobody" in line for line in group.not_known)
+    assert 4 == len(group.partitions)
+
+
+def test_without_topics_a_broker_that_lists_none_is_said_so(brokers):
+    """No partitions is not "no lag": the answer asks for the topics."""
+    group = brokers.kafka().read_group("shipping", [], 5)
+
+    assert () == group.partitions
+    assert any("name the topics" in line for line in group.not_known)
+
+
+@pytest.mark.parametrize("ask", ["read_topic", "read_group", "sample_tail"])
+def test_asking_for_an_unknown_topic_creates_none(brokers, ask):
+    """Even with auto-creation switched on in the settings, an unknown topic stays unknown."""
+    kafka = brokers.kafka(**{"allow.auto.create.topics": "true"})
+    calls = {
+        "read_topic": lambda: kafka.read_topic("typo", 5),
+        "read_group": lambda: kafka.read_group("shipping", ["typo"], 5),
+        "sample_tail": lambda: kafka.sample_tail("typo", 10, 5),
+    }
+
+    with pytest.raises(Missing, match="no topic typo"):
+        calls[ask]()
+
+    assert "typo" not in brokers.topics()
+
+
+def test_topic_offsets_give_records_and_end_total(brokers):
+    """The end total is what a delivery counter compares."""
+    brokers.produce("payments", 3, partitions=2)
+
+    offsets = brokers.kafka().read_topic("payments", 5)
+
+    assert {0: (0, 3), 1: (0, 3), 2: (0, 0), 3: (0, 0)} == offsets.partitions
+    assert (6, 6) == (offsets.records, offsets.end_total)
+
+
+@pytest.mark.parametrize("ask", ["read_topic", "read_group", "read_all", "sample_tail"])
+def test_a_broker_that_is_down_is_named_within_the_deadline(ask):
+    """The error says which address did not answer, and why; the call does not hang."""
+    kafka = ConfluentKafka({"bootstrap.servers": "127.0.0.1:1"}, now=lambda: AT)
+    calls = {
+        "read_topic": lambda: kafka.read_topic("orders", 0.4),
+        "read_group": lambda: kafka.read_group("shipping", ["orders"], 0.4),
+        "read_all": lambda: kafka.read_group("shipping", [], 0.4),
+        "sample_tail": lambda: kafka.sample_tail("orders", 10, 0.4),
+    }
+
+    started = time.monotonic()
+    with pytest.raises(Unreachable, match=r"Kafka at 127\.0\.0\.1:1: no answer to .*Connection refused"):
+        calls[ask]()
+
+    assert time.monotonic() - started < 0.8
+
+
+def test_settings_that_librdkafka_refuses_are_an_error_not_a_crash():
+    """A typo in the Kafka settings is told in librdkafka's words."""
+    kafka = ConfluentKafka({"bootstrap.servers": "127.0.0.1:1", "sasl.mechanizm": "PLAIN"}, now=lambda: AT)
+
+    with pytest.raises(Unreachable, match="No such configuration property"):
+        kafka.read_topic("orders", 1)
+
+
+def test_no_password_is_in_an_error():
+    """What an on-call pastes into a thread names the address only."""
+    settings = {
+        "bootstrap.servers": "127.0.0.1:1",
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "PLAIN",
+        "sasl.username": "bot",
+        "sasl.password": "hunter2",
+    }
+
+    with pytest.raises(Unreachable) as raised:
+        ConfluentKafka(settings, now=lambda: AT).read_topic("orders", 0.3)
+
+    assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        (4, [(0, 4), (1, 4), (2, 4), (3, 4)]),
+        (8, [(0, 3), (1, 3), (2, 3), (3, 3), (0, 4), (1, 4), (2, 4), (3, 4)]),
+        (0, []),
+    ],
+)
+def test_tail_sample_takes_the_newest_of_each_partition_oldest_first(brokers, count, expected):
+    """Records come in time order, an equal share of every partition."""
+    if "dlq" not in brokers.topics():
+        brokers.produce("dlq", 5)
+
+    sample = brokers.kafka().sample_tail("dlq", count, 5)
+
+    assert expected == [(record.partition, record.offset) for record in sample.records]
+    assert () == sample.not_known
+    assert 20 == sample.offsets.end_total
+
+
+def test_tail_sample_gives_a_short_partitions_share_to_the_others(brokers):
+    """Asking for more than there is reads everything; one record in partition 1 leaves the rest to partition 0."""
+    brokers.produce("skewed", 6, partitions=1)
+    brokers.produce("skewed", 1, partitions=2)
+
+    sample = brokers.kafka().sample_tail("skewed", 5, 5)
+
+    assert [1] == [record.offset + 1 for record in sample.records if record.partition == 1]
+    assert 5 == len(sample.records)
+    assert 8 == len(brokers.kafka().sample_tail("skewed", 500, 5).records)
+
+
+def test_tail_sample_keeps_order_duplicates_and_nulls_of_headers(brokers):
+    """The last set of error headers counts, so their order must survive; a tombstone stays None."""
+    headers = [("a", b"1"), ("b", None), ("a", b"2")]
+    brokers.produce("headers", 1, partitions=1, headers=headers, value=None, key=b"k")
+
+    (record,) = brokers.kafka().sample_tail("headers", 10, 5).records
+
+    assert tuple(headers) == record.headers
+    assert (b"k", None) == (record.key, record.value)
+    assert datetime.fromtimestamp(1, UTC) == record.at
+
+
+def test_tail_sample_ends_at_transaction_markers_by_eof(brokers):
+    """Five records and a commit marker: end offset 6, five records, and no waiting for a sixth."""
+    producer = Producer({"bootstrap.servers": brokers.bootstrap, "transactional.id": "t"}, logger=SILENT)
+    producer.init_transactions(5)
+    producer.begin_transaction()
+    for offset in range(5):
+        producer.produce("transactional", b"%d" % offset, partition=0)
+    producer.commit_transaction(5)
+
+    started = time.monotonic()
+    sample = brokers.kafka().sample_tail("transactional", 100, 8)
+
+    assert (5, 6) == (len(sample.records), sample.offsets.end_total)
+    assert () == sample.not_known
+    assert time.monotonic() - started < 4
+
+
+def test_tail_sample_commits_nothing_and_joins_no_group(brokers):
+    """The sampler's group has no offset afterwards."""
+    brokers.produce("quiet", 2)
+    brokers.kafka().sample_tail("quiet", 10, 5)
+
+    group = brokers.kafka().read_group("cdc-oncall-tail-sample", ["quiet"], 5)
+
+    assert [None] * 4 == [partition.committed for partition in group.partitions]
+
+
+def test_one_client_serves_many_threads(brokers):
+    """Probes run in parallel on one object."""
+    brokers.produce("shared", 2)
+    kafka = brokers.kafka()
+
+    with ThreadPoolExecutor(8) as pool:
+        totals = list(pool.map(lambda _: kafka.read_topic("shared", 5).end_total, range(40)))
+
+    assert [8] * 40 == totals
+
+
+def test_librdkafka_is_silent_on_stderr(capfd):
+    """A broker that is down must not write over the terminal's answer."""
+    with pytest.raises(Unreachable):
+        ConfluentKafka({"bootstrap.servers": "127.0.0.1:1"}, now=lambda: AT).read_topic("orders", 0.3)
+
+    assert "" == capfd.readouterr().err
