@@ -31,7 +31,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import psycopg
 import requests
@@ -44,6 +44,7 @@ T = TypeVar("T")
 
 HOST = "127.0.0.1"
 LOG_TAIL_LINES = 25
+INITDB_OPTIONS = ("-U", "postgres", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C.UTF-8")
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class NotInTime(Exception):
 
 
 def wait_until(ask: Callable[[], T], what: str, deadline_s: float = 30.0, every_s: float = 0.1) -> T:
-    """Ask until the answer is true and return it; a refused connection is a no. Raise NotInTime with the last answer."""
+    """Ask until the answer is true and return it; a refused connection is a no. Raise NotInTime at the deadline."""
     ends_at = time.monotonic() + deadline_s
     while True:
         last: object
@@ -299,6 +300,7 @@ class Kafka(_Stoppable):
         self.process.is_ready(version[1] if version else available.place("kafka").name)
 
     def admin(self) -> AdminClient:
+        """Return a new admin client. Keep it while its futures run: they fail when it is collected."""
         return AdminClient({"bootstrap.servers": self.bootstrap, "allow.auto.create.topics": False, "log_level": 0})
 
     def _answers(self) -> bool:
@@ -306,7 +308,8 @@ class Kafka(_Stoppable):
         with socket.create_connection((HOST, int(self.bootstrap.split(":")[1])), timeout=1):
             pass
         try:
-            return bool(self.admin().list_topics(timeout=5).brokers)
+            admin = self.admin()
+            return bool(admin.list_topics(timeout=5).brokers)
         except KafkaException:
             return False
 
@@ -364,7 +367,7 @@ class Connect(_Stoppable):
 
 
 class Registry(_Stoppable):
-    """Apicurio Registry in memory. `ccompat_url` is the Confluent API, `v2_url` what its own Avro converter talks to."""
+    """Apicurio Registry in memory. `ccompat_url` is the Confluent API, `v2_url` the one its Avro converter uses."""
 
     def __init__(self, available: Available, folder: Path) -> None:
         port = free_port()
@@ -394,7 +397,7 @@ class Registry(_Stoppable):
 
 
 class Postgres(_Stoppable):
-    """PostgreSQL with `wal_level=logical`, superuser `postgres`, no password, data that no power cut needs to survive."""
+    """PostgreSQL with `wal_level=logical`, superuser `postgres`, no password, and data that a power cut may take."""
 
     def __init__(self, available: Available, folder: Path) -> None:
         self.port = free_port()
@@ -404,8 +407,7 @@ class Postgres(_Stoppable):
         unprivileged = self._as_postgres_user(folder)
         started_at = time.monotonic()
         initialising = subprocess.run(
-            [*unprivileged, programs / "initdb", "-D", data, "-U", "postgres", "--auth=trust", "--no-sync"]
-            + ["--encoding=UTF8", "--locale=C.UTF-8"],
+            [*unprivileged, programs / "initdb", "-D", data, *INITDB_OPTIONS],
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -569,39 +571,59 @@ class Chromium:
         self._playwright.stop()
 
 
-@dataclass(frozen=True)
 class Cluster:
-    """What a pipeline runs on."""
+    """What a pipeline runs on: Kafka, Connect, the registry and PostgreSQL, each started when it is first asked for.
 
-    kafka: Kafka
-    connect: Connect
-    registry: Registry
-    postgres: Postgres
+    `start()` begins with all of them side by side; Connect is started with Kafka's address and waits for it by itself.
+    """
+
+    def __init__(self, available: Available, folder: Path) -> None:
+        kafka_port = free_port()
+        self._pool = ThreadPoolExecutor(4, "part")
+        self._starting = threading.Lock()
+        self._started: dict[str, Future[Any]] = {}
+        self._makers: Mapping[str, Callable[[], Any]] = {
+            "kafka": lambda: Kafka(available, folder / "kafka", kafka_port),
+            "connect": lambda: Connect(available, folder / "connect", f"{HOST}:{kafka_port}"),
+            "registry": lambda: Registry(available, folder / "registry"),
+            "postgres": lambda: Postgres(available, folder / "postgres"),
+        }
+
+    @property
+    def kafka(self) -> Kafka:
+        return cast(Kafka, self._begin("kafka").result())
+
+    @property
+    def connect(self) -> Connect:
+        self._begin("kafka")
+        return cast(Connect, self._begin("connect").result())
+
+    @property
+    def registry(self) -> Registry:
+        return cast(Registry, self._begin("registry").result())
+
+    @property
+    def postgres(self) -> Postgres:
+        return cast(Postgres, self._begin("postgres").result())
+
+    def start(self) -> "Cluster":
+        """Start what does not run yet, and return when all do. Raises the first failure, PartFailed or PartMissing."""
+        for future in [self._begin(name) for name in self._makers]:
+            future.result()
+        return self
 
     def stop(self) -> None:
+        """Stop what was started, all at once."""
+        self._pool.shutdown()
+        running = [future.result() for future in self._started.values() if future.exception() is None]
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda part: part.stop(), (self.connect, self.kafka, self.registry, self.postgres)))
+            list(pool.map(lambda part: part.stop(), running))
 
-
-def start_cluster(available: Available, folder: Path) -> Cluster:
-    """Start Kafka, Connect, the registry and PostgreSQL side by side: Connect waits for Kafka by itself.
-
-    When one fails the others are stopped, and the first failure is raised.
-    """
-    kafka_port = free_port()
-    with ThreadPoolExecutor(4) as pool:
-        kafka = pool.submit(Kafka, available, folder / "kafka", kafka_port)
-        connect = pool.submit(Connect, available, folder / "connect", f"{HOST}:{kafka_port}")
-        registry = pool.submit(Registry, available, folder / "registry")
-        postgres = pool.submit(Postgres, available, folder / "postgres")
-    started: list[Future[Any]] = [kafka, connect, registry, postgres]
-    failures = [error for future in started if (error := future.exception()) is not None]
-    if failures:
-        for future in started:
-            if future.exception() is None:
-                future.result().stop()
-        raise failures[0]
-    return Cluster(kafka.result(), connect.result(), registry.result(), postgres.result())
+    def _begin(self, name: str) -> Future[Any]:
+        with self._starting:
+            if name not in self._started:
+                self._started[name] = self._pool.submit(self._makers[name])
+            return self._started[name]
 
 
 def _java(available: Available, heap_mb: int) -> list[str]:
