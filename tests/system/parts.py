@@ -480,6 +480,7 @@ class Prometheus(_Stoppable):
                 f"--config.file={self._config}",
                 f"--storage.tsdb.path={folder / 'data'}",
                 f"--web.listen-address={self.url.removeprefix('http://')}",
+                f"--web.external-url={self.url}",
                 "--web.enable-lifecycle",
                 "--storage.tsdb.retention.time=1d",
             ],

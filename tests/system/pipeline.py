@@ -21,7 +21,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import psycopg
@@ -32,6 +32,7 @@ from confluent_kafka import (
     Consumer,
     ConsumerGroupTopicPartitions,
     KafkaError,
+    Message,
     Producer,
     TopicPartition,
 )
@@ -120,13 +121,14 @@ class Pipeline:
     def remove(self) -> None:
         """Delete connectors, slot and databases. Topics and subjects stay: nothing reads them any more."""
         for connector in (self.source_connector, self.sink_connector):
-            requests.delete(f"{self.cluster.connect.url}/connectors/{connector}", timeout=10)
+            if self._status(connector):
+                self._connect("DELETE", f"/connectors/{connector}")
         with self.cluster.postgres.connect() as connection:
             wait_until(lambda: not self._slot_is_active(connection), f"slot {self.slot} inactive")
             drop_slot = "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = %s"
             connection.execute(drop_slot, [self.slot])
-            connection.execute(f"drop database {self.source_database} with (force)")
-            connection.execute(f"drop database {self.target_database} with (force)")
+            connection.execute(f"drop database if exists {self.source_database} with (force)")
+            connection.execute(f"drop database if exists {self.target_database} with (force)")
 
     def source_config(self) -> dict[str, str]:
         """Return the configuration of the Debezium PostgreSQL source connector."""
@@ -182,6 +184,7 @@ class Pipeline:
             "": "io.apicurio.registry.utils.converter.AvroConverter",
             ".apicurio.registry.url": self.cluster.registry.v2_url,
             ".apicurio.registry.as-confluent": "true",
+            ".apicurio.registry.use-id": "contentId",  # Its default, globalId, is not the id of the Confluent API.
             ".apicurio.registry.headers.enabled": "false",
             ".apicurio.registry.auto-register": "true",
         }
@@ -414,10 +417,7 @@ class Pipeline:
                     raise TimeoutError(f"{topic}: partitions {sorted(unread)} were not read to their end within 10 s")
                 error = message.error()
                 if error is None:
-                    headers = list(message.headers() or [])
-                    key, value = message.key(), message.value()
-                    where = (message.partition(), message.offset(), message.timestamp()[1])
-                    records.append(Record(*where, key, value, headers))
+                    records.append(_record(message))
                 elif error.code() == KafkaError._PARTITION_EOF:
                     unread.discard(message.partition())
                 else:
@@ -425,6 +425,18 @@ class Pipeline:
             return sorted(records, key=lambda record: (record.partition, record.offset))
         finally:
             consumer.close()
+
+
+def _record(message: Message) -> Record:
+    """Return a consumed message; the client's type stubs allow None where a consumed message has none."""
+    return Record(
+        partition=cast(int, message.partition()),
+        offset=cast(int, message.offset()),
+        timestamp_ms=message.timestamp()[1],
+        key=message.key(),
+        value=message.value(),
+        headers=cast(list[tuple[str, bytes | None]], list(message.headers() or [])),
+    )
 
 
 # What a user writes for the bot and for its monitoring
@@ -480,6 +492,68 @@ def alertmanager_config(
             ],
         }
     )
+
+
+def cdc_yml(
+    path: Path,
+    *pipelines: Pipeline,
+    alertmanager_url: str | None = None,
+    prometheus_url: str | None = None,
+    slack_api_url: str | None = None,
+    listen: str = "127.0.0.1:0",
+    lag_warn: str = "20 for 2s",
+    lag_page: str = "100 for 4s",
+    more: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write a cdc.yml for pipelines of one cluster, with windows of seconds instead of minutes, and return its path.
+
+    Secrets are `${CDC_WEBHOOK_TOKEN}`, `${SLACK_BOT_TOKEN}` and `${SLACK_SIGNING_SECRET}`: the bot's environment must
+    have them. `more` replaces whole sections, or adds them.
+    """
+    cluster = pipelines[0].cluster
+    document: dict[str, Any] = {
+        "listen": listen,
+        "environment": "system-tests",
+        "state": "./cdc-oncall.db",
+        "kafka": {"bootstrap": cluster.kafka.bootstrap},
+        "registry": {"url": cluster.registry.ccompat_url},
+        "connect": {"url": cluster.connect.url},
+        "people": {"responders": ["*"]},
+        "actions": ["restart_failed_tasks", *(["silence_alerts"] if alertmanager_url else [])],
+        "incidents": {"settle": "2s", "recheck": "1s"},
+        "alerts": {"registry_refusals": "1 in 1m", "connector_failed_for": "1s", "dead_letters_window": "1m"},
+        "pipelines": {
+            pipeline.name: {
+                "owner": "@data-platform",
+                "channel": "#cdc-incidents",
+                "source": {"connector": pipeline.source_connector},
+                "topics": [pipeline.topic],
+                "subjects": [pipeline.value_subject, pipeline.key_subject],
+                "consumers": [{"group": pipeline.group, "kind": "connect-sink", "topics": [pipeline.topic]}],
+                "sink": {
+                    "connector": pipeline.sink_connector,
+                    "table": f"{pipeline.target_database}.public.customers",
+                    "dlq": pipeline.dlq,
+                },
+                "objective": {"dead_letters_per_day": "0.1%", "lag": {"warn": lag_warn, "page": lag_page}},
+            }
+            for pipeline in pipelines
+        },
+    }
+    if alertmanager_url:
+        document["alertmanager"] = {"url": alertmanager_url, "tokens": ["${CDC_WEBHOOK_TOKEN}"]}
+    if prometheus_url:
+        document["prometheus"] = {"url": prometheus_url}
+    if slack_api_url:
+        document["slack"] = {
+            "mode": "http",
+            "bot_token": "${SLACK_BOT_TOKEN}",
+            "signing_secret": "${SLACK_SIGNING_SECRET}",
+            "api_url": slack_api_url,
+            "channel": "#cdc-incidents",
+        }
+    path.write_text(_yaml({**document, **(more or {})}))
+    return path
 
 
 def _yaml(document: Mapping[str, Any]) -> str:
