@@ -1,0 +1,318 @@
+"""What one or two reads of a consumer group prove about its lag, and nothing more.
+
+One read proves DATA_LOST, NEVER_COMMITTED, RESIDUAL (the unread tail is in the DLQ) and OK at lag 0. Two reads
+also prove a commit that went back, a commit that stood still, and that everything there at the first read has
+been committed since. Rates need a window of at least two commit intervals: a committer that commits each minute
+makes a sawtooth, and two points on a sawtooth prove any speed one likes. What is not proved is UNKNOWN, with all
+its numbers; UNKNOWN outranks CATCHING_UP, RESIDUAL and OK, so it is never shown as healthy.
+
+Rules per partition, the worst partition is the group's verdict. "No members" alone proves nothing: Flink and
+assign() consumers never have members, so STOPPED is given to sink connectors only, which always have them.
+Knows no Kafka client, no clock and no thresholds but those it is handed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+
+from bot.model import GroupKind, Objective
+
+
+class Verdict(StrEnum):
+    """Worst first; `rank` is the order. Those that need a history, metadata or Flink's REST are not given yet."""
+
+    DATA_LOST = "DATA_LOST"
+    LOSS_IMMINENT = "LOSS_IMMINENT"
+    STOPPED = "STOPPED"
+    NOT_CHECKPOINTING = "NOT_CHECKPOINTING"
+    STUCK = "STUCK"
+    BLOCKED_BY_TXN = "BLOCKED_BY_TXN"
+    REWOUND = "REWOUND"
+    FALLING_BEHIND = "FALLING_BEHIND"
+    SKEWED = "SKEWED"
+    FLAPPING = "FLAPPING"
+    NEVER_COMMITTED = "NEVER_COMMITTED"
+    UNKNOWN = "UNKNOWN"
+    CATCHING_UP = "CATCHING_UP"
+    RESIDUAL = "RESIDUAL"
+    OK = "OK"
+
+    @property
+    def rank(self) -> int:
+        """0 is the worst."""
+        return list(Verdict).index(self)
+
+
+# The defaults of `auto.commit.interval.ms` (Java consumer) and `offset.flush.interval.ms` (Connect worker). A
+# checkpoint interval has no default. Enough to size a window for rates; too weak to call a consumer stuck.
+ASSUMED_COMMIT_INTERVAL_S: Mapping[GroupKind, float] = {GroupKind.CONSUMER: 5.0, GroupKind.CONNECT_SINK: 60.0}
+
+# Two reads closer than this are one read: the second committed fetch may be served before a commit in flight.
+MIN_WINDOW_S = 1.0
+
+FROZEN_INTERVALS = 3
+RATE_INTERVALS = 2
+
+
+@dataclass(frozen=True)
+class PartitionSample:
+    """Offsets of one partition, committed read first. None is "not known", or "never committed" when `committed_known`.
+
+    `dead_lettered` are offsets of this partition that the DLQ's headers name.
+    """
+
+    topic: str
+    partition: int
+    committed: int | None
+    earliest: int | None
+    latest: int | None
+    committed_known: bool = True
+    error: str | None = None
+    dead_lettered: frozenset[int] = frozenset()
+
+    @property
+    def lag_records(self) -> int | None:
+        if self.committed is None or self.latest is None:
+            return None
+        return max(0, self.latest - self.committed)
+
+
+@dataclass(frozen=True)
+class GroupSample:
+    """One pass over a group. `members` None means that the broker could not tell."""
+
+    group: str
+    at: datetime
+    state: str | None
+    members: int | None
+    partitions: tuple[PartitionSample, ...]
+
+
+@dataclass(frozen=True)
+class PartitionJudgement:
+    """One partition's verdict; `lag_records` and `eta_s` are None when not known."""
+
+    topic: str
+    partition: int
+    verdict: Verdict
+    evidence: str
+    lag_records: int | None
+    eta_s: int | None = None
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """`lag_records` sums the partitions whose lag is known; None when none is. `eta_s` is the slowest partition's."""
+
+    verdict: Verdict
+    evidence: str
+    lag_records: int | None
+    eta_s: int | None
+    partitions: tuple[PartitionJudgement, ...]
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What a partition is judged by beside its own offsets.
+
+    `window_s` is the time between the two reads; `interval_s` the known commit interval, `assumed_interval_s` that or
+    the default of the kind. `deserted`: a sink connector's group without any member.
+    """
+
+    window_s: float
+    members: int | None
+    deserted: bool
+    over_warn: bool
+    interval_s: float | None
+    assumed_interval_s: float | None
+
+
+_Judged = Callable[..., PartitionJudgement]
+
+
+def judge_group(
+    now: GroupSample,
+    objective: Objective,
+    previous: GroupSample | None = None,
+    kind: GroupKind = GroupKind.CONSUMER,
+    commit_interval_s: float | None = None,
+) -> Judgement:
+    """Return the group's verdict: its worst partition's, with that partition's evidence.
+
+    A partition to which nothing was ever written and never committed does not count against the group: there is
+    nothing to commit. No partitions at all is UNKNOWN: silence is not health.
+    """
+    lags = [sample.lag_records for sample in now.partitions if sample.lag_records is not None]
+    lag_records = sum(lags) if lags else None
+    circumstances = Circumstances(
+        window_s=(now.at - previous.at).total_seconds() if previous else 0.0,
+        members=now.members,
+        deserted=kind is GroupKind.CONNECT_SINK and now.state == "EMPTY" and now.members == 0,
+        over_warn=lag_records is not None and lag_records > objective.lag_warn.records,
+        interval_s=commit_interval_s,
+        assumed_interval_s=commit_interval_s or ASSUMED_COMMIT_INTERVAL_S.get(kind),
+    )
+    before = {(sample.topic, sample.partition): sample for sample in (previous.partitions if previous else ())}
+    partitions = tuple(
+        judge_partition(sample, before.get((sample.topic, sample.partition)), circumstances)
+        for sample in now.partitions
+    )
+    counted = [
+        judged
+        for judged, sample in zip(partitions, now.partitions, strict=True)
+        if not (judged.verdict is Verdict.NEVER_COMMITTED and sample.latest == 0)
+    ]
+    if not counted:
+        none = "no partitions are known" if not partitions else "nothing was ever written to its partitions"
+        return Judgement(Verdict.UNKNOWN, none, lag_records, None, partitions)
+    worst = min(counted, key=lambda judged: (judged.verdict.rank, -(judged.lag_records or 0)))
+    etas = [judged.eta_s for judged in counted if judged.eta_s is not None]
+    return Judgement(
+        verdict=worst.verdict,
+        evidence=_group_evidence(worst, counted, lag_records),
+        lag_records=lag_records,
+        eta_s=max(etas) if worst.verdict is Verdict.CATCHING_UP and etas else None,
+        partitions=partitions,
+    )
+
+
+def judge_partition(
+    now: PartitionSample, previous: PartitionSample | None, circumstances: Circumstances
+) -> PartitionJudgement:
+    """Return what one partition's offsets prove; the rules stand worst first."""
+
+    def judged(verdict: Verdict, evidence: str, eta_s: int | None = None) -> PartitionJudgement:
+        return PartitionJudgement(now.topic, now.partition, verdict, evidence, now.lag_records, eta_s)
+
+    if not now.committed_known:
+        return judged(Verdict.UNKNOWN, f"committed offset not known: {now.error or 'not answered'}")
+    if now.committed is None:
+        return judged(Verdict.NEVER_COMMITTED, _never_committed(now))
+    if now.earliest is not None and now.committed < now.earliest:
+        lost = now.earliest - now.committed
+        span = f"offsets {now.committed:,}..{now.earliest - 1:,}"
+        return judged(Verdict.DATA_LOST, f"up to {lost:,} records deleted before they were read: {span}")
+    if now.latest is None or now.earliest is None:
+        return judged(Verdict.UNKNOWN, f"log offsets not known: {now.error or 'not answered'}")
+    if now.committed > now.latest:
+        # Committed is read before the end, so this is no race: the topic was recreated or truncated.
+        return judged(
+            Verdict.UNKNOWN,
+            f"committed {now.committed:,} is beyond the log end {now.latest:,}: was the topic recreated?",
+        )
+    two_reads = previous is not None and previous.committed is not None and circumstances.window_s >= MIN_WINDOW_S
+    if two_reads and previous is not None and previous.committed is not None and now.committed < previous.committed:
+        back = previous.committed - now.committed
+        return judged(
+            Verdict.REWOUND,
+            f"the commit went back {back:,} records in {_seconds(circumstances.window_s)}: "
+            f"{previous.committed:,} -> {now.committed:,}",
+        )
+    if now.committed == now.latest:
+        return judged(Verdict.OK, f"all read: committed {now.committed:,} is the log end")
+    if now.dead_lettered.issuperset(range(now.committed, now.latest)):
+        unread = now.latest - now.committed
+        return judged(
+            Verdict.RESIDUAL,
+            f"the unread tail is in the DLQ: {unread:,} records from offset {now.committed:,}; "
+            "a sink commits no offset for a dead-lettered tail",
+        )
+    if not two_reads or previous is None or previous.committed is None or previous.latest is None:
+        unread = now.latest - now.committed
+        return judged(Verdict.UNKNOWN, f"{unread:,} unread, one sample: ask again in 30 s, or `cdc watch`")
+    return _judge_movement(now, previous, circumstances, judged)
+
+
+def _judge_movement(
+    now: PartitionSample, previous: PartitionSample, circumstances: Circumstances, judged: _Judged
+) -> PartitionJudgement:
+    """Judge unread data by what happened between two reads of known offsets."""
+    committed, latest = now.committed or 0, now.latest or 0
+    before, before_end = previous.committed or 0, previous.latest or 0
+    window_s, unread = circumstances.window_s, latest - committed
+    window = _seconds(window_s)
+    consumed, produced = committed - before, max(0, latest - before_end)
+
+    if consumed == 0 and before >= before_end:
+        return judged(Verdict.UNKNOWN, f"{unread:,} unread, all written in the last {window}: too new to judge")
+    if consumed == 0:
+        return _judge_frozen(unread, committed, circumstances, judged)
+    if committed >= before_end and not circumstances.over_warn:
+        return judged(Verdict.OK, f"{unread:,} unread; all that was unread {window} ago is committed")
+
+    interval_s = circumstances.assumed_interval_s
+    if interval_s is None or window_s < RATE_INTERVALS * interval_s:
+        lacking = (
+            "its commit interval is not known"
+            if interval_s is None
+            else f"a rate needs {_seconds(RATE_INTERVALS * interval_s)}"
+        )
+        return judged(Verdict.UNKNOWN, f"{unread:,} unread, {consumed:,} committed in {window}: {lacking}")
+    rates = f"reads {consumed / window_s:,.1f}/s, {produced / window_s:,.1f}/s written, over {window}"
+    if consumed > produced:
+        eta_s = round(unread * window_s / (consumed - produced))
+        return judged(Verdict.CATCHING_UP, f"{unread:,} unread, {rates}: level in about {_seconds(eta_s)}", eta_s)
+    if consumed < produced and circumstances.over_warn:
+        return judged(Verdict.FALLING_BEHIND, f"{unread:,} unread, {rates}")
+    return judged(Verdict.UNKNOWN, f"{unread:,} unread, {rates}: neither gaining nor over the warn line")
+
+
+def _judge_frozen(unread: int, committed: int, circumstances: Circumstances, judged: _Judged) -> PartitionJudgement:
+    """Judge unread data whose commit did not move: only a window of three commit intervals proves anything."""
+    window = _seconds(circumstances.window_s)
+    if circumstances.deserted and circumstances.assumed_interval_s is not None:
+        if circumstances.window_s >= FROZEN_INTERVALS * circumstances.assumed_interval_s:
+            return judged(
+                Verdict.STOPPED, f"{unread:,} unread, no commit in {window}, no task is a member of the group"
+            )
+        return judged(
+            Verdict.UNKNOWN, f"{unread:,} unread, no task is a member of the group, no commit in {window} yet"
+        )
+    if circumstances.interval_s is None:
+        return judged(Verdict.UNKNOWN, f"{unread:,} unread, no commit in {window}; its commit interval is not known")
+    if circumstances.window_s < FROZEN_INTERVALS * circumstances.interval_s:
+        intervals = f"{FROZEN_INTERVALS} commit intervals of {_seconds(circumstances.interval_s)}"
+        return judged(Verdict.UNKNOWN, f"{unread:,} unread, no commit in {window}: less than {intervals}")
+    if not circumstances.members:
+        return judged(Verdict.UNKNOWN, f"{unread:,} unread, no commit in {window}, no member is known")
+    return judged(
+        Verdict.STUCK,
+        f"{unread:,} unread, commit frozen at {committed:,} for {window}, {circumstances.members} members alive",
+    )
+
+
+def dead_lettered(
+    partitions: Iterable[PartitionSample], offsets: Mapping[tuple[str, int], Collection[int]]
+) -> tuple[PartitionSample, ...]:
+    """Return the samples with the offsets that a DLQ's headers name for them."""
+    return tuple(
+        replace(sample, dead_lettered=frozenset(offsets.get((sample.topic, sample.partition), ())))
+        for sample in partitions
+    )
+
+
+def _never_committed(now: PartitionSample) -> str:
+    if now.latest is None or now.earliest is None:
+        return "no offset was ever committed"
+    if now.latest == 0:
+        return "no offset was ever committed, nothing was ever written"
+    return f"no offset was ever committed; the log holds {now.latest - now.earliest:,} records"
+
+
+def _group_evidence(worst: PartitionJudgement, counted: list[PartitionJudgement], lag_records: int | None) -> str:
+    same = sum(judged.verdict is worst.verdict for judged in counted)
+    if worst.verdict is Verdict.OK:
+        return f"lag {lag_records or 0:,} over {len(counted)} partitions: " + (
+            "all read" if not lag_records else "commits keep up"
+        )
+    others = f" (and {same - 1} more partitions)" if same > 1 else ""
+    return f"{worst.topic}/{worst.partition}: {worst.evidence}{others}"
+
+
+def _seconds(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

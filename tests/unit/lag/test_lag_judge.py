@@ -1,0 +1,197 @@
+"""The lag rules, one table row per case, both sides of every edge."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from bot.lag.judge import GroupSample, Judgement, PartitionSample, Verdict, dead_lettered, judge_group
+from bot.model import GroupKind, LagThreshold, Objective
+
+T0 = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
+OBJECTIVE = Objective(lag_warn=LagThreshold(100, 60), lag_page=LagThreshold(1000, 60))
+V = Verdict
+
+
+def partition(committed: int | None, latest: int | None, earliest: int | None = 0, number: int = 0, **fields):
+    return PartitionSample("t", number, committed, earliest, latest, **fields)
+
+
+def group(*partitions: PartitionSample, after_s: float = 0, members: int | None = 2, state: str = "STABLE"):
+    return GroupSample("g", T0 + timedelta(seconds=after_s), state, members, partitions)
+
+
+def judge(now: GroupSample, previous: GroupSample | None = None, **how) -> Judgement:
+    return judge_group(now, OBJECTIVE, previous, **how)
+
+
+def test_verdicts_rank_as_the_design_lists_them():
+    """UNKNOWN outranks CATCHING_UP, RESIDUAL and OK: it is never shown as healthy."""
+    order = sorted(reversed(Verdict), key=lambda verdict: verdict.rank)
+
+    assert [V.DATA_LOST, V.LOSS_IMMINENT, V.STOPPED] == order[:3]
+    assert [V.NEVER_COMMITTED, V.UNKNOWN, V.CATCHING_UP, V.RESIDUAL, V.OK] == order[-5:]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "sample"),
+    [
+        (V.OK, partition(10, 10)),
+        (V.OK, partition(0, 0)),
+        (V.OK, partition(10, 10, earliest=10)),  # everything read and everything deleted
+        (V.UNKNOWN, partition(9, 10)),  # unread, one sample
+        (V.UNKNOWN, partition(9, 10, earliest=9)),  # at the earliest is not below it
+        (V.DATA_LOST, partition(8, 10, earliest=9)),
+        (V.DATA_LOST, partition(8, 9, earliest=9)),  # all that was unread is gone
+        (V.NEVER_COMMITTED, partition(None, 10)),
+        (V.NEVER_COMMITTED, partition(None, None, earliest=None)),
+        (V.UNKNOWN, partition(None, 10, committed_known=False)),
+        (V.UNKNOWN, partition(10, None)),
+        (V.UNKNOWN, partition(10, 10, earliest=None)),  # cannot exclude that data was lost
+        (V.UNKNOWN, partition(11, 10)),  # a recreated topic
+        (V.RESIDUAL, partition(8, 10, dead_lettered=frozenset({8, 9}))),
+        (V.UNKNOWN, partition(8, 10, dead_lettered=frozenset({9}))),  # 8 is not in the DLQ
+        (V.DATA_LOST, partition(8, 10, earliest=9, dead_lettered=frozenset({8, 9}))),
+    ],
+)
+def test_what_one_read_proves(verdict, sample):
+    """One sample says DATA_LOST, NEVER_COMMITTED, RESIDUAL or OK at lag 0; the rest is UNKNOWN."""
+    judgement = judge(group(sample))
+
+    assert verdict == judgement.partitions[0].verdict
+    assert verdict == judgement.verdict
+
+
+def test_data_lost_says_how_many_and_which():
+    """The first question of the on-call is how much."""
+    judgement = judge(group(partition(1_000, 5_000, earliest=3_500)))
+
+    assert "t/0: up to 2,500 records deleted before they were read: offsets 1,000..3,499" == judgement.evidence
+
+
+def test_unknown_of_one_sample_says_what_to_do_and_gives_the_number():
+    """All numbers, and the next move."""
+    judgement = judge(group(partition(1, 4)))
+
+    assert 3 == judgement.lag_records
+    assert "t/0: 3 unread, one sample: ask again in 30 s, or `cdc watch`" == judgement.evidence
+
+
+@pytest.mark.parametrize(
+    ("verdict", "before", "now", "window_s", "how"),
+    [
+        # a commit that went back
+        (V.REWOUND, (10, 20), (9, 20), 30, {}),
+        (V.REWOUND, (10, 20), (9, 20), 1, {}),
+        (V.UNKNOWN, (10, 20), (9, 20), 0.9, {}),  # too close together to be two reads
+        (V.REWOUND, (20, 20), (0, 0), 30, {}),
+        # all that was unread then has been committed since
+        (V.OK, (10, 20), (20, 25), 2, {}),
+        (V.UNKNOWN, (10, 20), (19, 25), 2, {}),
+        (V.OK, (10, 20), (20, 120), 2, {}),  # at the warn line is not over it
+        (V.UNKNOWN, (10, 20), (20, 121), 2, {}),
+        (V.OK, (10, 20), (20, 25), 2, {"kind": GroupKind.FLINK}),
+        # written after the first read, none committed since: too new to judge
+        (V.UNKNOWN, (20, 20), (20, 25), 60, {"commit_interval_s": 5}),
+        # a frozen commit
+        (V.STUCK, (10, 20), (10, 25), 15, {"commit_interval_s": 5}),
+        (V.STUCK, (10, 20), (10, 20), 15, {"commit_interval_s": 5}),
+        (V.UNKNOWN, (10, 20), (10, 25), 14.9, {"commit_interval_s": 5}),
+        (V.UNKNOWN, (10, 20), (10, 25), 3600, {}),  # interval not known
+        # rates, with the default interval of a consumer (5 s) and of a sink (60 s)
+        (V.CATCHING_UP, (0, 500), (100, 550), 10, {}),
+        (V.UNKNOWN, (0, 500), (100, 550), 9.9, {}),
+        (V.UNKNOWN, (0, 500), (100, 550), 119, {"kind": GroupKind.CONNECT_SINK}),
+        (V.CATCHING_UP, (0, 500), (100, 550), 120, {"kind": GroupKind.CONNECT_SINK}),
+        (V.UNKNOWN, (0, 500), (100, 550), 9999, {"kind": GroupKind.FLINK}),
+        (V.CATCHING_UP, (0, 500), (100, 550), 60, {"kind": GroupKind.FLINK, "commit_interval_s": 30}),
+        (V.UNKNOWN, (0, 500), (100, 600), 10, {}),  # level: neither gaining nor losing
+        (V.FALLING_BEHIND, (0, 500), (100, 601), 10, {}),
+        (V.UNKNOWN, (0, 50), (10, 110), 10, {}),  # losing, but at the warn line
+        (V.FALLING_BEHIND, (0, 50), (10, 111), 10, {}),
+    ],
+)
+def test_what_two_reads_prove(verdict, before, now, window_s, how):
+    """Movement between two reads; a rate needs two commit intervals, a frozen commit three known ones."""
+    judgement = judge(group(partition(*now), after_s=window_s), group(partition(*before)), **how)
+
+    assert verdict == judgement.verdict
+
+
+@pytest.mark.parametrize(("verdict", "members"), [(V.STUCK, 1), (V.UNKNOWN, 0), (V.UNKNOWN, None)])
+def test_stuck_needs_members_that_are_known_to_be_alive(verdict, members):
+    """Without members a frozen commit may be a stopped job, a Flink job, or a broker that cannot tell."""
+    now = group(partition(10, 25), after_s=60, members=members)
+
+    assert verdict == judge(now, group(partition(10, 20)), commit_interval_s=5).verdict
+
+
+@pytest.mark.parametrize(
+    ("verdict", "kind", "members", "state", "window_s"),
+    [
+        (V.STOPPED, GroupKind.CONNECT_SINK, 0, "EMPTY", 180),
+        (V.UNKNOWN, GroupKind.CONNECT_SINK, 0, "EMPTY", 179),
+        (V.UNKNOWN, GroupKind.CONNECT_SINK, 1, "STABLE", 180),
+        (V.UNKNOWN, GroupKind.CONNECT_SINK, None, None, 180),
+        (V.UNKNOWN, GroupKind.FLINK, 0, "EMPTY", 99_999),
+        (V.UNKNOWN, GroupKind.CONSUMER, 0, "EMPTY", 99_999),  # may use assign()
+    ],
+)
+def test_stopped_is_for_sink_connectors_only(verdict, kind, members, state, window_s):
+    """Flink and assign() consumers never have members: "no members" says nothing about them."""
+    now = group(partition(10, 25), after_s=window_s, members=members, state=state)
+
+    assert verdict == judge(now, group(partition(10, 20)), kind=kind).verdict
+
+
+def test_eta_is_lag_over_the_speed_of_gaining():
+    """450 unread, read at 10/s, written at 5/s: level in 90 s."""
+    judgement = judge(group(partition(100, 550), after_s=10), group(partition(0, 500)))
+
+    assert (V.CATCHING_UP, 90) == (judgement.verdict, judgement.eta_s)
+    assert "t/0: 450 unread, reads 10.0/s, 5.0/s written, over 10 s: level in about 90 s" == judgement.evidence
+
+
+@pytest.mark.parametrize(
+    ("verdict", "lag", "partitions"),
+    [
+        (V.UNKNOWN, None, []),
+        (V.UNKNOWN, None, [partition(None, 0)]),  # nothing was ever written
+        (V.OK, 0, [partition(5, 5), partition(None, 0, number=1)]),  # an empty partition is nothing to commit
+        (V.NEVER_COMMITTED, 0, [partition(5, 5), partition(None, 1, number=1)]),
+        (V.NEVER_COMMITTED, 0, [partition(5, 5), partition(None, 9, earliest=9, number=1)]),  # expired unread
+        (V.UNKNOWN, 3, [partition(5, 5), partition(2, 5, number=1), partition(5, None, number=2)]),
+        (V.DATA_LOST, 5, [partition(5, 5), partition(0, 5, earliest=1, number=1)]),
+    ],
+)
+def test_the_worst_partition_is_the_groups_verdict(verdict, lag, partitions):
+    """Never a sum: one bad partition must not hide behind good ones. Never-committed partitions are not summed."""
+    judgement = judge(group(*partitions))
+
+    assert (verdict, lag) == (judgement.verdict, judgement.lag_records)
+
+
+def test_one_frozen_partition_is_stuck_though_the_others_move():
+    """The sum moves; partition 1 does not."""
+    before = group(partition(0, 50), partition(7, 50, number=1))
+    now = group(partition(50, 60), partition(7, 60, number=1), after_s=30)
+
+    judgement = judge(now, before, commit_interval_s=5)
+
+    assert V.STUCK == judgement.verdict
+    assert judgement.evidence.startswith("t/1: 53 unread, commit frozen at 7 for 30 s")
+
+
+def test_a_partition_that_the_first_read_did_not_have_is_one_sample():
+    """Added partitions and a first read that failed are no history."""
+    judgement = judge(group(partition(1, 5, number=3), after_s=60), group(partition(1, 5)))
+
+    assert "one sample" in judgement.evidence
+
+
+def test_dead_lettered_offsets_are_attached_per_partition():
+    """Offsets of another partition's dead letters prove nothing here."""
+    samples = dead_lettered([partition(8, 10), partition(8, 10, number=1)], {("t", 1): {8, 9}})
+
+    assert [V.UNKNOWN, V.RESIDUAL] == [judged.verdict for judged in judge(group(*samples)).partitions]
