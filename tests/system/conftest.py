@@ -21,6 +21,7 @@ HERE = Path(__file__).parent
 WHOLE_CLUSTER = ("java", "kafka", "debezium-postgres", "debezium-jdbc", "avro-converter", "apicurio", "postgresql")
 
 _reasons: dict[str, str] = {}
+_kept_folders: list[Path] = []
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -38,6 +39,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"{name:<28}| {version:<18}| {ready_in}")
     for part, reason in sorted(_reasons.items()):
         terminalreporter.write_line(f"{part:<28}| NOT RUN           | {reason}", red=True)
+    for folder in _kept_folders:
+        terminalreporter.write_line(f"A test failed, so the parts' logs and data were kept: {folder}")
 
 
 @pytest.fixture(scope="session")
@@ -50,11 +53,11 @@ def available() -> Available:
 
 @pytest.fixture(scope="session")
 def scratch(request: pytest.FixtureRequest) -> Iterator[Path]:
-    """The folder of the parts' data and logs; kept, and named, when a test failed."""
+    """The folder of the parts' data and logs; kept, and named in the summary, when a test failed."""
     folder = parts.scratch_folder()
     yield folder
     if request.session.testsfailed:
-        print(f"\nthe parts' logs are in {folder}")
+        _kept_folders.append(folder)
     else:
         parts.remove_folder(folder)
 

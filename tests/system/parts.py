@@ -353,6 +353,8 @@ class Connect(_Stoppable):
         )
         self.process.wait_ready(self._answers, deadline_s=90)
         self.process.is_ready(_get_json(f"{self.url}/")["version"])
+        converter = available.place("avro-converter").name.removeprefix("avro-converter-")
+        PARTS["Avro converter"] = RanOn(converter, PARTS["Kafka Connect"].ready_in_s)
         for plugin in _get_json(f"{self.url}/connector-plugins"):
             name = {
                 "io.debezium.connector.postgresql.PostgresConnector": "Debezium PostgreSQL source",

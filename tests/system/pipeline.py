@@ -36,7 +36,8 @@ from confluent_kafka import (
     Producer,
     TopicPartition,
 )
-from confluent_kafka.admin import NewTopic, OffsetSpec
+from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
+from confluent_kafka.cimpl import NewTopic
 
 from tests.system.parts import Cluster, wait_until
 
@@ -387,7 +388,7 @@ class Pipeline:
         committed = admin.list_consumer_group_offsets([request])[self.group].result(timeout=10).topic_partitions
         ends = {
             partition.partition: future.result(timeout=10).offset
-            for partition, future in admin.list_offsets({p: OffsetSpec.latest() for p in partitions}).items()
+            for partition, future in admin.list_offsets({p: OffsetSpec.latest() for p in partitions}).items()  # type: ignore[no-untyped-call]
         }
         return {p.partition: ends[p.partition] - p.offset if p.offset >= 0 else None for p in committed}
 
