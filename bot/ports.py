@@ -247,6 +247,7 @@ class LiveAlert:
     silenced_by: tuple[str, ...] = ()
     inhibited_by: tuple[str, ...] = ()
     generator_url: str = ""
+    receivers: tuple[str, ...] = ()
 
 
 class Alertmanager(Protocol):

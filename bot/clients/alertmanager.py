@@ -102,6 +102,7 @@ def _alert(entry: Mapping[str, Any]) -> LiveAlert:
         silenced_by=tuple(status.get("silencedBy") or ()),
         inhibited_by=tuple(status.get("inhibitedBy") or ()),
         generator_url=entry.get("generatorURL") or "",
+        receivers=tuple(receiver["name"] for receiver in entry.get("receivers") or ()),
     )
 
 

@@ -114,11 +114,10 @@ def home_of(
     for incident in past:
         if incident.alert(alert.fingerprint, alert.starts_at) is not None:
             return incident, False, None
-    if incident := board.open_for(correlation):
-        return incident, False, None
-    for incident in past:
-        if incident.is_open:
-            return incident, False, None
+    if here := board.open_for(correlation):
+        return here, False, None
+    if still_open := next((i for i in past if i.is_open), None):
+        return still_open, False, None
     if past:
         last = past[0]
         recent = last.resolved_at is not None and now - last.resolved_at <= reopen_within

@@ -49,7 +49,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Decision:
-    """`reply` is for the person who asked alone; `refusal` says that nothing was done; `stale` asks for a fresh view."""
+    """`reply` is for the one who asked; `refusal` says that nothing was done; `stale` asks for a fresh view."""
 
     changes: tuple[Change, ...] = ()
     reply: str = ""
@@ -135,7 +135,9 @@ def _change(
         events += _more_runbooks(incident, [(a.name, a.labels, signal_of(a.labels)) for a in fired], policy)
     tasks: list[Task] = []
     version = incident.version if incident else 0
-    pipeline = incident.pipeline if incident else pipeline_of(opening.alerts[0].labels, tuple(policy.pipelines.values()))
+    pipeline = (
+        incident.pipeline if incident else pipeline_of(opening.alerts[0].labels, tuple(policy.pipelines.values()))
+    )
     if fired and policy.pipeline(pipeline):
         tasks += [Task("probe", f"probe:{incident_id}:{name}:{version}", {"probe": name}) for name in PROBES]
     if resolved and incident is not None and incident.is_open:
@@ -147,7 +149,9 @@ MISSED = "missed while down"
 
 
 def _known(incident: Incident | None, alert: Alert) -> bool:
-    return incident is not None and incident.alert(alert.fingerprint, alert.starts_at) is not None
+    """An episode that we ended ourselves and that fires after all is news again."""
+    known = incident.alert(alert.fingerprint, alert.starts_at) if incident else None
+    return known is not None and known.status != "ended"
 
 
 def _fires(incident: Incident | None, alert: Alert) -> bool:
@@ -164,10 +168,16 @@ def _opened(opening: _Opening, policy: Policy, ids: Ids) -> list[e.Event]:
     summary = first.annotations.get("summary") or first.name
     events: list[e.Event] = [
         e.IncidentOpened(
-            title=summary, pipeline=name, severity=severity, correlation=opening.correlation,
-            channel=pipeline.channel if pipeline else policy.default_channel, nonce=ids.nonce(),
-            owner=pipeline.owner if pipeline else None, bot_version=policy.bot_version, config_hash=policy.config_hash,
-        )  # fmt: skip
+            title=summary,
+            pipeline=name,
+            severity=severity,
+            correlation=opening.correlation,
+            channel=pipeline.channel if pipeline else policy.default_channel,
+            nonce=ids.nonce(),
+            owner=pipeline.owner if pipeline else None,
+            bot_version=policy.bot_version,
+            config_hash=policy.config_hash,
+        )
     ]
     attached: set[str] = set()
     for alert in sorted(opening.alerts, key=lambda a: signal_of(a.labels).upstream_rank):
@@ -210,7 +220,7 @@ def _hidden(
     known = incident.hidden.get(notification.group_key, 0) if incident else 0
     if known == notification.truncated:
         return ()
-    tasks = ()
+    tasks: tuple[Task, ...] = ()
     if notification.truncated:
         version = incident.version if incident else 0
         tasks = (
@@ -242,9 +252,7 @@ def end_alerts(incident: Incident, gone: Sequence[tuple[str, datetime]], reason:
     return Decision((Change(incident.id, e.BOT, events, tasks),))
 
 
-def open_by_hand(
-    board: Board, who: e.Who, pipeline: str, text: str, policy: Policy, ids: Ids
-) -> Decision:
+def open_by_hand(board: Board, who: e.Who, pipeline: str, text: str, policy: Policy, ids: Ids) -> Decision:
     """A person opens an incident; a pipeline has one at a time."""
     known = policy.pipeline(pipeline)
     if known is None:
@@ -252,7 +260,9 @@ def open_by_hand(
         return Decision(refusal=Refusal(f"Not opened: no pipeline {pipeline} in cdc.yml.", f"It has: {names}."))
     correlation = f"pipeline:{pipeline}"
     if already := board.open_for(correlation):
-        return Decision(refusal=Refusal(f"Not opened: {already.id} is open for {pipeline} already.", "Add a note there."))
+        return Decision(
+            refusal=Refusal(f"Not opened: {already.id} is open for {pipeline} already.", "Add a note there.")
+        )
     runbook = choose(policy.runbooks, "", {}, Signal.OTHER)
     incident_id = ids.incident()
     events: tuple[e.Event, ...] = (
@@ -324,7 +334,9 @@ def decide(board: Board, incident: Incident, command: c.Command, policy: Policy,
             assert_never(command)
 
 
-def _events(incident: Incident, who: e.Who, *events: e.Event, reply: str = "", tasks: tuple[Task, ...] = ()) -> Decision:
+def _events(
+    incident: Incident, who: e.Who, *events: e.Event, reply: str = "", tasks: tuple[Task, ...] = ()
+) -> Decision:
     return Decision((Change(incident.id, who, events, tasks),), reply=reply)
 
 
@@ -336,10 +348,8 @@ def _stale(incident: Incident, seen: c.Seen | None, revision: int, what: str) ->
     """A click on something that has changed since does nothing and shows the fresh view."""
     if seen is None or (seen.nonce == incident.nonce and seen.revision == revision):
         return None
-    return Decision(
-        refusal=Refusal(f"Nothing was done: {what} has changed since that message was shown.", "Here is how it stands now."),
-        stale=True,
-    )  # fmt: skip
+    changed = f"Nothing was done: {what} has changed since that message was shown."
+    return Decision(refusal=Refusal(changed, "Here is how it stands now."), stale=True)
 
 
 def _acknowledge(incident: Incident, command: c.AcknowledgeIncident) -> Decision:
@@ -548,7 +558,7 @@ def _report(incident: Incident, findings: Sequence[Finding], policy: Policy) -> 
     """Journal the findings that say something new, and take in the runbook of a cause found upstream."""
     told = [f for f in findings if _is_news(incident.findings.get((f.probe, f.target)), f)]
     events: list[e.Event] = [e.ProbeReported(f) for f in told]
-    causes = [("", {}, f.signal) for f in told if f.status is Status.RED]
+    causes: list[tuple[str, Mapping[str, str], Signal]] = [("", {}, f.signal) for f in told if f.status is Status.RED]
     if incident.is_open:
         events += _more_runbooks(incident, causes, policy)
     return _events(incident, e.BOT, *events) if events else Decision()
@@ -558,7 +568,9 @@ def _is_news(known: Finding | None, found: Finding) -> bool:
     if known is None:
         return True
     same = (known.verdict, known.status) == (found.verdict, found.status)
-    moved = known.facts.get("end_total") != found.facts.get("end_total") if found.signal is Signal.DEAD_LETTERS else False
+    moved = (
+        known.facts.get("end_total") != found.facts.get("end_total") if found.signal is Signal.DEAD_LETTERS else False
+    )
     return not same or moved or (known.status is not Status.GREEN and known.headline != found.headline)
 
 
@@ -613,7 +625,7 @@ def _keeps_checking(incident: Incident) -> bool:
 
 
 def _again(incident: Incident, policy: Policy, now: datetime) -> Task:
-    """Look again after `recheck`, more rarely the longer it takes: a tenth of the incident's age, two minutes at most."""
+    """Look again after `recheck`, more rarely the longer it takes: a tenth of the age, two minutes at most."""
     age = now - incident.opened_at
     delay = min(max(policy.recheck, age / 10), max(RECHECK_SLOWEST, policy.recheck))
     return Task("recovery", f"recovery:{incident.id}:{now.isoformat()}", {}, delay.total_seconds())

@@ -52,9 +52,7 @@ def _judge(incident: Incident, pipeline: Pipeline, fresh: Finding, now: datetime
     return _other(fresh, broken)
 
 
-def _connector(
-    fresh: Finding, broken: Finding | None, last: Finding | None, now: datetime, settle: timedelta
-) -> Line:
+def _connector(fresh: Finding, broken: Finding | None, last: Finding | None, now: datetime, settle: timedelta) -> Line:
     if fresh.status is not Status.GREEN:
         return Line(False if fresh.status is Status.RED else None, f"{fresh.target}: {fresh.headline}")
     if broken is None:
@@ -95,9 +93,7 @@ def _lag(fresh: Finding, incident: Incident, pipeline: Pipeline) -> Line:
     return Line(True, f"{fresh.target}: lag {lag:,}, {committed - before:,} records committed since")
 
 
-def _dead_letters(
-    fresh: Finding, incident: Incident, last: Finding | None, now: datetime, settle: timedelta
-) -> Line:
+def _dead_letters(fresh: Finding, incident: Incident, last: Finding | None, now: datetime, settle: timedelta) -> Line:
     """No new dead letter for `settle` while records were processed: silence alone proves nothing."""
     key = (fresh.probe, fresh.target)
     accused = key in incident.worst or Signal.DEAD_LETTERS in signals(incident)

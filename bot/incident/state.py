@@ -144,7 +144,7 @@ class Incident:
 
     @property
     def alerts_cleared(self) -> bool:
-        """No known alert fires and none is hidden behind Alertmanager's cut; an incident without alerts has none to clear."""
+        """No known alert fires and none is hidden behind Alertmanager's cut."""
         return not self.firing and not self.hidden_alerts
 
     @property
@@ -272,9 +272,7 @@ def _alert(
     i: Incident, fingerprint: str, starts_at: datetime, status: AlertStatus, ends_at: datetime, note: str
 ) -> Incident:
     alerts = tuple(
-        replace(a, status=status, ends_at=ends_at, note=note or a.note)
-        if a.episode == (fingerprint, starts_at)
-        else a
+        replace(a, status=status, ends_at=ends_at, note=note or a.note) if a.episode == (fingerprint, starts_at) else a
         for a in i.alerts
     )
     return replace(i, alerts=alerts)

@@ -1,0 +1,212 @@
+"""The outbox: render, pace, send, settle, reconcile.
+
+Promise: every message that is due is sent, the most urgent lane first; nothing is dropped silently. What is
+sent is rendered at that moment from the newest state. A message is at least once, and exactly once in effect:
+before a post goes out the row says that it may have (`uncertain`), and an uncertain post is looked up by the
+key in Slack's message metadata before it is repeated.
+
+Pacing is ours: about one message a second and channel with a short burst, `chat.update` 50 a minute for the
+workspace; the last slots of a burst are kept for pages. A 429 pauses that method in that channel, no more.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from bot.dispatcher import Dispatcher
+from bot.incident.state import Incident
+from bot.ports import Chat, ChatError, Message
+from bot.report import Report
+from bot.store.sqlite import OutboxRow, Store
+
+log = logging.getLogger("cdc.outbox")
+
+REPORTS: TypeAdapter[Report] = TypeAdapter(Report)
+SLOWEST_RETRY = timedelta(seconds=60)
+POST_BURST, POST_EVERY_S = 5.0, 1.0
+UPDATE_BURST, UPDATE_EVERY_S = 10.0, 1.2
+KEPT_FOR_PAGES = 2.0
+URGENT = ("page",)
+
+
+@dataclass(frozen=True)
+class Renderers:
+    """How things look in chat; pure functions given by the composition root."""
+
+    slot: Callable[[str, Incident, tuple[Any, ...], datetime], Message]
+    report: Callable[[Report], Message]
+    text: Callable[[str], Message]
+    postmortem: Callable[[str], tuple[str, str]]
+
+
+@dataclass
+class Bucket:
+    """A token bucket: `burst` at once, one more every `every_s` seconds."""
+
+    burst: float
+    every_s: float
+    tokens: float = field(default=-1.0)
+    filled_at: datetime | None = None
+
+    def take(self, now: datetime, keep: float) -> bool:
+        """Take a token unless that would leave fewer than `keep`."""
+        if self.filled_at is None:
+            self.tokens = self.burst
+        else:
+            self.tokens = min(self.burst, self.tokens + (now - self.filled_at).total_seconds() / self.every_s)
+        self.filled_at = now
+        if self.tokens < 1.0 + keep:
+            return False
+        self.tokens -= 1.0
+        return True
+
+
+class Outbox:
+    """Sends what is due; `drain` is what the sender thread repeats."""
+
+    def __init__(
+        self,
+        store: Store,
+        dispatcher: Dispatcher,
+        chat: Chat,
+        render: Renderers,
+        clock: Callable[[], datetime],
+        count_error: Callable[[str], None],
+    ) -> None:
+        self._store, self._dispatcher, self._chat, self._render = store, dispatcher, chat, render
+        self._clock, self._count_error = clock, count_error
+        self._buckets: dict[tuple[str, str], Bucket] = {}
+        self._paused: dict[tuple[str, str], datetime] = {}
+        self._last: dict[str, Message] = {}
+
+    def drain(self) -> int:
+        """Send what may be sent now; return how many rows were settled or postponed."""
+        moved = 0
+        for row in self._store.due_messages(self._clock(), 100):
+            try:
+                moved += self._deliver(row)
+            except ChatError as error:
+                self._failed(row, error)
+                moved += 1
+            except Exception as error:
+                log.exception("message %s failed", row.key)
+                self._count_error("outbox")
+                self._postpone(row, f"{type(error).__name__}: {error}", row.uncertain)
+                moved += 1
+        return moved
+
+    def _deliver(self, row: OutboxRow) -> bool:
+        if row.slot == "answer":
+            return self._answer(row)
+        incident = self._dispatcher.incident(row.incident or "")
+        if incident is None:
+            self._store.give_up(row, "no such incident", self._clock())
+            return True
+        parent = None if row.slot == "card" else self._store.posted(incident.id, "card")
+        if row.slot != "card" and parent is None:
+            return False  # its thread does not exist yet: the card goes first
+        if row.ts is not None:
+            return self._update(row, incident)
+        return self._post(row, incident, parent[1] if parent else None)
+
+    def _post(self, row: OutboxRow, incident: Incident, thread_ts: str | None) -> bool:
+        method = "post"
+        if self._waits(method, row.channel, row.lane):
+            return False
+        message = self._message(row, incident)
+        if row.uncertain and (ts := self._chat.find(row.channel_id or row.channel, thread_ts, row.key)):
+            self._store.sent(row, row.channel_id or row.channel, ts, 0, self._clock())
+            return True  # it had arrived; shown 0 makes the newer words an edit
+        self._store.sending(row)
+        channel_id, ts = self._chat.post(row.channel, message, thread_ts)
+        self._last[row.key] = message
+        self._store.sent(row, channel_id, ts, incident.version, self._clock())
+        return True
+
+    def _update(self, row: OutboxRow, incident: Incident) -> bool:
+        if row.slot.startswith(("event:", "page:")):
+            self._store.sent(row, None, None, incident.version, self._clock())
+            return True  # written once
+        message = self._message(row, incident)
+        if self._last.get(row.key) == message and row.wanted > row.shown:
+            self._store.sent(row, None, None, incident.version, self._clock())
+            return True
+        if self._waits("update", "", row.lane):
+            return False
+        assert row.ts is not None
+        self._chat.update(row.channel_id or row.channel, row.ts, message)
+        self._last[row.key] = message
+        self._store.sent(row, None, None, incident.version, self._clock())
+        return True
+
+    def _message(self, row: OutboxRow, incident: Incident) -> Message:
+        needs_entries = row.slot.startswith(("event:", "page:"))
+        entries = tuple(entry for _, entry in self._store.entries(incident.id)) if needs_entries else ()
+        return self._render.slot(row.slot, incident, entries, self._clock())
+
+    def _answer(self, row: OutboxRow) -> bool:
+        body = row.body
+        if incident_id := body.get("postmortem"):
+            return self._upload(row, str(incident_id))
+        if report := body.get("report"):
+            message = self._render.report(REPORTS.validate_python(report))
+        else:
+            message = self._render.text(str(body.get("text", "")))
+        if self._waits("post", row.channel, row.lane):
+            return False
+        if body.get("response_url"):
+            self._chat.respond(str(body["response_url"]), message)
+        elif body.get("user"):
+            self._chat.post_ephemeral(row.channel, str(body["user"]), message, body.get("thread_ts"))
+        else:
+            self._chat.post(row.channel, message, None)
+        self._store.sent(row, None, None, row.wanted, self._clock())
+        return True
+
+    def _upload(self, row: OutboxRow, incident_id: str) -> bool:
+        card = self._store.posted(incident_id, "card")
+        if card is None or self._waits("upload", card[0], row.lane):
+            return False
+        filename, content = self._render.postmortem(incident_id)
+        self._store.sending(row)
+        self._chat.upload(card[0], card[1], filename, content, f"Postmortem draft of {incident_id}")
+        self._store.sent(row, card[0], None, row.wanted, self._clock())
+        return True
+
+    # --- pacing and failures ---
+
+    def _waits(self, method: str, channel: str, lane: str) -> bool:
+        now = self._clock()
+        if now < self._paused.get((method, channel), now):
+            return True
+        burst, every_s = (UPDATE_BURST, UPDATE_EVERY_S) if method == "update" else (POST_BURST, POST_EVERY_S)
+        bucket = self._buckets.setdefault((method, channel), Bucket(burst, every_s))
+        return not bucket.take(now, 0.0 if lane in URGENT else KEPT_FOR_PAGES)
+
+    def _failed(self, row: OutboxRow, error: ChatError) -> None:
+        self._count_error(f"slack:{error.code}")
+        now = self._clock()
+        if error.code == "message_not_found" and row.slot == "card":
+            log.warning("%s: the card was deleted; it is not posted again", row.key)
+        if error.permanent:
+            log.error("%s: the chat refuses it for good: %s", row.key, error.code)
+            self._store.give_up(row, error.code, now)
+            return
+        if error.retry_after_s is not None:
+            method = "update" if row.ts is not None else "post"
+            channel = "" if method == "update" else row.channel
+            self._paused[(method, channel)] = now + timedelta(seconds=error.retry_after_s)
+            self._store.postpone(row, now + timedelta(seconds=error.retry_after_s), error.code, row.uncertain)
+            return
+        log.warning("%s: %s, trying again", row.key, error.code)
+        self._postpone(row, error.code, row.ts is None and error.uncertain)
+
+    def _postpone(self, row: OutboxRow, reason: str, uncertain: bool) -> None:
+        delay = min(timedelta(seconds=2 ** min(row.attempts, 6)), SLOWEST_RETRY)
+        self._store.postpone(row, self._clock() + delay, reason, uncertain)

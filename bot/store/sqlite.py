@@ -1,0 +1,478 @@
+"""The journal on SQLite: what came in, what happened, what is still to be said and done.
+
+Promise: a row that was answered with 200 is on disk (`synchronous=FULL`). Events, the messages and
+the tasks they cause, and the end of the inbox row that caused them, are written in ONE transaction:
+a crash can repeat a message but never lose one, and never repeats an action.
+
+Invariants
+    events are only ever appended; (incident, version) is unique: two writers cannot both be next.
+    A decision reads and appends under one BEGIN IMMEDIATE: sqlite-utils' own `atomic()` is deferred,
+    and of 400 concurrent read-then-write decisions 290 got "database is locked" with it (measured).
+    An outbox row says what to say (incident, slot), never the words, except an answer, which is its own.
+    A task is claimed in the transaction that says so; an action is claimed together with ActionStarted.
+
+Every commit goes through `Store._commit`, the one place a crash test needs to know. A connection per
+thread; `busy_timeout` 5 s; WAL. This module knows no Slack, no Kafka and no decision.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import sqlite_utils
+from pydantic import TypeAdapter
+
+from bot.incident import events as e
+
+SCHEMA_VERSION = 1
+LANE_ORDER = "CASE lane WHEN 'page' THEN 0 WHEN 'reply' THEN 1 WHEN 'card' THEN 2 ELSE 3 END"
+
+
+class StoreError(Exception):
+    """The journal cannot be opened or written; the text names the file and the reason."""
+
+
+@dataclass(frozen=True)
+class InboxRow:
+    id: int
+    key: str
+    kind: str
+    received_at: datetime
+    body: bytes
+
+
+@dataclass(frozen=True)
+class OutboxRow:
+    """A message to be brought up to date. `ts` is None until it was posted; `wanted` is the version to show."""
+
+    id: int
+    key: str
+    incident: str | None
+    slot: str
+    lane: str
+    channel: str
+    body: Mapping[str, Any]
+    wanted: int
+    shown: int
+    attempts: int
+    uncertain: bool
+    ts: str | None
+    channel_id: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class TaskRow:
+    id: int
+    key: str
+    incident: str
+    kind: str
+    body: Mapping[str, Any]
+    attempts: int
+    created_at: datetime
+
+
+@cache
+def _event_types() -> dict[str, TypeAdapter[Any]]:
+    return {cls.__name__: TypeAdapter(cls) for cls in e.Event.__args__}
+
+
+def encode_event(event: e.Event) -> tuple[str, str]:
+    """Return (type name, JSON) of an event."""
+    name = type(event).__name__
+    return name, _event_types()[name].dump_json(event).decode()
+
+
+def decode_event(name: str, body: str) -> e.Event:
+    """Return the event as it was written. A type this version does not know is an error, not a gap."""
+    if name not in _event_types():
+        raise StoreError(f"the journal holds an event {name} that this version does not know: was it downgraded?")
+    event: e.Event = _event_types()[name].validate_json(body)
+    return event
+
+
+class Store:
+    """One journal file. `on_commit`, when given, is called just before and just after every commit (crash tests)."""
+
+    def __init__(self, path: Path, on_commit: Callable[[str], None] | None = None) -> None:
+        self.path = path
+        self._on_commit = on_commit
+        self._local = threading.local()
+        self._open: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._create()
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"{path}: cannot be opened as the journal: {error}") from error
+
+    def close(self) -> None:
+        with self._lock:
+            connections, self._open = self._open, []
+        for connection in connections:
+            connection.close()
+
+    # --- inbox ---
+
+    def receive(self, key: str, kind: str, body: bytes, now: datetime) -> bool:
+        """Store what came in, durably, and return True; False when this key is stored already."""
+        with self._transaction() as db:
+            cursor = db.execute(
+                "INSERT INTO inbox (key, kind, received_at, body, state) VALUES (?, ?, ?, ?, 'new') "
+                "ON CONFLICT (key) DO NOTHING",
+                (key, kind, _stamp(now), body),
+            )
+            return cursor.rowcount == 1
+
+    def receive_many(self, rows: Sequence[tuple[str, str, bytes]], now: datetime) -> None:
+        """Store several rows (key, kind, body) in one commit: what a burst of webhooks becomes. All or none."""
+        with self._transaction() as db:
+            db.executemany(
+                "INSERT INTO inbox (key, kind, received_at, body, state) VALUES (?, ?, ?, ?, 'new') "
+                "ON CONFLICT (key) DO NOTHING",
+                [(key, kind, _stamp(now), body) for key, kind, body in rows],
+            )
+
+    def next_inbox(self) -> InboxRow | None:
+        row = self._db().execute(
+            "SELECT id, key, kind, received_at, body FROM inbox WHERE state = 'new' ORDER BY id LIMIT 1"
+        ).fetchone()  # fmt: skip
+        return InboxRow(row[0], row[1], row[2], _at(row[3]), bytes(row[4])) if row else None
+
+    def inbox_state(self, key: str) -> tuple[str, str] | None:
+        """Return (state, note) of a stored row: new, done or unreadable."""
+        row = self._db().execute("SELECT state, note FROM inbox WHERE key = ?", (key,)).fetchone()
+        return (row[0], row[1] or "") if row else None
+
+    def receivers(self) -> frozenset[str]:
+        """Return the receiver names that webhooks came under."""
+        rows = self._db().execute("SELECT DISTINCT json_extract(body, '$.receiver') FROM events WHERE type = 'AlertFired'")
+        return frozenset(row[0] for row in rows if row[0])
+
+    # --- journal ---
+
+    def entries(self, incident: str | None = None, after_seq: int = 0) -> Iterator[tuple[int, e.Entry]]:
+        """Yield (seq, entry) in order, of one incident or of all."""
+        where, arguments = "seq > ?", [after_seq]  # type: tuple[str, list[Any]]
+        if incident is not None:
+            where, arguments = where + " AND incident = ?", [after_seq, incident]
+        rows = self._db().execute(
+            f"SELECT seq, incident, version, at, who_id, who_name, type, body FROM events WHERE {where} ORDER BY seq",
+            arguments,
+        )
+        for seq, name, version, at, who_id, who_name, kind, body in rows:
+            yield seq, e.Entry(name, version, _at(at), e.Who(who_id, who_name), decode_event(kind, body))
+
+    @contextmanager
+    def deciding(self) -> Iterator[Writer]:
+        """One decision: everything read and written inside is one transaction that no other writer can enter."""
+        with self._transaction() as db:
+            yield Writer(db)
+
+    # --- outbox ---
+
+    def due_messages(self, now: datetime, limit: int) -> tuple[OutboxRow, ...]:
+        """Return messages that are due, most urgent lane first, oldest first within a lane."""
+        rows = self._db().execute(
+            "SELECT id, key, incident, slot, lane, channel, body, wanted, shown, attempts, uncertain, ts, channel_id, "
+            f"created_at FROM outbox WHERE state = 'due' AND not_before <= ? ORDER BY {LANE_ORDER}, id LIMIT ?",
+            (_stamp(now), limit),
+        )
+        return tuple(
+            OutboxRow(r[0], r[1], r[2], r[3], r[4], r[5], json.loads(r[6]), r[7], r[8], r[9], bool(r[10]), r[11],
+                      r[12], _at(r[13]))
+            for r in rows
+        )  # fmt: skip
+
+    def posted(self, incident: str, slot: str) -> tuple[str, str] | None:
+        """Return (channel id, ts) of a slot's message, or None while it was not posted."""
+        row = self._db().execute(
+            "SELECT channel_id, ts FROM outbox WHERE key = ? AND ts IS NOT NULL", (f"{incident}/{slot}",)
+        ).fetchone()  # fmt: skip
+        return (row[0], row[1]) if row else None
+
+    def sending(self, row: OutboxRow) -> None:
+        """Say, before a post goes out, that it may have gone out: a crash in between is looked up, not repeated."""
+        with self._transaction() as db:
+            db.execute("UPDATE outbox SET uncertain = 1, attempts = attempts + 1 WHERE id = ?", (row.id,))
+
+    def sent(self, row: OutboxRow, channel_id: str | None, ts: str | None, shown: int, now: datetime) -> None:
+        """Settle a message: it stays due only when a newer version was wanted meanwhile."""
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE outbox SET channel_id = COALESCE(?, channel_id), ts = COALESCE(?, ts), shown = ?, "
+                "uncertain = 0, attempts = 0, error = NULL, settled_at = ?, "
+                "state = CASE WHEN wanted > ? THEN 'due' ELSE 'sent' END "
+                "WHERE id = ?",
+                (channel_id, ts, shown, _stamp(now), shown, row.id),
+            )
+
+    def postpone(self, row: OutboxRow, until: datetime, error: str, uncertain: bool) -> None:
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE outbox SET not_before = ?, error = ?, uncertain = ?, attempts = attempts + 1 WHERE id = ?",
+                (_stamp(until), error, int(uncertain), row.id),
+            )
+
+    def give_up(self, row: OutboxRow, error: str, now: datetime) -> None:
+        """The chat will never take this message: keep it, with the reason, where health shows it."""
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE outbox SET state = 'failed', error = ?, settled_at = ? WHERE id = ?",
+                (error, _stamp(now), row.id),
+            )
+
+    # --- tasks ---
+
+    def claim_task(self, kinds: Sequence[str], now: datetime) -> TaskRow | None:
+        """Take the oldest due task of these kinds, atomically; a claimed one is 'running' until it is settled."""
+        marks = ",".join("?" * len(kinds))
+        if not self._has_task(marks, kinds, now):
+            return None
+        with self._transaction() as db:
+            row = db.execute(
+                f"UPDATE tasks SET state = 'running', attempts = attempts + 1, started_at = ? WHERE id = ("
+                f"SELECT id FROM tasks WHERE state = 'todo' AND not_before <= ? AND kind IN ({marks}) "
+                "ORDER BY not_before, id LIMIT 1) RETURNING id, key, incident, kind, body, attempts, created_at",
+                (_stamp(now), _stamp(now), *kinds),
+            ).fetchone()
+        return TaskRow(row[0], row[1], row[2], row[3], json.loads(row[4]), row[5], _at(row[6])) if row else None
+
+    def _has_task(self, marks: str, kinds: Sequence[str], now: datetime) -> bool:
+        """A look without a write lock: an idle bot commits nothing."""
+        row = self._db().execute(
+            f"SELECT 1 FROM tasks WHERE state = 'todo' AND not_before <= ? AND kind IN ({marks}) LIMIT 1",
+            (_stamp(now), *kinds),
+        ).fetchone()  # fmt: skip
+        return row is not None
+
+    def running_tasks(self) -> tuple[TaskRow, ...]:
+        """Return tasks that were running when the last process ended."""
+        rows = self._db().execute(
+            "SELECT id, key, incident, kind, body, attempts, created_at FROM tasks WHERE state = 'running' ORDER BY id"
+        )
+        return tuple(TaskRow(r[0], r[1], r[2], r[3], json.loads(r[4]), r[5], _at(r[6])) for r in rows)
+
+    # --- what is known besides ---
+
+    def first_seen(self, pairs: Sequence[tuple[str, int]], now: datetime) -> Mapping[tuple[str, int], datetime]:
+        """Return when each (subject, version) was first seen by this bot, noting new ones at `now`."""
+        with self._transaction() as db:
+            db.executemany(
+                "INSERT INTO first_seen (subject, version, at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                [(subject, version, _stamp(now)) for subject, version in pairs],
+            )
+        return self.seen_versions()
+
+    def seen_versions(self) -> Mapping[tuple[str, int], datetime]:
+        rows = self._db().execute("SELECT subject, version, at FROM first_seen")
+        return {(subject, version): _at(at) for subject, version, at in rows}
+
+    def counters(self) -> Mapping[str, Any]:
+        """Return the saved monotonic counters, or an empty mapping."""
+        row = self._db().execute("SELECT body FROM counters WHERE id = 1").fetchone()
+        saved: Mapping[str, Any] = json.loads(row[0]) if row else {}
+        return saved
+
+    def save_counters(self, counters: Mapping[str, Any]) -> None:
+        with self._transaction() as db:
+            db.execute(
+                "INSERT INTO counters (id, body) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET body = excluded.body",
+                (json.dumps(counters),),
+            )
+
+    def depths(self) -> Mapping[str, Any]:
+        """Return what waits: inbox and outbox depth and age, tasks per kind, failed messages, unreadable rows."""
+        db = self._db()
+        inbox = db.execute("SELECT count(*), min(received_at) FROM inbox WHERE state = 'new'").fetchone()
+        outbox = db.execute("SELECT min(created_at) FROM outbox WHERE state = 'due'").fetchone()
+        return {
+            "inbox": inbox[0],
+            "inbox_oldest": _at(inbox[1]) if inbox[1] else None,
+            "unreadable": db.execute("SELECT count(*) FROM inbox WHERE state = 'unreadable'").fetchone()[0],
+            "outbox": dict(db.execute("SELECT lane, count(*) FROM outbox WHERE state = 'due' GROUP BY lane")),
+            "outbox_oldest": _at(outbox[0]) if outbox[0] else None,
+            "outbox_failed": db.execute("SELECT count(*) FROM outbox WHERE state = 'failed'").fetchone()[0],
+            "outbox_error": (
+                db.execute("SELECT error FROM outbox WHERE error IS NOT NULL ORDER BY id DESC LIMIT 1").fetchone()
+                or [""]
+            )[0],
+            "tasks": dict(db.execute("SELECT kind, count(*) FROM tasks WHERE state = 'todo' GROUP BY kind")),
+        }
+
+    # --- connections ---
+
+    def _db(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = sqlite3.connect(self.path, timeout=5.0, isolation_level=None, check_same_thread=False)
+            connection.execute("PRAGMA busy_timeout = 5000")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            self._local.connection = connection
+            with self._lock:
+                self._open.append(connection)
+        return connection
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """One writer at a time: threads wait in line here, other processes in SQLite's busy handler."""
+        connection = self._db()
+        with self._writing:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                self._commit(connection)
+            except BaseException:
+                connection.rollback()
+                raise
+
+    def _commit(self, connection: sqlite3.Connection) -> None:
+        """The one place that commits. A crash before it loses nothing that was promised; after it, everything holds."""
+        if self._on_commit:
+            self._on_commit("before")
+        connection.commit()
+        if self._on_commit:
+            self._on_commit("after")
+
+    def _create(self) -> None:
+        connection = self._db()
+        found = connection.execute("PRAGMA user_version").fetchone()[0]
+        if found > SCHEMA_VERSION:
+            raise StoreError(f"{self.path}: written by a newer version (schema {found}); upgrade cdc-oncall")
+        if found == SCHEMA_VERSION:
+            return
+        with self._transaction():
+            database = sqlite_utils.Database(connection)
+            _create_tables(database)
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _create_tables(db: sqlite_utils.Database) -> None:
+    text, integer, blob = str, int, bytes
+    db.table("inbox").create(
+        {"id": integer, "key": text, "kind": text, "received_at": text, "body": blob, "state": text, "note": text},
+        pk="id", not_null={"key", "kind", "received_at", "body", "state"}, if_not_exists=True,
+    ).create_index(["key"], unique=True, if_not_exists=True)  # fmt: skip
+    db.table("inbox").create_index(["state", "id"], if_not_exists=True)
+    db.table("events").create(
+        {"seq": integer, "incident": text, "version": integer, "at": text, "who_id": text, "who_name": text,
+         "type": text, "body": text, "cause": integer},
+        pk="seq", not_null={"incident", "version", "at", "type", "body"}, if_not_exists=True,
+    ).create_index(["incident", "version"], unique=True, if_not_exists=True)  # fmt: skip
+    db.table("outbox").create(
+        {"id": integer, "key": text, "incident": text, "slot": text, "lane": text, "channel": text, "body": text,
+         "wanted": integer, "shown": integer, "attempts": integer, "uncertain": integer, "not_before": text,
+         "state": text, "channel_id": text, "ts": text, "error": text, "created_at": text, "settled_at": text},
+        pk="id", not_null={"key", "slot", "lane", "state"}, if_not_exists=True,
+    ).create_index(["key"], unique=True, if_not_exists=True)  # fmt: skip
+    db.table("outbox").create_index(["state", "not_before"], if_not_exists=True)
+    db.table("tasks").create(
+        {"id": integer, "key": text, "incident": text, "kind": text, "body": text, "state": text, "attempts": integer,
+         "not_before": text, "created_at": text, "started_at": text, "done_at": text, "note": text},
+        pk="id", not_null={"key", "kind", "state"}, if_not_exists=True,
+    ).create_index(["key"], unique=True, if_not_exists=True)  # fmt: skip
+    db.table("tasks").create_index(["state", "not_before"], if_not_exists=True)
+    db.table("first_seen").create(
+        {"subject": text, "version": integer, "at": text}, pk=("subject", "version"), if_not_exists=True
+    )
+    db.table("counters").create({"id": integer, "body": text}, pk="id", if_not_exists=True)
+
+
+class Writer:
+    """What one decision may write; lives only inside `Store.deciding`."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def next_number(self) -> int:
+        """Return the next incident number: unique, since no other writer is inside."""
+        row = self._db.execute(
+            "SELECT max(CAST(substr(incident, 5) AS INTEGER)) FROM events WHERE version = 1"
+        ).fetchone()  # fmt: skip
+        return int(row[0] or 0) + 1
+
+    def append(self, entry: e.Entry, cause: int | None) -> int:
+        """Append one entry and return its seq. Raises sqlite3.IntegrityError when another writer was first."""
+        kind, body = encode_event(entry.event)
+        cursor = self._db.execute(
+            "INSERT INTO events (incident, version, at, who_id, who_name, type, body, cause) VALUES (?,?,?,?,?,?,?,?)",
+            (entry.incident, entry.version, _stamp(entry.at), entry.who.id, entry.who.name, kind, body, cause),
+        )
+        return int(cursor.lastrowid or 0)
+
+    def deliver(self, incident: str, slot: str, lane: str, channel: str, version: int, now: datetime) -> None:
+        """Make a slot's message due; a burst of changes stays one row and becomes one edit."""
+        self._db.execute(
+            "INSERT INTO outbox (key, incident, slot, lane, channel, body, wanted, shown, attempts, uncertain, "
+            "not_before, state, created_at) VALUES (?,?,?,?,?,'{}',?,0,0,0,?,'due',?) "
+            "ON CONFLICT (key) DO UPDATE SET wanted = max(wanted, excluded.wanted), lane = CASE WHEN state = 'due' "
+            f"AND {LANE_ORDER} < {LANE_ORDER.replace('lane', 'excluded.lane', 1)} THEN lane ELSE excluded.lane END, "
+            "not_before = CASE WHEN state = 'due' THEN not_before ELSE excluded.not_before END, "
+            "created_at = CASE WHEN state = 'due' THEN created_at ELSE excluded.created_at END, state = 'due'",
+            (f"{incident}/{slot}", incident, slot, lane, channel, version, _stamp(now), _stamp(now)),
+        )
+
+    def answer(self, key: str, channel: str, body: Mapping[str, Any], now: datetime, lane: str = "reply") -> None:
+        """Make an answer due: words for one person, sent once."""
+        self._db.execute(
+            "INSERT INTO outbox (key, slot, lane, channel, body, wanted, shown, attempts, uncertain, not_before, "
+            "state, created_at) VALUES (?,'answer',?,?,?,1,0,0,0,?,'due',?) ON CONFLICT (key) DO NOTHING",
+            (key, lane, channel, json.dumps(body), _stamp(now), _stamp(now)),
+        )
+
+    def enqueue(
+        self, key: str, incident: str, kind: str, body: Mapping[str, Any], not_before: datetime, now: datetime
+    ) -> None:
+        self._db.execute(
+            "INSERT INTO tasks (key, incident, kind, body, state, attempts, not_before, created_at) "
+            "VALUES (?,?,?,?,'todo',0,?,?) ON CONFLICT (key) DO NOTHING",
+            (key, incident, kind, json.dumps(body), _stamp(not_before), _stamp(now)),
+        )
+
+    def pending_task(self, incident: str, kind: str) -> bool:
+        row = self._db.execute(
+            "SELECT 1 FROM tasks WHERE incident = ? AND kind = ? AND state = 'todo' LIMIT 1", (incident, kind)
+        ).fetchone()  # fmt: skip
+        return row is not None
+
+    def hasten_task(self, incident: str, kind: str, not_before: datetime) -> None:
+        """Bring a waiting task forward."""
+        self._db.execute(
+            "UPDATE tasks SET not_before = min(not_before, ?) WHERE incident = ? AND kind = ? AND state = 'todo'",
+            (_stamp(not_before), incident, kind),
+        )
+
+    def end_inbox(self, row_id: int, state: str, note: str) -> None:
+        self._db.execute("UPDATE inbox SET state = ?, note = ? WHERE id = ?", (state, note[:500], row_id))
+
+    def end_task(self, task_id: int, now: datetime, note: str = "") -> None:
+        self._db.execute(
+            "UPDATE tasks SET state = 'done', done_at = ?, note = ? WHERE id = ?", (_stamp(now), note[:500], task_id)
+        )
+
+    def again(self, task_id: int, not_before: datetime, body: Mapping[str, Any], note: str = "") -> None:
+        """Put a claimed task back, to be run again: for probes and checks, never for an action that started."""
+        self._db.execute(
+            "UPDATE tasks SET state = 'todo', not_before = ?, body = ?, note = ? WHERE id = ?",
+            (_stamp(not_before), json.dumps(body), note[:500], task_id),
+        )
+
+
+def _stamp(at: datetime) -> str:
+    """Fixed-width UTC, so that text order is time order."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _at(stamp: str) -> datetime:
+    return datetime.fromisoformat(stamp)
