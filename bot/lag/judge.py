@@ -75,9 +75,15 @@ class PartitionSample:
 
     @property
     def lag_records(self) -> int | None:
-        if self.committed is None or self.latest is None:
+        """None also when the commit lies beyond the log end: the topic is not the one that was read."""
+        if self.committed is None or self.latest is None or self.committed > self.latest:
             return None
-        return max(0, self.latest - self.committed)
+        return self.latest - self.committed
+
+    @property
+    def lag_is_unknown(self) -> bool:
+        """True when there is a lag that could not be seen; a partition never committed has none."""
+        return self.lag_records is None and (self.committed is not None or not self.committed_known)
 
 
 @dataclass(frozen=True)
@@ -105,11 +111,14 @@ class PartitionJudgement:
 
 @dataclass(frozen=True)
 class Judgement:
-    """`lag_records` sums the partitions whose lag is known; None when none is. `eta_s` is the slowest partition's."""
+    """`lag_records` is None unless the lag of every partition that ever committed is known; `at_least_records` sums
+    what is known. `eta_s` is the slowest partition's.
+    """
 
     verdict: Verdict
     evidence: str
     lag_records: int | None
+    at_least_records: int
     eta_s: int | None
     partitions: tuple[PartitionJudgement, ...]
 
@@ -146,12 +155,13 @@ def judge_group(
     nothing to commit. No partitions at all is UNKNOWN: silence is not health.
     """
     lags = [sample.lag_records for sample in now.partitions if sample.lag_records is not None]
-    lag_records = sum(lags) if lags else None
+    at_least_records = sum(lags)
+    lag_records = at_least_records if lags and not any(sample.lag_is_unknown for sample in now.partitions) else None
     circumstances = Circumstances(
         window_s=(now.at - previous.at).total_seconds() if previous else 0.0,
         members=now.members,
         deserted=kind is GroupKind.CONNECT_SINK and now.state == "EMPTY" and now.members == 0,
-        over_warn=lag_records is not None and lag_records > objective.lag_warn.records,
+        over_warn=at_least_records > objective.lag_warn.records,
         interval_s=commit_interval_s,
         assumed_interval_s=commit_interval_s or ASSUMED_COMMIT_INTERVAL_S.get(kind),
     )
@@ -167,13 +177,14 @@ def judge_group(
     ]
     if not counted:
         none = "no partitions are known" if not partitions else "nothing was ever written to its partitions"
-        return Judgement(Verdict.UNKNOWN, none, lag_records, None, partitions)
+        return Judgement(Verdict.UNKNOWN, none, lag_records, at_least_records, None, partitions)
     worst = min(counted, key=lambda judged: (judged.verdict.rank, -(judged.lag_records or 0)))
     etas = [judged.eta_s for judged in counted if judged.eta_s is not None]
     return Judgement(
         verdict=worst.verdict,
         evidence=_group_evidence(worst, counted, lag_records),
         lag_records=lag_records,
+        at_least_records=at_least_records,
         eta_s=max(etas) if worst.verdict is Verdict.CATCHING_UP and etas else None,
         partitions=partitions,
     )

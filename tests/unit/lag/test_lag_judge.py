@@ -161,7 +161,10 @@ def test_eta_is_lag_over_the_speed_of_gaining():
         (V.OK, 0, [partition(5, 5), partition(None, 0, number=1)]),  # an empty partition is nothing to commit
         (V.NEVER_COMMITTED, 0, [partition(5, 5), partition(None, 1, number=1)]),
         (V.NEVER_COMMITTED, 0, [partition(5, 5), partition(None, 9, earliest=9, number=1)]),  # expired unread
-        (V.UNKNOWN, 3, [partition(5, 5), partition(2, 5, number=1), partition(5, None, number=2)]),
+        (V.UNKNOWN, 3, [partition(5, 5), partition(2, 5, number=1)]),
+        (V.UNKNOWN, None, [partition(5, 5), partition(2, 5, number=1), partition(5, None, number=2)]),
+        (V.UNKNOWN, None, [partition(5, 5), partition(None, 5, number=1, committed_known=False)]),
+        (V.UNKNOWN, None, [partition(5, 5), partition(9, 5, number=1)]),  # recreated: 0 would read as drained
         (V.DATA_LOST, 5, [partition(5, 5), partition(0, 5, earliest=1, number=1)]),
     ],
 )
@@ -170,6 +173,13 @@ def test_the_worst_partition_is_the_groups_verdict(verdict, lag, partitions):
     judgement = judge(group(*partitions))
 
     assert (verdict, lag) == (judgement.verdict, judgement.lag_records)
+
+
+def test_what_is_known_of_a_lag_is_kept_when_a_partition_is_not():
+    """A page must not wait for the broker that does not answer."""
+    judgement = judge(group(partition(0, 5000), partition(5, None, number=1)))
+
+    assert (None, 5000) == (judgement.lag_records, judgement.at_least_records)
 
 
 def test_one_frozen_partition_is_stuck_though_the_others_move():

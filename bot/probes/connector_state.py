@@ -1,0 +1,276 @@
+"""Which task failed and why, and did the connector deliver anything?
+
+The facts are the document of `cdc connector --json` (contract.md) with `failed_tasks`, `refusal` and
+`delivered_total`. RUNNING means only that nothing left poll(): `delivered_total` is what proves progress. For a source
+it is the sum of the log end offsets of the pipeline's topics, for a sink of what its group committed; None when not known.
+A trace can be of an earlier failure (after a task restart, until start() returns): it is never proof of a new one.
+Traces are shown without row values and credentials; configs are not shown at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from bot.model import Finding, Pipeline, Signal, Status
+from bot.ports import Connect, ConnectorState, Kafka, PortError, SchemaRegistry, SubjectState
+from bot.probes.redact import redact
+from bot.probes.refusal import SchemaRefusal, completed, read_refusal, sentence
+from bot.probes.sources import Sources, unseen
+
+PROBE = "connector_state"
+
+CAUSE_CHARACTERS = 500
+TRACE_CHARACTERS = 16_000
+FIELD_LOOKUP_VERSIONS = 2
+
+_WORST_FIRST = ("FAILED", "UNASSIGNED", "RESTARTING", "STOPPED", "PAUSED", "RUNNING")
+
+
+@dataclass(frozen=True)
+class ConnectorFacts:
+    """`subject` is the registry's state of the refused subject, asked for when a trace tells of a refusal."""
+
+    connector: str
+    state: ConnectorState | None = None
+    subject: SubjectState | None = None
+    delivered_total: int | None = None
+    error: PortError | None = None
+    not_known: tuple[str, ...] = ()
+
+
+def gather(
+    connect: Connect,
+    kafka: Kafka | None,
+    registry: SchemaRegistry | None,
+    connector: str,
+    topics: Sequence[str],
+    deadline_s: float,
+) -> ConnectorFacts:
+    """Read the connector, then what it delivered to (a source) or from (a sink) `topics`, and a refused subject."""
+    try:
+        state = connect.read_connector(connector, deadline_s * 0.5)
+    except PortError as error:
+        return ConnectorFacts(connector, error=error)
+    not_known: list[str] = list(state.not_known)
+    delivered_total = _delivered(kafka, state, topics, deadline_s * 0.25, not_known)
+    subject = None
+    refusal = _refusal_of(state)
+    if refusal is not None and refusal.subject is not None and registry is not None:
+        try:
+            subject = registry.read_subject(refusal.subject, FIELD_LOOKUP_VERSIONS, deadline_s * 0.25)
+        except PortError as error:
+            not_known.append(f"which version of {refusal.subject} the refused schema conflicts with: {error}")
+    return ConnectorFacts(connector, state, subject, delivered_total, not_known=tuple(not_known))
+
+
+def judge(facts: ConnectorFacts, now: datetime) -> Finding:
+    """Return red when the connector or a task FAILED, yellow for any other state than RUNNING, green for RUNNING.
+
+    The verdict is the worst state as the API spells it, or NO_TASKS: RUNNING without tasks moves nothing.
+    """
+    state = facts.state
+    if state is None:
+        return unseen(
+            PROBE, facts.connector, Signal.CONNECTOR, now, facts.error, _nothing(facts.connector), "Kafka Connect"
+        )
+    refusal = _refusal_of(state)
+    refusal = completed(refusal, facts.subject) if refusal else None
+    tasks = [
+        {
+            "task": task.task,
+            "state": task.state,
+            "worker": task.worker,
+            "cause": cause_of(task.trace),
+            "trace": _shown(task.trace),
+        }
+        for task in state.tasks
+    ]
+    failed = [task.task for task in state.tasks if task.state == "FAILED"]
+    document = {
+        "connector": state.connector,
+        "type": state.type,
+        "state": state.state,
+        "tasks": tasks,
+        "not_known": list(facts.not_known),
+        "worker": state.worker,
+        "cause": cause_of(state.trace),
+        "failed_tasks": failed,
+        "refusal": asdict(refusal) if refusal else None,
+        "delivered_total": facts.delivered_total,
+    }
+    verdict = _verdict(state)
+    return Finding(
+        probe=PROBE,
+        target=state.connector,
+        verdict=verdict,
+        status=_status(verdict),
+        headline=_headline(state, verdict, failed, refusal),
+        at=now,
+        signal=Signal.CONNECTOR,
+        facts=document,
+        evidence=_evidence(state, verdict, failed, refusal, facts.delivered_total),
+        not_known=facts.not_known,
+    )
+
+
+def connector_of(
+    sources: Sources,
+    connector: str,
+    now: Callable[[], datetime],
+    topics: Sequence[str] = (),
+    deadline_s: float | None = None,
+) -> Finding:
+    """Return the finding of one connector; `topics` are what it writes (a source) or reads (a sink)."""
+    facts = (
+        ConnectorFacts(connector)
+        if sources.connect is None
+        else gather(
+            sources.connect, sources.kafka, sources.registry, connector, topics, deadline_s or sources.deadline_s
+        )
+    )
+    return judge(facts, now())
+
+
+def probe(sources: Sources, pipeline: Pipeline, now: Callable[[], datetime]) -> tuple[Finding, ...]:
+    """Return one finding per connector of the pipeline, the source first."""
+    share_s = sources.deadline_s / max(1, len(pipeline.connectors))
+    return tuple(connector_of(sources, name, now, pipeline.topics, share_s) for name in pipeline.connectors)
+
+
+def cause_of(trace: str | None) -> str | None:
+    """Return the innermost cause of a Java trace in one line, redacted: `RuleViolationException: Incompatible ...`.
+
+    The last `Caused by:` at the start of a line; one inside a `Suppressed:` block is indented and is not the cause.
+    The class loses its package.
+    """
+    if not trace or not trace.strip():
+        return None
+    parts = ("\n" + redact(trace)).split("\nCaused by: ")
+    lines: list[str] = []
+    for line in parts[-1].strip().splitlines():
+        if line.lstrip().startswith(("at ", "... ", "Suppressed:")) and line[:1] in "\t ":
+            break
+        lines.append(line.strip())
+    text = " ".join(line for line in lines if line)
+    exception, colon, message = text.partition(":")
+    if " " not in exception:
+        text = f"{exception.rpartition('.')[2]}{colon}{message}"
+    return text if len(text) <= CAUSE_CHARACTERS else text[:CAUSE_CHARACTERS] + "..."
+
+
+def _refusal_of(state: ConnectorState) -> SchemaRefusal | None:
+    traces = [task.trace for task in state.tasks if task.state == "FAILED"]
+    traces += [state.trace] if state.state == "FAILED" else []
+    return next((found for trace in traces if trace and (found := read_refusal(trace))), None)
+
+
+def _delivered(
+    kafka: Kafka | None, state: ConnectorState, topics: Sequence[str], deadline_s: float, not_known: list[str]
+) -> int | None:
+    """Return the sum of log end offsets (source) or committed offsets (sink), None when any part is not known."""
+    what = f"what {state.connector} delivered"
+    if kafka is None or not topics or state.type not in ("source", "sink"):
+        lacking = "Kafka is not configured" if kafka is None else "its topics are not known"
+        not_known.append(f"{what}: {lacking}; RUNNING alone proves nothing")
+        return None
+    try:
+        if state.type == "source":
+            ends = [kafka.read_topic(topic, deadline_s / len(topics)).end_total for topic in topics]
+            total = sum(end for end in ends if end is not None) if None not in ends else None
+        else:
+            group = state.config.get("consumer.override.group.id") or f"connect-{state.connector}"
+            read = kafka.read_group(group, topics, deadline_s)
+            committed = [p.committed for p in read.partitions if p.committed is not None or not p.committed_known]
+            known = [offset for offset in committed if offset is not None]
+            # Nothing committed yet is 0 delivered, which a later commit is compared with.
+            total = sum(known) if len(known) == len(committed) and read.partitions else None
+    except PortError as error:
+        not_known.append(f"{what}: {error}")
+        return None
+    if total is None:
+        not_known.append(f"{what}: some offsets could not be read")
+    return total
+
+
+def _verdict(state: ConnectorState) -> str:
+    states = [state.state, *(task.state for task in state.tasks)]
+    worst = next((word for word in _WORST_FIRST if word in states), "")
+    strange = next((word for word in states if word not in _WORST_FIRST), None)
+    if worst != "FAILED" and strange:
+        return strange
+    # A stopped connector has no tasks by design.
+    if state.state == "RUNNING" and not state.tasks:
+        return "NO_TASKS"
+    return worst
+
+
+def _status(verdict: str) -> Status:
+    return {"FAILED": Status.RED, "RUNNING": Status.GREEN}.get(verdict, Status.YELLOW)
+
+
+def _headline(state: ConnectorState, verdict: str, failed: Sequence[int], refusal: SchemaRefusal | None) -> str:
+    if verdict == "FAILED":
+        who = f"task {', '.join(map(str, failed))} FAILED" if failed else "connector FAILED"
+        why = sentence(refusal) if refusal else _first_cause(state)
+        return f"{who}: {why}" if why else who
+    if verdict == "NO_TASKS":
+        return "connector RUNNING, but it has no tasks: nothing moves"
+    running = sum(task.state == "RUNNING" for task in state.tasks)
+    return f"{verdict}: connector {state.state}, {running} of {len(state.tasks)} tasks RUNNING"
+
+
+def _first_cause(state: ConnectorState) -> str | None:
+    traces = [task.trace for task in state.tasks if task.state == "FAILED"] + [state.trace]
+    return next((cause for trace in traces if (cause := cause_of(trace))), None)
+
+
+def _evidence(
+    state: ConnectorState,
+    verdict: str,
+    failed: Sequence[int],
+    refusal: SchemaRefusal | None,
+    delivered_total: int | None,
+) -> tuple[str, ...]:
+    lines = []
+    if refusal:
+        lines.append(refusal.words)
+        if refusal.field_is_looked_up:
+            lines.append(f"field {refusal.field} is what stands at {refusal.path} in the registered schema")
+    for task in state.tasks:
+        if task.task in failed and (cause := cause_of(task.trace)):
+            lines.append(f"task {task.task} on {task.worker or 'an unknown worker'}: {cause}")
+    if state.state == "FAILED" and (cause := cause_of(state.trace)):
+        lines.append(f"connector: {cause}")
+    if delivered_total is not None:
+        unit = "records in its topics" if state.type == "source" else "records committed by its group"
+        lines.append(f"{delivered_total:,} {unit} (offsets)")
+    elif verdict == "RUNNING":
+        lines.append("RUNNING means only that nothing left poll(); what it delivered is not known")
+    return tuple(lines)
+
+
+def _shown(trace: str | None) -> str | None:
+    if not trace:
+        return None
+    text = redact(trace)
+    if len(text) <= TRACE_CHARACTERS:
+        return text
+    half = TRACE_CHARACTERS // 2
+    return f"{text[:half]}\n... {len(text) - TRACE_CHARACTERS:,} characters left out ...\n{text[-half:]}"
+
+
+def _nothing(connector: str) -> dict[str, Any]:
+    return {
+        "connector": connector,
+        "type": None,
+        "state": None,
+        "tasks": [],
+        "worker": None,
+        "cause": None,
+        "failed_tasks": [],
+        "refusal": None,
+        "delivered_total": None,
+    }

@@ -1,0 +1,159 @@
+"""A registry's refusal, read out of a connector's trace or an error answer.
+
+    Apicurio   Incompatible artifact: S [AVRO], num of incompatible diffs: {1}, list of diff types: [tier at /fields/4]
+    Confluent  Schema being registered is incompatible with an earlier schema for subject "S", details:
+               [{errorType:'T', description:'... path 'P' ...', additionalInfo:'tier'}, {oldSchemaVersion: 1}, ...]
+    Confluent before 7.1: `details: [Incompatibility{type:T, location:P, message:..}]`, or no details at all
+    Karapace   Incompatible schema, compatibility_mode=BACKWARD. Incompatibilities: ...
+
+The refused schema has no version and no name: what can be named is what it conflicts with.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from bot.ports import SubjectState
+from bot.probes.avro_changes import field_at
+from bot.probes.redact import redact
+
+WORDS_CHARACTERS = 400
+
+_APICURIO = re.compile(
+    r"Incompatible artifact: (?P<subject>\S+) \[(?P<type>\w+)\].*?list of diff types: \[(?P<diffs>[^\n]*)\]", re.S
+)
+_APICURIO_DIFF = re.compile(r"\s*(?P<words>.*?) at (?P<path>/\S*?|/)(?:,|$)")
+_CONFLUENT = re.compile(r"Schema being registered is incompatible with an earlier schema(?P<rest>[^\n]*)")
+_CONFLUENT_SUBJECT = re.compile(r'for subject \\*"(?P<subject>[^"\\]+)\\*"')
+_CONFLUENT_DETAIL = re.compile(
+    r"errorType:\s*'(?P<kind>\w+)',\s*description:\s*'(?P<words>.*?)',\s*additionalInfo:\s*'(?P<extra>[^']*)'", re.S
+)
+_CONFLUENT_OLDER = re.compile(
+    r"Incompatibility\{type:(?P<kind>\w+), location:(?P<path>[^,]*), message:(?P<words>[^,}]*)"
+)
+_CONFLUENT_PATH = re.compile(r"path '(?P<path>[^']*)'")
+_CONFLUENT_FIELD = re.compile(r"[Tt]he field '(?P<field>[^']+)'")
+_CONFLUENT_VERSION = re.compile(r"oldSchemaVersion:\s*(?P<version>\d+)")
+_CONFLUENT_OLD_SCHEMA = re.compile(r"oldSchema:\s*'(?P<schema>\{.*?\})'\}")
+_KARAPACE = re.compile(r"Incompatible schema, compatibility_mode=\w+\.?\s*Incompatibilities:(?P<rest>[^\n]*)")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+
+
+@dataclass(frozen=True)
+class SchemaRefusal:
+    """What was refused. `registered_version` is the version it conflicts with. None is "the refusal does not say".
+
+    `field_is_looked_up`: the name stands at that position in the *registered* schema; the refused one may differ.
+    `words` are the registry's own, cut. `more` counts further conflicts in the same refusal.
+    """
+
+    subject: str | None
+    field: str | None
+    path: str | None
+    registered_version: int | None
+    words: str
+    more: int = 0
+    field_is_looked_up: bool = False
+
+
+def read_refusal(text: str) -> SchemaRefusal | None:
+    """Return the last refusal in a trace, or None when it is about something else."""
+    for pattern, read in ((_APICURIO, _apicurio), (_CONFLUENT, _confluent), (_KARAPACE, _karapace)):
+        found = list(pattern.finditer(text))
+        if found:
+            return read(found[-1])
+    return None
+
+
+def completed(refusal: SchemaRefusal, state: SubjectState | None) -> SchemaRefusal:
+    """Return the refusal with the newest registered version and the field's name, where it lacked them.
+
+    A registry compares with the newest version at the levels BACKWARD, FORWARD and FULL; a *_TRANSITIVE level may
+    have conflicted with an older one, so there the version stays unknown.
+    """
+    if state is None or not state.versions or state.subject != refusal.subject:
+        return refusal
+    newest = state.versions[-1]
+    version = refusal.registered_version
+    if version is None and not (state.compatibility or "").endswith("_TRANSITIVE"):
+        version = newest.version
+    if refusal.field is not None or refusal.path is None:
+        return replace(refusal, registered_version=version)
+    against = next((one for one in state.versions if one.version == version), newest)
+    name = field_at(against.schema, refusal.path)
+    return replace(refusal, registered_version=version, field=name, field_is_looked_up=name is not None)
+
+
+def sentence(refusal: SchemaRefusal) -> str:
+    """Return one line for a person: what was refused, for which field, against which version."""
+    line = "the registry refused a new schema" + (f" of {refusal.subject}" if refusal.subject else "")
+    if refusal.field:
+        line += f": field {refusal.field}"
+        if refusal.path:
+            line += f" at {refusal.path}"
+    elif refusal.path:
+        line += f": at {refusal.path}"
+    if refusal.more:
+        line += f" and {refusal.more} more"
+    if refusal.registered_version is not None:
+        line += f"; conflicts with version {refusal.registered_version}"
+    return line
+
+
+def _apicurio(found: re.Match[str]) -> SchemaRefusal:
+    diffs = list(_APICURIO_DIFF.finditer(found["diffs"]))
+    words = diffs[0]["words"] if diffs else ""
+    return SchemaRefusal(
+        subject=found["subject"],
+        field=words if _NAME.match(words) else None,
+        path=diffs[0]["path"] if diffs else None,
+        registered_version=None,
+        words=_cut(found[0]),
+        more=max(0, len(diffs) - 1),
+    )
+
+
+def _confluent(found: re.Match[str]) -> SchemaRefusal:
+    rest = found["rest"]
+    subject = _CONFLUENT_SUBJECT.search(rest)
+    details = list(_CONFLUENT_DETAIL.finditer(rest)) or list(_CONFLUENT_OLDER.finditer(rest))
+    version = _CONFLUENT_VERSION.search(rest)
+    path = field = None
+    if details:
+        first = details[0].groupdict()
+        located = _CONFLUENT_PATH.search(first["words"])
+        path = first.get("path") or (located["path"] if located else None)
+        field = _confluent_field(first, rest, path)
+    return SchemaRefusal(
+        subject=subject["subject"] if subject else None,
+        field=field,
+        path=path,
+        registered_version=int(version["version"]) if version else None,
+        words=_cut(_CONFLUENT_OLD_SCHEMA.sub("oldSchema: '...'}", found[0])),
+        more=max(0, len(details) - 1),
+    )
+
+
+def _confluent_field(detail: dict[str, str], rest: str, path: str | None) -> str | None:
+    """`additionalInfo` is the field only for a missing default; else the description may name it."""
+    extra = detail.get("extra") or ""
+    if detail["kind"] == "READER_FIELD_MISSING_DEFAULT_VALUE":
+        if _NAME.match(extra):
+            return extra
+        if _NAME.match(detail["words"]):
+            return detail["words"]
+    named = _CONFLUENT_FIELD.search(detail["words"])
+    if named:
+        return named["field"]
+    old = _CONFLUENT_OLD_SCHEMA.search(rest)
+    return field_at(old["schema"].replace('\\"', '"'), path) if old and path else None
+
+
+def _karapace(found: re.Match[str]) -> SchemaRefusal:
+    return SchemaRefusal(None, None, None, None, _cut(found[0]))
+
+
+def _cut(words: str) -> str:
+    words = " ".join(redact(words).split())
+    return words if len(words) <= WORDS_CHARACTERS else words[:WORDS_CHARACTERS] + "..."

@@ -1,0 +1,77 @@
+"""What the probes may ask, and what a probe says when it could not see.
+
+A port that is None is not configured: its findings are UNKNOWN and say so. A probe never raises: what it could
+not see becomes a finding with status UNKNOWN and one of the verdicts of `UNSEEN`, so that a surface can tell
+"does not exist" from "did not answer" (`cdc` exits 3 for each of them).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from bot.lag.judge import GroupSample
+from bot.model import Finding, Signal, Status
+from bot.ports import Connect, Denied, Kafka, Missing, PortError, SchemaRegistry
+
+MISSING = "MISSING"
+DENIED = "DENIED"
+UNREACHABLE = "UNREACHABLE"
+NOT_CONFIGURED = "NOT_CONFIGURED"
+UNSEEN = frozenset({MISSING, DENIED, UNREACHABLE, NOT_CONFIGURED})
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The systems a probe may ask, the bot's own memory, and the time it has.
+
+    `first_seen` tells when the bot first saw (subject, version). `previous_lag` are earlier reads by group, from
+    `consumer_lag.sample_of`. `wait` pauses between two reads of a group; without it there is one read.
+    `deadline_s` is for all targets of one probe together.
+    """
+
+    kafka: Kafka | None = None
+    registry: SchemaRegistry | None = None
+    connect: Connect | None = None
+    first_seen: Mapping[tuple[str, int], datetime] = field(default_factory=dict)
+    previous_lag: Mapping[str, GroupSample] = field(default_factory=dict)
+    wait: Callable[[float], object] | None = None
+    deadline_s: float = 5.0
+
+
+def unseen(
+    probe: str, target: str, signal: Signal, at: datetime, error: PortError | None, facts: Mapping[str, Any], what: str
+) -> Finding:
+    """Return the finding of a probe that saw nothing; `error` None means that `what` is not configured."""
+    if error is None:
+        verdict, reason = NOT_CONFIGURED, f"{what} is not configured"
+    else:
+        verdict = MISSING if isinstance(error, Missing) else DENIED if isinstance(error, Denied) else UNREACHABLE
+        reason = str(error)
+    line = f"could not see {target}: {reason}"
+    return Finding(
+        probe=probe,
+        target=target,
+        verdict=verdict,
+        status=Status.UNKNOWN,
+        headline=f"{target}: {_HEADLINES[verdict].format(what=what)}",
+        at=at,
+        signal=signal,
+        facts={**facts, "not_known": [line]},
+        not_known=(line,),
+    )
+
+
+def rfc3339(at: datetime | None) -> str | None:
+    """Return the contract's form of a time: UTC, whole seconds, `Z`; None stays None."""
+    return None if at is None else at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+_HEADLINES = {
+    MISSING: "{what} says there is no such thing",
+    DENIED: "{what} does not let the bot look",
+    UNREACHABLE: "{what} did not answer",
+    NOT_CONFIGURED: "{what} is not configured",
+}
