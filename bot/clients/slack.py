@@ -1,0 +1,300 @@
+"""Slack's Web API over slack_sdk: one call, one attempt, one of two answers.
+
+Promise
+    A call is made once (`retry_handlers=[]`: slack_sdk's default posts twice when the connection drops
+    after Slack took the message). It returns, or raises ChatError saying whether it may have happened.
+    The token is read at each call, so a rotated one works at once, and is in no error and no log line.
+    Links in messages are not unfurled: a host name in an alert fetches nothing.
+
+Sources: docs.slack.dev (the errors of each method); measured in shared/notes/slack-platform.md section 4.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import socket
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from http.client import HTTPException
+from typing import Any
+from urllib.error import URLError
+from urllib.parse import urlsplit
+
+from slack_sdk import WebClient
+from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.web import SlackResponse
+from slack_sdk.webhook import WebhookClient, WebhookResponse
+
+from bot.ports import ChatError, Message
+
+SLACK_API_URL = "https://slack.com/api/"
+TRIGGER_S = 2
+REPLIES_PAGE, HISTORY_PAGE, CHANNELS_PAGE, MOST_PAGES = 200, 200, 500, 10
+
+_NO_USE_IN_REPEATING = """
+    account_inactive app_missing_action_url as_user_not_supported blocked_from_channel cant_update_message
+    channel_is_archived channel_not_found duplicate_channel_not_found edit_window_closed ekm_access_denied
+    exchanged_trigger_id expired_trigger_id expired_url file_not_found invalid_arg_name invalid_arguments
+    invalid_array_arg invalid_auth invalid_blocks invalid_blocks_format invalid_channel invalid_metadata_format
+    invalid_trigger_id is_archived is_inactive message_limit_exceeded message_not_found messages_tab_disabled
+    metadata_must_be_sent_from_app metadata_too_large method_deprecated missing_scope msg_blocks_too_long
+    msg_too_long no_permission no_text not_allowed_token_type not_authed not_in_channel org_login_required
+    restricted_action restricted_action_non_threadable_channel restricted_action_read_only_channel
+    restricted_action_thread_locked thread_not_found token_expired token_revoked too_many_attachments
+    trigger_exchanged trigger_expired unknown_method used_url user_not_found user_not_in_channel view_too_large
+    """
+PERMANENT = frozenset(_NO_USE_IN_REPEATING.split())
+MAY_HAVE_HAPPENED = frozenset({"fatal_error", "internal_error", "request_timeout"})
+"""Slack: "It's possible some aspect of the operation succeeded before the error was raised"."""
+
+_log = logging.getLogger(__name__)
+_quiet = logging.getLogger(f"{__name__}.sdk")
+_quiet.setLevel(logging.CRITICAL)
+
+
+class SlackChat:
+    """Implements `bot.ports.Chat`. Safe to share between threads.
+
+    `token` is asked at each call. `api_url` is Slack's, or a stand-in's for tests and the drill. Channels may be
+    given as `#name`: the id is learned from the first post, else asked for.
+    """
+
+    def __init__(self, token: Callable[[], str], api_url: str = SLACK_API_URL, timeout_s: int = 10) -> None:
+        self._token = token
+        self._api_url = api_url if api_url.endswith("/") else f"{api_url}/"
+        self._timeout_s = timeout_s
+        self._ids: dict[str, str] = {}
+
+    def post(self, channel: str, message: Message, thread_ts: str | None, broadcast: bool = False) -> tuple[str, str]:
+        """Post and return (channel id, ts)."""
+        arguments = _shown(message) | {"unfurl_links": False, "unfurl_media": False}
+        if thread_ts:
+            arguments |= {"thread_ts": thread_ts, "reply_broadcast": broadcast}
+        answer = self._call("chat.postMessage", channel=self._ids.get(channel, channel), **arguments)
+        channel_id, ts = str(answer.get("channel") or channel), str(answer.get("ts") or "")
+        self._ids[channel] = channel_id
+        return channel_id, ts
+
+    def update(self, channel: str, ts: str, message: Message) -> None:
+        """Replace text, blocks and metadata; blocks that are no longer there vanish."""
+        arguments = {"blocks": [], **_shown(message)}
+        self._call("chat.update", channel=self._channel_id(channel), ts=ts, **arguments)
+
+    def post_ephemeral(self, channel: str, user: str, message: Message, thread_ts: str | None) -> None:
+        """Show a message to one person; `user` is a Slack id, with or without our `slack:` before it."""
+        arguments = {name: value for name, value in _shown(message).items() if name != "metadata"}
+        if thread_ts:
+            arguments["thread_ts"] = thread_ts
+        self._call(
+            "chat.postEphemeral",
+            channel=self._ids.get(channel, channel),
+            user=user.removeprefix("slack:"),
+            **arguments,
+        )
+
+    def respond(self, response_url: str, message: Message) -> None:
+        """Answer the person alone through the address that came with the command or the click.
+
+        Raises ChatError("foreign_response_url") without a call when the address is not Slack's.
+        """
+        if not self._is_slacks(response_url):
+            raise ChatError("foreign_response_url", permanent=True)
+        client = WebhookClient(response_url, timeout=self._timeout_s, logger=_quiet, retry_handlers=[])
+        client.proxy = None if _is_loopback(response_url) else client.proxy
+        blocks = [dict(block) for block in message.blocks]
+        with _Attempt("response_url"):
+            answer: WebhookResponse = client.send_dict(
+                {
+                    "text": message.text,
+                    "response_type": "ephemeral",
+                    "replace_original": False,
+                    **({"blocks": blocks} if blocks else {}),
+                }
+            )
+        if answer.status_code != 200:
+            raise _refused("response_url", answer.status_code, answer.headers, _word_in(answer.body))
+
+    def find(self, channel: str, thread_ts: str | None, key: str) -> str | None:
+        """Return the ts of the message whose metadata carries `key`: at most 2,000 back."""
+        channel_id = self._channel_id(channel)
+        if thread_ts:
+            pages = self._pages(
+                "conversations.replies",
+                channel=channel_id,
+                ts=thread_ts,
+                limit=REPLIES_PAGE,
+                include_all_metadata=True,
+            )
+        else:
+            pages = self._pages(
+                "conversations.history", channel=channel_id, limit=HISTORY_PAGE, include_all_metadata=True
+            )
+        for page in pages:
+            for message in page.get("messages") or ():
+                payload = (message.get("metadata") or {}).get("event_payload") or {}
+                if payload.get("key") == key:
+                    return str(message["ts"])
+        return None
+
+    def upload(self, channel: str, thread_ts: str | None, filename: str, content: str, comment: str) -> None:
+        """Share a text file: ask for an address, send the bytes there, then share it in the channel or thread."""
+        channel_id = self._channel_id(channel)
+        with _Attempt("files.upload"):
+            self._client().files_upload_v2(
+                filename=filename,
+                content=content or " ",
+                title=filename,
+                channel=channel_id,
+                thread_ts=thread_ts,
+                initial_comment=comment or None,
+            )
+
+    def open_view(self, trigger_id: str, view: Mapping[str, Any]) -> None:
+        """Open a modal; given up after 2 s, because the trigger dies at 3."""
+        self._call("views.open", TRIGGER_S, trigger_id=trigger_id, view=dict(view))
+
+    # -- leaves ------------------------------------------------------------------------------
+
+    def _call(self, method: str, timeout_s: int | None = None, **arguments: Any) -> Mapping[str, Any]:
+        with _Attempt(method):
+            answer = self._client(timeout_s).api_call(method, json=arguments)
+        return _document(answer)
+
+    def _query(self, method: str, **arguments: Any) -> Mapping[str, Any]:
+        """A reading method: Slack takes no JSON body for these."""
+        with _Attempt(method):
+            answer = self._client().api_call(method, params=arguments)
+        return _document(answer)
+
+    def _pages(self, method: str, **arguments: Any) -> Iterator[Mapping[str, Any]]:
+        cursor = ""
+        for _ in range(MOST_PAGES):
+            page = self._query(method, **arguments, **({"cursor": cursor} if cursor else {}))
+            yield page
+            cursor = str((page.get("response_metadata") or {}).get("next_cursor") or "")
+            if not cursor:
+                return
+
+    def _channel_id(self, channel: str) -> str:
+        """Return the id of a channel given as id or name. Raises ChatError("channel_not_found")."""
+        if re.fullmatch(r"[CDG][A-Z0-9]{5,}", channel):
+            return channel
+        known = self._ids.get(channel)
+        if known:
+            return known
+        name = channel.removeprefix("#")
+        for page in self._pages(
+            "conversations.list", types="public_channel,private_channel", exclude_archived=True, limit=CHANNELS_PAGE
+        ):
+            for one in page.get("channels") or ():
+                if one.get("name") == name:
+                    self._ids[channel] = str(one["id"])
+                    return self._ids[channel]
+        raise ChatError("channel_not_found", permanent=True)
+
+    def _client(self, timeout_s: int | None = None) -> WebClient:
+        client = WebClient(
+            token=self._token(),
+            base_url=self._api_url,
+            timeout=timeout_s or self._timeout_s,
+            logger=_quiet,
+            retry_handlers=[],
+        )
+        if _is_loopback(self._api_url):
+            client.proxy = None  # slack_sdk takes HTTP_PROXY from the environment and knows no NO_PROXY
+        return client
+
+    def _is_slacks(self, url: str) -> bool:
+        asked, own = urlsplit(url), urlsplit(self._api_url)
+        if asked.netloc == own.netloc and asked.scheme == own.scheme:
+            return True
+        host = asked.hostname or ""
+        slack = host == "slack.com" or host.endswith((".slack.com", ".slack-gov.com"))
+        return slack and asked.scheme == "https" and urlsplit(SLACK_API_URL).netloc == own.netloc
+
+
+class _Attempt:
+    """Turns what slack_sdk raises during one call into ChatError."""
+
+    def __init__(self, method: str) -> None:
+        self._method = method
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None or isinstance(error, ChatError):
+            return
+        if isinstance(error, SlackApiError):
+            raise _api_error(self._method, error.response) from None
+        if isinstance(error, URLError) and isinstance(
+            error.reason, ConnectionRefusedError | socket.gaierror | ssl.SSLCertVerificationError
+        ):
+            raise ChatError("unreachable") from error
+        if isinstance(error, TimeoutError) or "timed out" in str(error):
+            raise ChatError("timeout", uncertain=True) from error
+        if isinstance(error, OSError | HTTPException | SlackClientError | ValueError | AttributeError):
+            raise ChatError("connection_lost", uncertain=True) from error
+
+
+def _api_error(method: str, response: Any) -> ChatError:
+    if not isinstance(response, SlackResponse):
+        return ChatError("unreadable_answer", uncertain=True)
+    document = response.data if isinstance(response.data, Mapping) else {}
+    if document.get("needed"):
+        _log.warning("Slack refused %s: the app lacks the scope %s", method, document["needed"])
+    elif said := (document.get("response_metadata") or {}).get("messages"):
+        _log.warning("Slack refused %s: %s: %s", method, document.get("error"), said[:5])
+    return _refused(method, response.status_code, response.headers, str(document.get("error") or ""))
+
+
+def _refused(method: str, status: int, headers: Mapping[str, Any], code: str) -> ChatError:
+    """The error for an answer: 429 and `ratelimited` wait, 5xx may have happened, the rest is Slack's word."""
+    if status == 429 or code in ("ratelimited", "rate_limited"):
+        return ChatError("ratelimited", retry_after_s=_retry_after_s(headers))
+    if status >= 500:
+        return ChatError(f"http_{status}", uncertain=True)
+    if not re.fullmatch(r"[a-z0-9_]{1,80}", code):
+        # Not Slack's JSON (a proxy's page?): whether Slack was reached is not known.
+        return ChatError("unreadable_answer" if status == 200 else f"http_{status}", uncertain=status == 200)
+    return ChatError(code, uncertain=code in MAY_HAVE_HAPPENED, permanent=code in PERMANENT)
+
+
+def _retry_after_s(headers: Mapping[str, Any]) -> float | None:
+    """Slack sends whole seconds; proxies send fractions, dates or nothing."""
+    for name, value in headers.items():
+        if name.lower() == "retry-after":
+            try:
+                return max(0.0, float(value[0] if isinstance(value, list) else value))
+            except ValueError:
+                return None
+    return None
+
+
+def _document(answer: Any) -> Mapping[str, Any]:
+    data = answer.data if isinstance(answer, SlackResponse) else None
+    if not isinstance(data, Mapping):
+        raise ChatError("unreadable_answer", uncertain=True)
+    return data
+
+
+def _word_in(body: str | None) -> str:
+    """Slack answers a response_url with `ok`, a bare word, or JSON with `error`."""
+    match = re.search(r'"error"\s*:\s*"([a-z0-9_]+)"', body or "")
+    return match[1] if match else (body or "").strip()
+
+
+def _shown(message: Message) -> dict[str, Any]:
+    """The text always; blocks and metadata only when there are any."""
+    shown: dict[str, Any] = {"text": message.text}
+    if message.blocks:
+        shown["blocks"] = [dict(block) for block in message.blocks]
+    if message.metadata:
+        shown["metadata"] = dict(message.metadata)
+    return shown
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return host == "localhost" or host == "::1" or host.startswith("127.")
