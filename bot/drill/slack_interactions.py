@@ -67,6 +67,7 @@ class SlackInteractions:
         self._app = app
         self._base_url = base_url
         self._app_url = app_url
+        self.local_commands: dict[str, Callable[[str], str]] = {}
 
     # -- what a person can do ------------------------------------------------------------
 
@@ -128,6 +129,9 @@ class SlackInteractions:
         where = self._store.channel(channel)
         if where is None:
             raise NothingThere(f"no channel {channel}")
+        if command in self.local_commands:
+            self._slackbot(where, user, self.local_commands[command](text), thread_ts)
+            return Delivery(None, 0.0, None, "")
         response_url = self._store.new_response_url(where.id, user, None, thread_ts)
         form = {
             "token": "drill-verification-token",

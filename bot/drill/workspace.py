@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cache
 from importlib import resources
@@ -81,7 +81,7 @@ class SlackWorkspace:
                 Channel(DATA_PLATFORM, "data-platform", "The team that owns the pipelines", everyone),
             ),
         )
-        self._verbs = verbs
+        self._verbs = dict(verbs)
         self._app_url: str | None = None
         self._streams: set[tuple[asyncio.AbstractEventLoop, asyncio.Queue[str | None]]] = set()
         self._server = LoopbackServer("Slack workspace", self._routes(), port=port)
@@ -105,6 +105,11 @@ class SlackWorkspace:
     def connect_app(self, url: str) -> None:
         """Where interactions go: the app's request URL, usually `.../slack/events`."""
         self._app_url = url
+
+    def add_command(self, command: str, verbs: Sequence[str], answer: Callable[[str], str]) -> None:
+        """A slash command that the workspace itself answers, to the person who typed it."""
+        self._verbs[command] = tuple(verbs)
+        self.people.local_commands[command] = answer
 
     def messages(self) -> list[Json]:
         """Every message as it stands now, in order of time, deleted ones included (marked)."""
