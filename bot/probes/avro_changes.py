@@ -67,7 +67,7 @@ class _Schema:
 
     @property
     def fields(self) -> dict[str, dict[str, Any]]:
-        return {field["name"]: field for field in self.resolved.get("fields", ())}
+        return {field["name"]: field for field in self.resolved["fields"]}
 
 
 def parse(text: str) -> _Schema | None:

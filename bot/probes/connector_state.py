@@ -2,7 +2,7 @@
 
 The facts are the document of `cdc connector --json` (contract.md) with `failed_tasks`, `refusal` and
 `delivered_total`. RUNNING means only that nothing left poll(): `delivered_total` is what proves progress. For a source
-it is the sum of the log end offsets of the pipeline's topics, for a sink of what its group committed; None when not known.
+it is the sum of the log end offsets of its topics, for a sink of what its group committed; None when not known.
 A trace can be of an earlier failure (after a task restart, until start() returns): it is never proof of a new one.
 Traces are shown without row values and credentials; configs are not shown at all.
 """

@@ -114,7 +114,13 @@ def judge(facts: DeadLetterFacts, now: datetime) -> Finding:
     Red is not given: whether the rate breaks the objective needs a day of counts, which the alert rule has.
     """
     if facts.sample is None:
-        nothing = {"topic": facts.topic, "records": None, "groups": [], "end_total": None, "processed_total": None}
+        nothing: dict[str, Any] = {
+            "topic": facts.topic,
+            "records": None,
+            "groups": [],
+            "end_total": None,
+            "processed_total": None,
+        }
         return unseen(PROBE, facts.topic, Signal.DEAD_LETTERS, now, facts.error, nothing, "Kafka")
     sample, records = facts.sample, facts.sample.offsets.records
     letters = [_letter(record) for record in sample.records]

@@ -35,7 +35,7 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     # Kafka Connect's own dumps: Struct{id=1,email=...}, SinkRecord{... value=...}; to the end of the line.
     (re.compile(r"((?:Struct|SinkRecord|SourceRecord|ConnectRecord)\{)[^\n]*"), r"\1[redacted]}"),
     # Jackson quotes the payload: `at [Source: (byte[])"{"id":..."; line: 1]`, and the token it tripped over.
-    (re.compile(r"(\[Source: ).*?(; line: |\]|" + _END_OF_MESSAGE + ")", re.S), r"\1[redacted]\2"),
+    (re.compile(r"(\[Source: ).*?(; line: \d+|" + _END_OF_MESSAGE + ")", re.S), r"\1[redacted]\2"),
     (
         re.compile(
             r"((?:input string|input syntax for (?:type )?[\w ]+|out of range for type [\w ]+|Unrecognized token|Text|"

@@ -1,0 +1,700 @@
+"""The four probes on stand-in ports: what they find, and that what they cannot see is never green."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import fastavro
+import pytest
+
+from bot.model import ConsumerGroup, GroupKind, LagThreshold, Objective, Pipeline, Sink, Status
+from bot.ports import (
+    ConnectorState,
+    Denied,
+    GroupOffsets,
+    Missing,
+    PartitionOffsets,
+    PortError,
+    Record,
+    SchemaVersion,
+    SubjectState,
+    TailSample,
+    TaskState,
+    TopicOffsets,
+    Unreachable,
+)
+from bot.probes.connector_state import cause_of, connector_of
+from bot.probes.consumer_lag import lag_of, sample_of
+from bot.probes.dead_letters import dead_letters_of, mask
+from bot.probes.schema_changes import schema_of
+from bot.probes.sources import UNSEEN, Sources
+from bot.probes.table import PROBES
+
+NOW = datetime(2026, 11, 23, 14, 2, 11, tzinfo=UTC)
+RECORDED = Path(__file__).parents[2] / "payloads" / "recorded"
+OBJECTIVE = Objective(lag_warn=LagThreshold(100, 60), lag_page=LagThreshold(1000, 60))
+PIPELINE = Pipeline(
+    name="customers",
+    channel="#cdc",
+    source_connector="source",
+    topics=("customers",),
+    subjects=("customers-value",),
+    consumers=(ConsumerGroup("flink", GroupKind.FLINK),),
+    sink=Sink("sink", dlq="dlq"),
+    objective=OBJECTIVE,
+)
+
+
+def now() -> datetime:
+    return NOW
+
+
+@dataclass
+class Answers:
+    """All three ports: an answer by what is asked; a list is answered one after another; an error is raised."""
+
+    by_name: dict[str, object] = field(default_factory=dict)
+    asked: list[tuple[str, float]] = field(default_factory=list)
+
+    def _answer(self, name: str, deadline_s: float):
+        self.asked.append((name, deadline_s))
+        answer = self.by_name.get(name, Missing(f"no {name}"))
+        if isinstance(answer, list):
+            answer = answer.pop(0)
+        if isinstance(answer, PortError):
+            raise answer
+        return answer
+
+    def read_group(self, group: str, topics: Sequence[str], deadline_s: float) -> GroupOffsets:
+        return self._answer(group, deadline_s)
+
+    def read_topic(self, topic: str, deadline_s: float) -> TopicOffsets:
+        return self._answer(topic, deadline_s)
+
+    def sample_tail(self, topic: str, count: int, deadline_s: float) -> TailSample:
+        return self._answer(topic, deadline_s)
+
+    def read_subject(self, subject: str, newest: int, deadline_s: float) -> SubjectState:
+        return self._answer(subject, deadline_s)
+
+    def read_schema(self, schema_id: int, deadline_s: float) -> str:
+        return self._answer(f"id {schema_id}", deadline_s)
+
+    def read_connector(self, name: str, deadline_s: float) -> ConnectorState:
+        return self._answer(name, deadline_s)
+
+
+def sources(answers: Mapping[str, object], **more: object) -> Sources:
+    ports = Answers(dict(answers))
+    return Sources(kafka=ports, registry=ports, connect=ports, **more)
+
+
+def offsets(*partitions: tuple[int | None, int | None, int | None], at: datetime = NOW, **fields) -> GroupOffsets:
+    """`(committed, earliest, latest)` for each partition."""
+    return GroupOffsets(
+        "g",
+        at,
+        fields.pop("state", "STABLE"),
+        fields.pop("members", 2),
+        tuple(PartitionOffsets("t", n, *p, **fields) for n, p in enumerate(partitions)),
+    )
+
+
+# --- not seen ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("probe", sorted(PROBES))
+def test_a_probe_without_its_port_says_not_configured(probe):
+    """Nothing configured is UNKNOWN with a sentence, never green and never an exception."""
+    findings = PROBES[probe](Sources(), PIPELINE, now)
+
+    assert findings
+    assert {("NOT_CONFIGURED", Status.UNKNOWN)} == {(one.verdict, one.status) for one in findings}
+    assert all(one.not_known and "not configured" in one.not_known[0] for one in findings)
+
+
+@pytest.mark.parametrize("probe", sorted(PROBES))
+@pytest.mark.parametrize(
+    ("verdict", "error"),
+    [
+        ("MISSING", Missing("no such thing")),
+        ("DENIED", Denied("needs READ on topic x")),
+        ("UNREACHABLE", Unreachable("GET http://x: refused the connection")),
+    ],
+)
+def test_a_probe_that_cannot_see_says_what_and_why(probe, verdict, error):
+    """The error's text is the evidence; the document keeps its shape with nulls."""
+    names = ("flink", "connect-sink", "customers", "dlq", "customers-value", "source", "sink")
+    findings = PROBES[probe](sources(dict.fromkeys(names, error)), PIPELINE, now)
+
+    for finding in findings:
+        assert (verdict, Status.UNKNOWN) == (finding.verdict, finding.status)
+        assert verdict in UNSEEN
+        assert f"could not see {finding.target}: {error}" == finding.not_known[0]
+        assert [f"could not see {finding.target}: {error}"] == finding.facts["not_known"]
+    json.dumps([dict(finding.facts) for finding in findings])
+
+
+def test_the_table_has_one_finding_per_part_of_the_pipeline():
+    """Groups include the sink connector's own."""
+    targets = {name: [one.target for one in run(Sources(), PIPELINE, now)] for name, run in PROBES.items()}
+
+    assert {
+        "schema_changes": ["customers-value"],
+        "connector_state": ["source", "sink"],
+        "dead_letters": ["dlq"],
+        "consumer_lag": ["flink", "connect-sink"],
+    } == targets
+
+
+def test_the_deadline_is_shared_by_the_targets():
+    """Two groups on a broker that is down do not take twice the time."""
+    ports = Answers()
+    PROBES["consumer_lag"](Sources(kafka=ports, deadline_s=4.0), PIPELINE, now)
+
+    assert sum(deadline_s for _, deadline_s in ports.asked) <= 4.0
+
+
+# --- lag -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("verdict", "status", "lag", "partitions"),
+    [
+        ("OK", Status.GREEN, 0, [(10, 0, 10)]),
+        ("UNKNOWN", Status.UNKNOWN, 1, [(9, 0, 10)]),
+        ("UNKNOWN", Status.UNKNOWN, 100, [(0, 0, 100)]),  # at the threshold is not over it
+        ("UNKNOWN", Status.YELLOW, 101, [(0, 0, 101)]),
+        ("UNKNOWN", Status.YELLOW, 1000, [(0, 0, 1000)]),
+        ("UNKNOWN", Status.RED, 1001, [(0, 0, 1001)]),
+        ("UNKNOWN", Status.RED, None, [(0, 0, 1001), (5, 0, None)]),  # at least 1,001
+        ("UNKNOWN", Status.UNKNOWN, None, [(10, 0, 10), (5, 0, None)]),
+        ("NEVER_COMMITTED", Status.UNKNOWN, 0, [(10, 0, 10), (None, 0, 5)]),
+        ("DATA_LOST", Status.RED, 5, [(5, 6, 10)]),
+        ("UNKNOWN", Status.UNKNOWN, None, []),
+    ],
+)
+def test_lag_status_is_red_over_page_yellow_over_warn_green_only_for_ok(verdict, status, lag, partitions):
+    """Strictly over, as the alert rule counts."""
+    finding = lag_of(sources({"g": offsets(*partitions)}), "g", now, OBJECTIVE)
+
+    assert (verdict, status, lag) == (finding.verdict, finding.status, finding.facts["lag_records"])
+
+
+def test_lag_document_has_the_contracts_shape():
+    """`cdc lag --json`, key by key; a partition never committed has nulls and is not summed."""
+    finding = lag_of(sources({"g": offsets((4, 0, 10), (None, 0, 3))}), "g", now, OBJECTIVE)
+
+    assert {
+        "group": "g",
+        "state": "STABLE",
+        "members": 2,
+        "lag_records": 6,
+        "time_lag_s": None,
+        "verdict": "NEVER_COMMITTED",
+        "evidence": "t/1: no offset was ever committed; the log holds 3 records",
+        "eta_s": None,
+        "topics": [
+            {
+                "topic": "t",
+                "lag_records": 6,
+                "partitions": [
+                    {
+                        "partition": 0,
+                        "committed_offset": 4,
+                        "earliest_offset": 0,
+                        "log_end_offset": 10,
+                        "lag_records": 6,
+                        "verdict": "UNKNOWN",
+                        "evidence": "6 unread, one sample: ask again in 30 s, or `cdc watch`",
+                    },
+                    {
+                        "partition": 1,
+                        "committed_offset": None,
+                        "earliest_offset": 0,
+                        "log_end_offset": 3,
+                        "lag_records": None,
+                        "verdict": "NEVER_COMMITTED",
+                        "evidence": "no offset was ever committed; the log holds 3 records",
+                    },
+                ],
+            }
+        ],
+        "not_known": [],
+        "committed_total": 4,
+        "end_total": 13,
+    } == finding.facts
+
+
+def test_a_second_read_is_made_only_when_there_is_a_way_to_wait_and_something_unread():
+    """The one-shot verb does not wait; the incident's probe does."""
+    waits: list[float] = []
+    later = NOW + timedelta(seconds=2)
+    two = [offsets((4, 0, 10)), offsets((10, 0, 12), at=later)]
+
+    finding = lag_of(sources({"g": two}, wait=waits.append), "g", now, OBJECTIVE)
+    lag_of(sources({"g": [offsets((10, 0, 10))]}, wait=waits.append), "g", now, OBJECTIVE)
+
+    assert ("OK", Status.GREEN, 1) == (finding.verdict, finding.status, len(waits))
+    assert later == finding.at
+
+
+def test_an_earlier_finding_serves_as_the_previous_read():
+    """What the journal keeps is enough to judge movement two minutes later."""
+    earlier = lag_of(sources({"g": offsets((0, 0, 500), at=NOW)}), "g", now, OBJECTIVE)
+    previous = sample_of(earlier)
+    assert previous is not None
+
+    finding = lag_of(
+        sources({"g": offsets((400, 0, 600), at=NOW + timedelta(seconds=100))}, previous_lag={"g": previous}),
+        "g",
+        now,
+        OBJECTIVE,
+    )
+
+    assert ("CATCHING_UP", 67) == (finding.verdict, finding.facts["eta_s"])
+    assert None is sample_of(lag_of(Sources(), "g", now))
+
+
+def test_no_members_of_a_flink_group_is_explained_not_judged():
+    """Flink assigns its partitions itself."""
+    answers = {"flink": offsets((4, 0, 10), state="EMPTY", members=0)}
+    finding = lag_of(sources(answers), ConsumerGroup("flink", GroupKind.FLINK), now, OBJECTIVE)
+
+    assert "UNKNOWN" == finding.verdict
+    assert "group EMPTY, 0 members: says nothing, a Flink job never is a member" in finding.evidence
+
+
+def dead(topic: str, partition: int, offset: int, **more) -> Record:
+    headers = tuple(
+        (f"__connect.errors.{name}", str(value).encode())
+        for name, value in {
+            "topic": topic,
+            "partition": partition,
+            "offset": offset,
+            "stage": "VALUE_CONVERTER",
+            "exception.class.name": "a.b.DataException",
+            "exception.message": f"bad record {offset}",
+        }.items()
+    )
+    fields = {"at": NOW, "key": b"k", "value": b'{"email": "ana@example.com"}', "headers": headers, **more}
+    return Record("dlq", 0, offset, **fields)
+
+
+def tail(*records: Record, end: int | None = None) -> TailSample:
+    end = len(records) if end is None else end
+    return TailSample("dlq", records, TopicOffsets("dlq", {0: (0, end)}))
+
+
+@pytest.mark.parametrize(
+    ("verdict", "status", "dlq"),
+    [
+        ("RESIDUAL", Status.YELLOW, tail(dead("t", 0, 9), dead("t", 0, 8))),
+        ("UNKNOWN", Status.UNKNOWN, tail(dead("t", 0, 9))),  # offset 8 is nowhere
+        ("UNKNOWN", Status.UNKNOWN, tail(dead("t", 1, 9), dead("t", 1, 8))),  # another partition
+        ("UNKNOWN", Status.UNKNOWN, Unreachable("down")),
+    ],
+)
+def test_a_sinks_unread_tail_that_is_in_its_dlq_is_residual(verdict, status, dlq):
+    """A sink commits no offset for a dead-lettered tail: lag that never drains, and no stuck consumer."""
+    sink = ConsumerGroup("g", GroupKind.CONNECT_SINK)
+    finding = lag_of(sources({"g": offsets((8, 0, 10)), "dlq": dlq}), sink, now, OBJECTIVE, dlq="dlq")
+
+    assert (verdict, status) == (finding.verdict, finding.status)
+
+
+# --- dead letters --------------------------------------------------------------------------------
+
+
+def test_an_empty_dlq_is_green_and_a_filled_one_yellow():
+    """Green is for a queue that was seen empty."""
+    assert Status.GREEN == dead_letters_of(sources({"dlq": tail()}), "dlq", now).status
+    assert Status.YELLOW == dead_letters_of(sources({"dlq": tail(dead("t", 0, 1))}), "dlq", now).status
+
+
+def test_dead_letters_are_grouped_by_cause_largest_first_and_masked():
+    """Numbers in a message do not make a new group; no value is in the document."""
+    other = dead("u", 0, 5)
+    finding = dead_letters_of(sources({"dlq": tail(other, dead("t", 0, 6), dead("t", 0, 7))}), "dlq", now)
+
+    assert [("t", 2), ("u", 1)] == [(group["topic"], group["count"]) for group in finding.facts["groups"]]
+    assert {
+        "stage": "VALUE_CONVERTER",
+        "exception": "a.b.DataException",
+        "message": "bad record N",
+        "topic": "t",
+        "schema_id": None,
+        "count": 2,
+        "first_at": "2026-11-23T14:02:11Z",
+        "last_at": "2026-11-23T14:02:11Z",
+        "example": {
+            "partition": 0,
+            "offset": 7,
+            "original_partition": 0,
+            "original_offset": 7,
+            "attempts": 1,
+            "key": "sha256:8254c329a928",
+            "value": {"email": "string"},
+        },
+    } == finding.facts["groups"][0]
+    assert "ana@example.com" not in json.dumps(finding.facts)
+    assert "3 dead letters; most: VALUE_CONVERTER: DataException: bad record N" == finding.headline
+
+
+def test_recorded_dead_letters_of_the_real_sink():
+    """Three records of an importer that wrote JSON to an Avro topic; own headers before the error headers."""
+    records = [
+        Record(
+            "dlq",
+            one["partition"],
+            one["offset"],
+            datetime.fromtimestamp(one["timestamp_ms"] / 1000, UTC),
+            bytes.fromhex(one["key_hex"]),
+            bytes.fromhex(one["value_hex"]) if one["value_hex"] else None,
+            tuple((name, value.encode()) for name, value in one["headers"]),
+        )
+        for one in json.loads((RECORDED / "dlq-records.json").read_text())
+    ]
+    finding = dead_letters_of(sources({"dlq": tail(*records)}), "dlq", now)
+    (group,) = finding.facts["groups"]
+
+    assert (len(records), "web_shop.public.customers") == (group["count"], group["topic"])
+    assert ("VALUE_CONVERTER", "java.lang.IllegalStateException") == (group["stage"], group["exception"])
+    assert "artifact reference cannot be null" == group["message"]
+    assert {"id": "long", "name": "string"} == group["example"]["value"]
+    assert "not Avro at all" not in json.dumps(finding.facts)
+
+
+def test_records_without_error_headers_say_which_setting_is_lacking():
+    """Context headers are off by default."""
+    finding = dead_letters_of(sources({"dlq": tail(dead("t", 0, 1, headers=()), end=40)}), "dlq", now)
+
+    assert any("errors.deadletterqueue.context.headers.enable=true" in line for line in finding.not_known)
+    assert any("newest 1 of 40 records" in line for line in finding.not_known)
+    assert "40 dead letters; most: no error headers" == finding.headline
+
+
+def test_the_pipelines_probe_tells_how_far_the_sink_came():
+    """No new dead letter proves something only while records are processed."""
+    answers = {"dlq": tail(dead("t", 0, 1)), "connect-sink": offsets((7, 0, 9), (5, 0, 5))}
+    (finding,) = PROBES["dead_letters"](sources(answers), PIPELINE, now)
+
+    assert (1, 12) == (finding.facts["end_total"], finding.facts["processed_total"])
+
+
+SCHEMA = json.dumps(
+    {
+        "type": "record",
+        "name": "c",
+        "fields": [
+            {"name": "id", "type": "long"},
+            {"name": "email", "type": ["null", "string"]},
+            {"name": "tags", "type": {"type": "map", "values": "string"}},
+        ],
+    }
+)
+
+
+def avro(value: object) -> bytes:
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, fastavro.parse_schema(json.loads(SCHEMA)), value)
+    return b"\0\0\0\0\7" + out.getvalue()
+
+
+GOOD = avro({"id": 1, "email": "ana@example.com", "tags": {"ana lopez": "x", "vip": "y"}})
+
+
+@pytest.mark.parametrize(
+    ("expected", "value", "schemas"),
+    [
+        ("tombstone", None, {}),
+        ({"id": "long", "email": "string", "tags": {"vip": "string", "...": "1 more"}}, GOOD, {7: SCHEMA}),
+        (f"undecodable, {len(GOOD)} bytes", GOOD, {}),
+        (f"undecodable, {len(GOOD) - 3} bytes", GOOD[:-3], {7: SCHEMA}),
+        (f"undecodable, {len(GOOD) + 1} bytes", GOOD + b"x", {7: SCHEMA}),
+        (f"undecodable, {len(GOOD)} bytes", GOOD, {7: "not a schema"}),
+        (f"undecodable, {len(GOOD)} bytes", GOOD, {7: '{"type": "nonsense"}'}),
+        ("undecodable, 5 bytes", b"hello", {}),
+        ("undecodable, 2 bytes", b"\xff\xfe", {}),
+        ("undecodable, 100,000 bytes", b"[" * 100_000, {}),
+        ("string", b'"ana"', {}),
+        ([{"a": "long"}], b'[{"a": 1}, {"b": "ana"}]', {}),
+        ({"...": "1 more"}, b'{"ana@example.com": 1}', {}),
+        ({"a": {"b": {"c": {"d": "record"}}}}, b'{"a":{"b":{"c":{"d":{"e":"x"}}}}}', {}),
+    ],
+)
+def test_values_are_shown_as_names_and_types(expected, value, schemas):
+    """A name that does not look like a field's may be data: a map's key."""
+    assert expected == mask(value, schemas)
+
+
+def test_any_bytes_can_be_masked():
+    """Dead letters are broken by definition; decoding them must not raise and must not show them."""
+    seeded = random.Random(4)
+    for _ in range(3_000):
+        shown = mask(b"\0\0\0\0\7" + seeded.randbytes(seeded.randrange(40)), {7: SCHEMA})
+        assert isinstance(shown, dict) or shown.startswith("undecodable")
+
+
+def test_avro_values_are_decoded_with_the_registrys_schema():
+    """The schema id is in the first five bytes."""
+    record = dead("t", 0, 1, value=GOOD)
+    finding = dead_letters_of(sources({"dlq": tail(record), "id 7": SCHEMA}), "dlq", now)
+    unread = dead_letters_of(sources({"dlq": tail(record)}), "dlq", now)
+
+    assert (7, "long") == (
+        finding.facts["groups"][0]["schema_id"],
+        finding.facts["groups"][0]["example"]["value"]["id"],
+    )
+    assert f"undecodable, {len(GOOD)} bytes" == unread.facts["groups"][0]["example"]["value"]
+    assert "schema 7: no id 7" in unread.not_known
+
+
+# --- schema --------------------------------------------------------------------------------------
+
+
+def version(number: int, *fields: dict, at: datetime | None = None, kind: str = "AVRO") -> SchemaVersion:
+    text = json.dumps({"type": "record", "name": "r", "fields": list(fields)})
+    return SchemaVersion("s", number, number + 10, kind, text, at)
+
+
+V1 = version(1, {"name": "id", "type": "long"})
+V2 = version(2, {"name": "id", "type": "long"}, {"name": "tier", "type": "string"})
+V2_WITH_DEFAULT = version(2, {"name": "id", "type": "long"}, {"name": "tier", "type": "string", "default": ""})
+HOUR, DAY = timedelta(hours=1), timedelta(hours=24)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "status", "newest", "age", "level"),
+    [
+        ("CHANGED", Status.YELLOW, V2_WITH_DEFAULT, HOUR, "BACKWARD"),
+        ("CHANGED", Status.YELLOW, V2_WITH_DEFAULT, DAY, "BACKWARD"),
+        ("UNCHANGED", Status.GREEN, V2_WITH_DEFAULT, DAY + timedelta(seconds=1), "BACKWARD"),
+        ("UNCHANGED", Status.YELLOW, V2_WITH_DEFAULT, 2 * DAY, "NONE"),
+        ("BREAKING", Status.RED, V2, HOUR, "BACKWARD"),
+        ("CHANGED", Status.YELLOW, V2, HOUR, "FORWARD"),
+        ("CHANGED", Status.YELLOW, V2, HOUR, "NONE"),
+        ("UNCHANGED", Status.GREEN, V2, 2 * DAY, "BACKWARD"),
+        ("UNKNOWN", Status.UNKNOWN, V2, None, "BACKWARD"),
+    ],
+)
+def test_a_recent_version_is_yellow_one_that_its_level_would_refuse_red(verdict, status, newest, age, level):
+    """Green needs a time: a registry without times leaves it unknown."""
+    newest = replace(newest, registered_at=NOW - age if age else None)
+    state = SubjectState("s", level, "READWRITE", (V1, newest), (1, 2))
+
+    finding = schema_of(sources({"s": state}), "s", now)
+
+    assert (verdict, status) == (finding.verdict, finding.status)
+
+
+def test_schema_document_has_the_contracts_shape():
+    """First sight stands beside the registry's time, never in its place."""
+    state = SubjectState("s", "BACKWARD", None, (V1, V2), (1, 2), ("mode of s: 404",))
+    finding = schema_of(sources({"s": state}, first_seen={("s", 2): NOW - HOUR}), "s", now)
+
+    assert {
+        "subject": "s",
+        "compatibility": "BACKWARD",
+        "mode": None,
+        "versions": [
+            {"version": 1, "id": 11, "registered_at": None, "first_seen_at": None, "changes": []},
+            {
+                "version": 2,
+                "id": 12,
+                "registered_at": None,
+                "first_seen_at": "2026-11-23T13:02:11Z",
+                "changes": [
+                    {"path": "tier", "change": "added, string, without default", "verdict": "incompatible"},
+                ],
+            },
+        ],
+        "not_known": ["mode of s: 404"],
+    } == finding.facts
+    assert "BREAKING" == finding.verdict
+    assert (
+        "newest version 2, first seen by the bot 2026-11-23T13:02:11Z: tier added, string, without default"
+        == finding.headline
+    )
+
+
+def test_a_schema_that_is_not_compared_says_so():
+    """An empty list of changes must not read as "nothing changed"."""
+    state = SubjectState("s", "BACKWARD", None, (V1, version(2, at=NOW, kind="PROTOBUF")), (1, 2))
+
+    assert any(
+        "PROTOBUF schemas are not compared" in line for line in schema_of(sources({"s": state}), "s", now).not_known
+    )
+
+
+def test_a_subject_without_versions_is_unknown():
+    """All of them were deleted."""
+    state = SubjectState("s", "BACKWARD", None, ())
+
+    assert Status.UNKNOWN == schema_of(sources({"s": state}), "s", now).status
+
+
+# --- connector -----------------------------------------------------------------------------------
+
+
+def connector(*tasks: str, state: str = "RUNNING", kind: str = "source", trace: str | None = None) -> ConnectorState:
+    return ConnectorState(
+        "source",
+        kind,
+        state,
+        "w:8083",
+        None,
+        tuple(TaskState(n, word, "w:8083", trace if word == "FAILED" else None) for n, word in enumerate(tasks)),
+        {"database.password": "hunter2"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("verdict", "status", "state"),
+    [
+        ("RUNNING", Status.GREEN, connector("RUNNING", "RUNNING")),
+        ("FAILED", Status.RED, connector("RUNNING", "FAILED")),
+        ("FAILED", Status.RED, connector(state="FAILED")),
+        ("FAILED", Status.RED, connector("FAILED", state="PAUSED")),
+        ("NO_TASKS", Status.YELLOW, connector()),
+        ("STOPPED", Status.YELLOW, connector(state="STOPPED")),
+        ("PAUSED", Status.YELLOW, connector("PAUSED", state="PAUSED")),
+        ("PAUSED", Status.YELLOW, connector("RUNNING", "PAUSED")),
+        ("RESTARTING", Status.YELLOW, connector("RESTARTING", "RUNNING")),
+        ("UNASSIGNED", Status.YELLOW, connector("UNASSIGNED", "RESTARTING")),
+        ("HIBERNATING", Status.YELLOW, connector("HIBERNATING")),
+    ],
+)
+def test_the_worst_state_of_connector_and_tasks(verdict, status, state):
+    """A RUNNING connector with a FAILED task is FAILED; a word of a newer Connect is not healthy."""
+    finding = connector_of(sources({"source": state}), "source", now)
+
+    assert (verdict, status) == (finding.verdict, finding.status)
+    assert "hunter2" not in json.dumps(finding.facts)
+
+
+def recorded_failure(name: str) -> ConnectorState:
+    body = json.loads((RECORDED / f"connect-connectors-failed-{name}.json").read_text())["body"]
+    trace = next(t["trace"] for one in body.values() for t in one["status"]["tasks"] if "trace" in t)
+    return connector("FAILED", trace=trace)
+
+
+REGISTERED = json.loads((RECORDED / "registry-version-latest.json").read_text())["body"]["schema"]
+CUSTOMERS = SubjectState(
+    "shop.public.customers-value",
+    "BACKWARD",
+    None,
+    (SchemaVersion("shop.public.customers-value", 1, 2, "AVRO", REGISTERED),),
+    (1,),
+)
+
+
+def test_a_refused_schema_names_subject_field_and_conflicting_version():
+    """The recorded trace of a Debezium task on a real registry."""
+    answers = {
+        "source": recorded_failure("column-without-default"),
+        "shop.public.customers-value": CUSTOMERS,
+        "t": TopicOffsets("t", {0: (0, 40), 1: (5, 8)}),
+    }
+    finding = connector_of(sources(answers), "source", now, ["t"])
+
+    assert (
+        "task 0 FAILED: the registry refused a new schema of shop.public.customers-value: field tier at /fields/4; "
+        "conflicts with version 1"
+    ) == finding.headline
+    assert ([0], 48) == (finding.facts["failed_tasks"], finding.facts["delivered_total"])
+    assert {
+        "subject": "shop.public.customers-value",
+        "field": "tier",
+        "path": "/fields/4",
+        "registered_version": 1,
+        "more": 0,
+        "field_is_looked_up": False,
+    }.items() <= finding.facts["refusal"].items()
+    (task,) = finding.facts["tasks"]
+    assert {"task", "state", "worker", "cause", "trace"} == set(task)
+    assert task["cause"].startswith("RuleViolationException: Incompatible artifact: shop.public.customers-value")
+
+
+def test_a_type_change_gets_its_field_from_the_registered_schema():
+    """The trace names a position only; the looked-up name is told as such."""
+    answers = {"source": recorded_failure("type-change"), "shop.public.customers-value": CUSTOMERS}
+    finding = connector_of(sources(answers), "source", now, ["t"])
+
+    assert ("credit_limit", True) == (
+        finding.facts["refusal"]["field"],
+        finding.facts["refusal"]["field_is_looked_up"],
+    )
+    assert any("field credit_limit is what stands at /fields/3/type/1" in line for line in finding.evidence)
+
+
+def test_a_refusal_without_a_registry_still_names_the_field():
+    """The registry may be down too: that is one line of not known."""
+    finding = connector_of(sources({"source": recorded_failure("column-without-default")}), "source", now)
+
+    assert ("tier", None) == (finding.facts["refusal"]["field"], finding.facts["refusal"]["registered_version"])
+    assert any("which version of shop.public.customers-value" in line for line in finding.not_known)
+
+
+@pytest.mark.parametrize(
+    ("expected", "kind", "answers"),
+    [
+        (12, "source", {"t": TopicOffsets("t", {0: (2, 10), 1: (0, 2)})}),
+        (None, "source", {"t": TopicOffsets("t", {0: (2, 10), 1: (0, None)})}),
+        (None, "source", {}),
+        (15, "sink", {"connect-source": offsets((10, 0, 12), (5, 0, 5))}),
+        (10, "sink", {"connect-source": offsets((10, 0, 12), (None, 0, 5))}),
+        (0, "sink", {"connect-source": offsets((None, 0, 12))}),
+        (None, "sink", {"connect-source": offsets()}),
+        (None, "sink", {"connect-source": offsets((None, 0, 5), committed_known=False)}),
+        (None, "unknown", {}),
+    ],
+)
+def test_delivered_total_is_offsets_or_not_known(expected, kind, answers):
+    """RUNNING proves nothing; log ends of a source's topics and commits of a sink's group do."""
+    answers = {"source": connector("RUNNING", kind=kind), **answers}
+    finding = connector_of(sources(answers), "source", now, ["t"])
+
+    assert expected == finding.facts["delivered_total"]
+    assert (expected is None) == any("what source delivered" in line for line in finding.not_known)
+
+
+@pytest.mark.parametrize(
+    ("expected", "trace"),
+    [
+        (None, None),
+        (None, " \n"),
+        ("ConnectException: outer", "org.apache.kafka.connect.errors.ConnectException: outer\n\tat a.B.c(D.java:1)\n"),
+        ("Y: inner", "a.X: outer\n\tat a.B.c(D.java:1)\nCaused by: b.Y: inner\n\tat e.F(G.java:2)\n\t... 3 more\n"),
+        (
+            "Z: innermost",
+            "a.X: o\nCaused by: b.Y: inner\n\tat e.F(G.java:2)\nCaused by: c.Z: innermost\n\t... 3 more\n",
+        ),
+        (
+            "Y: inner",
+            "a.X: o\nCaused by: b.Y: inner\n\tSuppressed: c.S: s\n\t\tat e.F(G.java:2)\n\tCaused by: d.T: t\n",
+        ),
+        ("Y: two lines Detail: more", "a.X: o\nCaused by: b.Y: two lines\n  Detail: more\n\tat e.F(G.java:2)\n"),
+        ("NullPointerException", "java.lang.NullPointerException\n\tat a.B.c(D.java:1)\n"),
+        ("Y: Failing row contains ([redacted])", "a.X: o\nCaused by: b.Y: Failing row contains (1, Ana).\n\tat x\n"),
+    ],
+)
+def test_the_innermost_cause_in_one_line(expected, trace):
+    """The last `Caused by:` at the start of a line, without its package and without data."""
+    assert expected == cause_of(trace)
+
+
+def test_no_row_value_of_a_trace_is_in_the_finding():
+    """PostgreSQL writes the whole row into its message."""
+    message = 'o.p.PSQLException: null value in column "n"\n  Detail: Failing row contains (7, Ana).'
+    trace = f"a.X: o\nCaused by: {message}\n\tat x"
+    finding = connector_of(sources({"source": connector("FAILED", trace=trace)}), "source", now)
+
+    assert "Ana" not in json.dumps([dict(finding.facts), finding.headline, finding.evidence])
+    assert 'null value in column "n"' in finding.headline

@@ -1,0 +1,120 @@
+"""Refusals as registries word them; the Apicurio traces are recorded from the real pipeline."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bot.ports import SchemaVersion, SubjectState
+from bot.probes.refusal import SchemaRefusal, completed, read_refusal, sentence
+
+RECORDED = Path(__file__).parents[2] / "payloads" / "recorded"
+REGISTERED = json.loads((RECORDED / "registry-version-latest.json").read_text())["body"]
+SUBJECT = "shop.public.customers-value"
+
+
+def recorded_trace(name: str) -> str:
+    body = json.loads((RECORDED / f"{name}.json").read_text())["body"]
+    traces = [task.get("trace") for one in body.values() for task in one["status"]["tasks"]]
+    return next(trace for trace in traces if trace)
+
+
+def subject_state(level: str = "BACKWARD", subject: str = SUBJECT) -> SubjectState:
+    versions = tuple(SchemaVersion(subject, number, number, "AVRO", REGISTERED["schema"]) for number in (1, 2))
+    return SubjectState(subject, level, None, versions)
+
+
+def confluent(details: str) -> str:
+    return (
+        "org.apache.kafka.connect.errors.ConnectException: Tolerance exceeded in error handler\n"
+        "\tat org.apache.kafka.connect.X.y(X.java:1)\n"
+        "Caused by: org.apache.kafka.common.errors.InvalidConfigurationException: Schema being registered is "
+        f'incompatible with an earlier schema for subject "orders-value"{details}; error code: 409\n'
+        "\tat io.confluent.kafka.serializers.X.y(X.java:2)\n"
+    )
+
+
+MISSING_DEFAULT = (
+    ", details: [{errorType:'READER_FIELD_MISSING_DEFAULT_VALUE', description:'The field 'tier' at path '/fields/3' in "
+    "the new schema has no default value and is missing in the old schema', additionalInfo:'tier'}, "
+    '{oldSchemaVersion: 7}, {oldSchema: \'{"type":"record","name":"o","fields":[]}\'}, '
+    "{validateFields: 'false', compatibility: 'BACKWARD'}]"
+)
+TYPE_MISMATCH = (
+    ", details: [{errorType:'TYPE_MISMATCH', description:'The type (path '/fields/1/type') of a field in the new "
+    "schema does not match with the old schema', "
+    "additionalInfo:'reader type: STRING not compatible with writer type: LONG'} "
+    "{errorType:'TYPE_MISMATCH', description:'The type (path '/fields/2/type') of ..', additionalInfo:'x'} "
+    '{oldSchemaVersion: 2} {oldSchema: \'{"type":"record","name":"o","fields":[{"name":"id","type":"int"},'
+    '{"name":"amount","type":"long"}]}\'} {validateFields: \'false\', compatibility: \'BACKWARD\'}]'
+)
+OLDER = ", details: [Incompatibility{type:TYPE_MISMATCH, location:/fields/2/type, message:reader type: X, reader:1}]"
+KARAPACE = "Incompatible schema, compatibility_mode=BACKWARD. Incompatibilities: reader type: string; error code: 409"
+
+
+@pytest.mark.parametrize(
+    ("expected", "trace"),
+    [
+        ((SUBJECT, "tier", "/fields/4", None, 0), recorded_trace("connect-connectors-failed-column-without-default")),
+        ((SUBJECT, None, "/fields/3/type/1", None, 0), recorded_trace("connect-connectors-failed-type-change")),
+        ((SUBJECT, None, "/fields/1/type/1", None, 1), recorded_trace("connect-connectors-failed-envelope")),
+        (("orders-value", "tier", "/fields/3", 7, 0), confluent(MISSING_DEFAULT)),
+        (("orders-value", "amount", "/fields/1/type", 2, 1), confluent(TYPE_MISMATCH)),
+        (("orders-value", None, "/fields/2/type", None, 0), confluent(OLDER)),
+        (("orders-value", None, None, None, 0), confluent("")),
+        ((None, None, None, None, 0), KARAPACE),
+    ],
+)
+def test_subject_field_path_and_version_as_the_registry_names_them(expected, trace):
+    """Subject and field come from the trace; what it does not say is None."""
+    found = read_refusal(trace)
+
+    assert found is not None
+    assert expected == (found.subject, found.field, found.path, found.registered_version, found.more)
+    assert "oldSchema: '{" not in found.words
+
+
+def test_the_registrys_own_409_reads_the_same():
+    """Apicurio's answer to a registration, recorded."""
+    body = json.loads((RECORDED / "registry-register-refused.json").read_text())["body"]
+
+    assert "tier" == read_refusal(body["message"]).field
+
+
+@pytest.mark.parametrize(
+    "trace", ["", "java.lang.NullPointerException", "HTTP 409 Conflict: a rebalance is in progress"]
+)
+def test_another_failure_is_no_refusal(trace):
+    """A 409 of Connect is a rebalance."""
+    assert None is read_refusal(trace)
+
+
+@pytest.mark.parametrize(
+    ("version", "field", "looked_up", "trace", "state"),
+    [
+        (2, "tier", False, "connect-connectors-failed-column-without-default", subject_state()),
+        (2, "credit_limit", True, "connect-connectors-failed-type-change", subject_state()),
+        (None, "tier", False, "connect-connectors-failed-column-without-default", subject_state("FULL_TRANSITIVE")),
+        (None, "tier", False, "connect-connectors-failed-column-without-default", subject_state(subject="other")),
+        (None, "tier", False, "connect-connectors-failed-column-without-default", None),
+        (None, None, False, "connect-connectors-failed-type-change", None),
+    ],
+)
+def test_what_the_trace_lacks_comes_from_the_registry_and_says_so(version, field, looked_up, trace, state):
+    """A transitive level may have conflicted with an older version: then none is named."""
+    found = completed(read_refusal(recorded_trace(trace)), state)
+
+    assert (version, field, looked_up) == (found.registered_version, found.field, found.field_is_looked_up)
+
+
+def test_one_sentence_for_the_thread():
+    """Subject, field and the registered version it conflicts with."""
+    refusal = SchemaRefusal("s-value", "tier", "/fields/4", 1, "words", more=2)
+
+    assert (
+        "the registry refused a new schema of s-value: field tier at /fields/4 and 2 more; conflicts with version 1"
+        == sentence(refusal)
+    )
+    assert "the registry refused a new schema" == sentence(SchemaRefusal(None, None, None, None, ""))
