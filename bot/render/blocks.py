@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from bot.model import Severity, Status
+from bot.model import Finding, Severity, Status
 
 Block = dict[str, Any]
 
@@ -28,7 +28,7 @@ STATUS_SIGN: Mapping[Status, str] = {
     Status.GREEN: "\N{LARGE GREEN CIRCLE}",
     Status.YELLOW: "\N{LARGE YELLOW CIRCLE}",
     Status.RED: "\N{LARGE RED CIRCLE}",
-    Status.UNKNOWN: "\N{MEDIUM WHITE CIRCLE}",
+    Status.UNKNOWN: "\N{MEDIUM WHITE CIRCLE}\N{VARIATION SELECTOR-16}",
 }
 SEVERITY_SIGN: Mapping[Severity, str] = {
     Severity.CRITICAL: "\N{LARGE RED CIRCLE}",
@@ -76,6 +76,13 @@ def code(text: str, limit: int = 1000) -> str:
 def fence(text: str, limit: int = SECTION_LIMIT) -> str:
     """Foreign text as a monospaced block of at most `limit` with its fences."""
     return f"```\n{escaped(text.replace('```', chr(0x2032) * 3), limit - 8)}\n```"
+
+
+def seen(finding: Finding, limit: int = 200) -> str:
+    """A finding on one line: colour, its verdict as a word, and its headline; the verdict is not said twice."""
+    says_it = finding.verdict in finding.headline
+    words = finding.headline if says_it else f"{finding.verdict}: {finding.headline}"
+    return f"{STATUS_SIGN[finding.status]} {line(words, limit)}"
 
 
 def clock(at: datetime, now: datetime) -> str:

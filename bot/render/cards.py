@@ -13,8 +13,8 @@ Invariants
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from bot.incident.announce import mentions
@@ -22,7 +22,7 @@ from bot.incident.events import Entry
 from bot.incident.policy import Policy
 from bot.incident.state import AlertState, Incident, suspect
 from bot.incident.timeline import duration
-from bot.model import Finding
+from bot.model import NOTHING, Finding, Status
 from bot.ports import Message
 from bot.render import clicks
 from bot.render.blocks import (
@@ -65,12 +65,16 @@ def mention_of(owner: str) -> str:
 
 @dataclass(frozen=True)
 class View:
-    """What rendering needs beside the incident. `mention` turns cdc.yml's owner into mrkdwn."""
+    """What rendering needs beside the incident. `mention` turns cdc.yml's owner into mrkdwn.
+
+    `names` fills the placeholders of commands that no pipeline names: `bootstrap`, `registry`, `connect`, ...
+    """
 
     policy: Policy
     now: datetime
     mention: Callable[[str], str] = mention_of
     public_url: str | None = None
+    names: Mapping[str, str] = field(default_factory=lambda: NOTHING)
 
 
 def render_slot(slot: str, incident: Incident, entries: Sequence[Entry], view: View) -> Message:
@@ -84,7 +88,8 @@ def render_slot(slot: str, incident: Incident, entries: Sequence[Entry], view: V
             message = render_card(incident, view)
         case "checklist":
             pipeline = view.policy.pipeline(incident.pipeline)
-            message = render_checklist(incident, pipeline, view.policy.command, view.now)
+            names = {**view.names, "cdc": view.policy.command}
+            message = render_checklist(incident, pipeline, names, view.now)
         case "findings":
             message = render_findings(incident, view.now)
         case "plan":
@@ -120,8 +125,8 @@ def render_card(incident: Incident, view: View) -> Message:
 def _card(incident: Incident, view: View, mention: str, alerts: int, numbers: int, title: int) -> Iterator[Block]:
     yield header(f"{_sign(incident)} · {incident.pipeline or 'no pipeline'} · {incident.id}")
     yield section(_cause(incident, title))
-    if fields := number_fields(incident)[:numbers]:
-        yield section("", fields=fields)
+    if lines := number_lines(incident)[:numbers]:
+        yield section("\n".join(lines))
     if lines := _alert_lines(incident, view.now, alerts):
         yield section("\n".join(lines))
     if warning := _recovery_line(incident):
@@ -133,7 +138,7 @@ def _card(incident: Incident, view: View, mention: str, alerts: int, numbers: in
 
 def _sign(incident: Incident) -> str:
     if incident.status == "resolved":
-        sign = "\N{LARGE GREEN CIRCLE}" if incident.resolved_verified else "\N{MEDIUM WHITE CIRCLE}"
+        sign = STATUS_SIGN[Status.GREEN if incident.resolved_verified else Status.UNKNOWN]
         proved = "" if incident.resolved_verified else ", recovery not verified"
         return f"{sign} Resolved{proved} ({incident.severity})"
     status = "" if incident.status == "open" else f", {incident.status}"
@@ -171,9 +176,9 @@ NUMBERS = (
 )
 
 
-def number_fields(incident: Incident) -> list[str]:
-    """Return `*Lag* customers_flink` over `120 now, 9,000 at alert time`: what probes read, never what alerts said."""
-    fields = []
+def number_lines(incident: Incident) -> list[str]:
+    """Return `Lag *120 records*, 9,000 at alert time · customers_flink`: what probes read, never what alerts said."""
+    lines = []
     for key, now in sorted(incident.findings.items(), key=lambda item: item[1].signal.upstream_rank):
         first = incident.first.get(key, now)
         shown: set[str] = set()
@@ -182,11 +187,9 @@ def number_fields(incident: Incident) -> list[str]:
             if label in shown or (value is None and then is None):
                 continue
             shown.add(label)
-            words = f"{_amount(value, unit)} now"
-            if then is not None and then != value:
-                words += f", {_amount(then, '')} at alert time"
-            fields.append(f"*{label}* {line(now.target, 100)}\n{words}")
-    return fields
+            before = f", {_amount(then, '')} at alert time" if then is not None and then != value else ""
+            lines.append(f"{label} *{_amount(value, unit)}*{before} · {line(now.target, 120)}")
+    return lines
 
 
 def _number(finding: Finding, fact: str) -> float | int | None:
@@ -227,16 +230,19 @@ def _alert_line(alert: AlertState, now: datetime) -> str:
         words = f"{alert.status}{ended}"
     note = f", {line(alert.note, 100)}" if alert.note else ""
     said = alert.annotations.get("summary") or alert.annotations.get("description") or ""
+    said = said if alert.status == "firing" else ""
     return f"• {name} {words}{note}" + (f"\n   _at alert time:_ {line(said, 200)}" if said else "")
 
 
 def _recovery_line(incident: Incident) -> str:
     recovery = incident.recovery
     if recovery.proved is True:
-        return f"\N{LARGE GREEN CIRCLE} *Recovery proved:* {'; '.join(line(e, 150) for e in recovery.evidence[:4])}"
+        return (
+            f"{STATUS_SIGN[Status.GREEN]} *Recovery proved:* {'; '.join(line(e, 150) for e in recovery.evidence[:4])}"
+        )
     if recovery.proved is False:
         cleared = "Alerts cleared, recovery not verified" if _cleared(incident) else "Recovery not verified"
-        return f"\N{MEDIUM WHITE CIRCLE} *{cleared}:* {'; '.join(line(e, 150) for e in recovery.evidence[:4])}"
+        return f"{STATUS_SIGN[Status.UNKNOWN]} *{cleared}:* {'; '.join(line(e, 150) for e in recovery.evidence[:4])}"
     return ""
 
 
@@ -294,7 +300,9 @@ def _buttons(incident: Incident) -> list[Block]:
             shown, more = ("resolve", "note", "postmortem"), ("lead", "assign", "resolve_reason")
         case _:
             shown, more = ("postmortem", "reopen", "note"), ()
-    primary = shown[0]
+    primary = {"open": "ack", "resolved": "postmortem"}.get(incident.status)
+    if incident.is_open and incident.recovery.proved:
+        primary = "resolve"
     made = [
         button(
             _LABELS[verb],

@@ -27,6 +27,7 @@ from bot.render.blocks import (
     line,
     overflow,
     section,
+    seen,
 )
 from bot.render.lint import fitting
 from bot.render.next_step import next_todo
@@ -60,11 +61,11 @@ _FORMS = (
 )
 
 
-def render_checklist(incident: Incident, pipeline: Pipeline | None, command: str, now: datetime) -> Message:
-    """Return the checklist; `command` is the slash command that commands are shown with."""
+def render_checklist(incident: Incident, pipeline: Pipeline | None, names: Mapping[str, str], now: datetime) -> Message:
+    """Return the checklist; `names` fill the commands, `cdc` among them, where neither probe nor pipeline does."""
     text = line(f"Checklist of {incident.id}: {progress(incident)}", 120)
     return fitting(
-        (lambda form=form: Message(text, tuple(_checklist(incident, pipeline, command, now, form))))  # type: ignore[misc]
+        (lambda form=form: Message(text, tuple(_checklist(incident, pipeline, names, now, form))))  # type: ignore[misc]
         for form in _FORMS
     )
 
@@ -78,7 +79,7 @@ def progress(incident: Incident) -> str:
 
 
 def _checklist(
-    incident: Incident, pipeline: Pipeline | None, command: str, now: datetime, form: _Form
+    incident: Incident, pipeline: Pipeline | None, names: Mapping[str, str], now: datetime, form: _Form
 ) -> Iterator[Block]:
     runbooks = ", ".join(line(r.title, 60) for r in incident.runbooks[:4])
     yield section(f"*Checklist* · {progress(incident)}" + (f" · {runbooks}" if runbooks else ""))
@@ -92,12 +93,11 @@ def _checklist(
             yield divider()
         yield context(f"*{title}*")
         for step in rows:
-            yield from _row(incident, step, pipeline, command, now, form, step is upcoming)
+            yield from _row(incident, step, pipeline, names, now, form, step is upcoming)
     left = len(incident.steps) - len(shown)
     if left:
-        yield context(
-            f"+{left} more steps, not shown here for want of room. All of them: {code(f'{command} incidents')}"
-        )
+        ask = code(f"{names.get('cdc', '/cdc')} incident {incident.id}")
+        yield context(f"+{left} more steps, for want of room. All of them: {ask}")
 
 
 def _most_pressing(incident: Incident, count: int) -> frozenset[str]:
@@ -110,12 +110,12 @@ def _row(
     incident: Incident,
     step: StepState,
     pipeline: Pipeline | None,
-    command: str,
+    names: Mapping[str, str],
     now: datetime,
     form: _Form,
     upcoming: bool,
 ) -> Iterator[Block]:
-    text = "\n".join(_lines(incident, step, pipeline, command, now, form, upcoming))
+    text = "\n".join(_lines(incident, step, pipeline, names, now, form, upcoming))
     menu = overflow(f"step.more:{step.step.id}", _menu(incident, step, form.rows))
     if step.status == "todo" and form.rows:
         yield section(text, block_id=f"step:{step.step.id}")
@@ -128,7 +128,7 @@ def _lines(
     incident: Incident,
     step: StepState,
     pipeline: Pipeline | None,
-    command: str,
+    names: Mapping[str, str],
     now: datetime,
     form: _Form,
     upcoming: bool,
@@ -147,13 +147,13 @@ def _lines(
         yield _by_whom(step, now)
     if form.findings:
         for finding in findings[:2]:
-            yield f"{STATUS_SIGN[finding.status]} {line(finding.verdict, 40)}: {line(finding.headline, 200)}"
+            yield seen(finding)
         if len(findings) > 2:
             yield f"+{len(findings) - 2} more findings of this probe"
         if step.step.probe and not findings and step.status == "todo" and incident.is_open:
             yield f"{STATUS_SIGN[Status.UNKNOWN]} UNKNOWN: the probe has not answered yet"
     if form.commands and step.step.command and step.status == "todo":
-        yield code(fill(step.step.command, pipeline, _facts(findings, command)), 700)
+        yield code(fill(step.step.command, pipeline, _facts(findings, names)), 700)
 
 
 def findings_of(incident: Incident, step: StepState) -> list[Finding]:
@@ -162,9 +162,9 @@ def findings_of(incident: Incident, step: StepState) -> list[Finding]:
     return sorted(found, key=lambda f: _WORST_FIRST.index(f.status))
 
 
-def _facts(findings: list[Finding], command: str) -> Mapping[str, str]:
+def _facts(findings: list[Finding], names: Mapping[str, str]) -> Mapping[str, str]:
     """The names a command is filled with: what the probe found broken comes before the pipeline's first."""
-    facts = {"cdc": command}
+    facts = dict(names)
     for finding in findings:
         if finding.status is not Status.GREEN and (name := _PLACEHOLDER.get(finding.signal)):
             facts.setdefault(name, finding.target)

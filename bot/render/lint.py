@@ -60,6 +60,8 @@ def fitting(forms: Iterable[Callable[[], Message]]) -> Message:
 def _message(message: Message) -> Found:
     if not message.text.strip():
         yield "text: a message needs a text: screen readers and notifications have nothing else"
+    if _MASS_MENTION.search(message.text):
+        yield "text: mentions a whole channel"
     yield from _longest("text", message.text, TEXT_CHARACTERS)
     yield from _most("blocks", len(message.blocks), MESSAGE_BLOCKS)
     yield from _blocks(message.blocks, _MESSAGE_BLOCKS)
@@ -133,11 +135,17 @@ def _action_ids(at: str, block: Node) -> Found:
         seen.add(action_id)
 
 
-def _mass_mentions(at: str, block: Node) -> Found:
-    """A block never calls the whole channel: a label could have said so. The owner's mention is no such call."""
-    for text in _texts(block):
-        if _MASS_MENTION.search(text):
+def _mass_mentions(at: str, node: Any) -> Found:
+    """No markup calls a whole channel: a label could have said so. A plain_text reads no markup."""
+    if isinstance(node, list | tuple):
+        for item in node:
+            yield from _mass_mentions(at, item)
+    elif isinstance(node, Mapping):
+        if node.get("type") == "mrkdwn" and _MASS_MENTION.search(str(node.get("text"))):
             yield f"{at}: mentions a whole channel"
+        for value in node.values():
+            if not isinstance(value, str):
+                yield from _mass_mentions(at, value)
 
 
 # --- blocks ----------------------------------------------------------------------------------------

@@ -26,13 +26,15 @@ def next_step(incident: Incident, policy: Policy, now: datetime) -> str:
     if (action := _last(incident, "planned")) and now - action.planned_at <= policy.plan_ttl:
         needs_second = action.guard == SECOND_PERSON and action.approved_by is None
         verb = "a second person presses *Approve*" if needs_second else "read it and press *Run*"
-        return f"the plan to run {_named(action)} waits in the thread: {verb}."
+        return f"the plan for {_named(action)} waits in the thread: {verb}."
     if incident.resolve_requested_by is not None:
         return "wait: recovery is being checked, then it resolves by itself."
     if incident.recovery.proved:
         if incident.firing:
             return "recovery is proved; an alert still fires. It resolves when that clears, or press *Resolve*."
         return "recovery is proved: press *Resolve*."
+    if incident.actions and incident.actions[-1].verified is False:
+        return f"{_named(incident.actions[-1])} did not help: repair the cause first, then plan it again."
     step = next_todo(incident)
     if step is not None:
         return _do(step)

@@ -65,7 +65,7 @@ def _finding(finding: Finding, now: datetime, evidence: int, width: int) -> Iter
         f"{STATUS_SIGN[finding.status]} *{line(finding.verdict, 40)}* · {part}{line(finding.target, 120)} "
         f"· {clock(finding.at, now)}"
     )
-    yield line(finding.headline, 2 * width)
+    yield line(finding.headline.removeprefix(f"{finding.verdict}: "), 2 * width)
     yield from (f"• {line(said, width)}" for said in finding.evidence[:evidence])
     if len(finding.evidence) > evidence > 0:
         yield f"• +{len(finding.evidence) - evidence} more lines"
