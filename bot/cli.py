@@ -1,0 +1,645 @@
+"""The `cdc` command: arguments in, a report out, an exit code.
+
+Streams and codes are those of contract.md: with `--json` exactly one document on stdout, all else on stderr;
+0 answered, 1 a check has findings, a drill did not reach its end or an order was refused, 2 usage or
+configuration, 3 not reachable or not there. A defect of ours is 70, in one line; `--debug` shows its trace.
+
+The verbs are those of `bot.commands`; what an incident is ordered is read by the same grammar as in Slack.
+Everything but click is imported inside functions: `cdc --help` must not pay for Kafka.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
+
+import click
+
+if TYPE_CHECKING:
+    from bot.commands import Query
+    from bot.config import Config
+    from bot.incident.commands import PersonCommand
+    from bot.incident.correlation import Board
+    from bot.incident.events import Entry, Who
+    from bot.model import Refusal
+    from bot.probes.sources import Sources
+    from bot.report import Report
+
+DEFECT = 70
+INTERRUPTED = 130
+SCENARIOS = ("schema-break", "lag", "connector-failed", "idle")
+
+
+class Journal(Protocol):
+    def board(self) -> Board: ...
+    def entries(self, incident_id: str) -> Sequence[Entry]: ...
+
+
+class App(Protocol):
+    """What the commands need of the composition root; `bot.app` is it."""
+
+    def clock(self) -> datetime: ...
+    def open_config(self, path: Path, environ: Mapping[str, str]) -> Config: ...
+    def sources(self, config: Config, environ: Mapping[str, str]) -> Sources: ...
+    def bare_sources(
+        self, bootstrap: str | None = None, registry: str | None = None, connect: str | None = None
+    ) -> Sources: ...
+    def journal_reader(self, config: Config) -> Journal: ...
+    def order(
+        self, config: Config, environ: Mapping[str, str], incident_id: str, command: PersonCommand
+    ) -> tuple[str, Refusal | None]: ...
+    def open_incident(self, config: Config, who: Who, pipeline: str, text: str) -> tuple[str, Refusal | None]: ...
+    def serve(self, config: Config, environ: Mapping[str, str]) -> None: ...
+    def start_bot(self, config_path: Path, environ: Mapping[str, str]) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Call:
+    """One run of the command: what stands before the verb, and the world it runs in."""
+
+    config_path: Path | None
+    debug: bool
+    environ: Mapping[str, str]
+    load_app: Callable[[], App]
+
+    @property
+    def app(self) -> App:
+        return self.load_app()
+
+    def found_config(self) -> Path | None:
+        """Return -c, else CDC_CONFIG, else ./cdc.yml when there is one."""
+        if self.config_path is not None:
+            return self.config_path
+        if named := self.environ.get("CDC_CONFIG"):
+            return Path(named)
+        here = Path("cdc.yml")
+        return here if here.exists() else None
+
+    def config(self) -> Config:
+        """Return the checked config. Raises Stop with every error of it."""
+        path = self.found_config()
+        if path is None:
+            stop("There is no configuration: no -c PATH, no CDC_CONFIG, no ./cdc.yml.", "Write `cdc -c PATH VERB`.")
+        from bot.config import ConfigErrors
+
+        try:
+            return self.app.open_config(path, self.environ)
+        except ConfigErrors as errors:
+            raise Stop(list(errors.errors), 2) from errors
+
+
+class Stop(click.ClickException):
+    """An end with lines for stderr and an exit code."""
+
+    def __init__(self, lines: Sequence[str], code: int) -> None:
+        super().__init__("\n".join(lines))
+        self.code = code
+
+    def show(self, file: Any = None) -> None:
+        click.echo(self.message, err=True)
+
+
+def stop(reason: str, next_step: str = "", exit_code: int = 2) -> NoReturn:
+    raise Stop([line for line in (reason, next_step) if line], exit_code)
+
+
+# --- the process edge ----------------------------------------------------------------------------
+
+
+def main() -> None:
+    sys.exit(run(sys.argv[1:], os.environ, _app))
+
+
+def run(arguments: Sequence[str], environ: Mapping[str, str], load_app: Callable[[], App]) -> int:
+    """Run one command and return its exit code. Nothing a user can cause ends in a stack trace."""
+    debug = "--debug" in arguments
+    try:
+        code = cdc.main(list(arguments), "cdc", standalone_mode=False, obj=(environ, load_app))
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except click.exceptions.Abort:
+        return INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return error.code if isinstance(error, Stop) else 2
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Python flushes stdout once more at exit: give it somewhere to write to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if debug:
+            raise
+        lines, code = _told(error)
+        click.echo("\n".join(lines), err=True)
+        return code
+
+
+def _told(error: Exception) -> tuple[list[str], int]:
+    """Return what to say of an error and its exit code: those we know are the user's to act on, others are ours."""
+    from bot.config import ConfigErrors, SecretError
+    from bot.ports import PortError
+    from bot.store.sqlite import StoreError
+
+    if isinstance(error, ConfigErrors):
+        return list(error.errors), 2
+    if isinstance(error, SecretError):
+        return [str(error)], 2
+    if isinstance(error, (PortError, StoreError)):
+        return [str(error)], 3
+    if isinstance(error, OSError):
+        name = f"{error.filename}: " if error.filename else ""
+        return [f"{name}{error.strerror or error}"], 3
+    return [
+        f"cdc failed: {type(error).__name__}: {error}",
+        "This is a defect of cdc-oncall. `cdc --debug ...` shows where; please report it with that.",
+    ], DEFECT
+
+
+def _app() -> App:
+    import bot.app
+
+    return cast("App", bot.app)
+
+
+def _who(environ: Mapping[str, str]) -> Who:
+    """Return who sits at this terminal; they hold the journal file, which is the permission."""
+    from bot.incident.events import Who
+
+    name = environ.get("SUDO_USER") or environ.get("USER") or environ.get("LOGNAME") or f"uid-{os.getuid()}"
+    return Who(f"terminal:{name}", name)
+
+
+# --- printing ------------------------------------------------------------------------------------
+
+
+def _print(report: Report, as_json: bool) -> int:
+    """Print a report as a person or a script wants it, and return its exit code."""
+    import json
+
+    from bot.render.terminal import render_json, render_text
+
+    if as_json:
+        if report.document is None:
+            document = {"error": " ".join((report.title, *report.notes)), "next": list(report.next_steps)}
+            click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        else:
+            click.echo(render_json(report), nl=False)
+    to_stderr = report.exit_code != 0
+    if to_stderr or not as_json:
+        stream = sys.stderr if to_stderr else sys.stdout
+        is_terminal = stream.isatty()
+        colour = is_terminal and not os.environ.get("NO_COLOR")
+        width = _width() if is_terminal else None
+        click.echo(render_text(report, colour, width), nl=False, err=to_stderr, color=colour)
+    return report.exit_code
+
+
+def _width() -> int:
+    import shutil
+
+    return shutil.get_terminal_size().columns
+
+
+def _ask(call: Call, query: Query, as_json: bool, bare: Mapping[str, str | None] | None = None) -> int:
+    """Ask a question: of the named system alone when an address is given, else of what cdc.yml knows."""
+    from bot.commands import answer
+    from bot.incident.correlation import Board
+
+    app = call.app
+    if bare and any(bare.values()):
+        given = {name: address for name, address in bare.items() if address}
+        return _print(answer(query, app.bare_sources(**given), (), Board(), app.clock(), command="cdc"), as_json)
+    if bare and call.found_config() is None:
+        flags = " or ".join(f"--{name}" for name in bare)
+        stop(f"Which system is to be asked? There is no cdc.yml here and no {flags}.", f"Give {flags}, or -c PATH.")
+    config = call.config()
+    reader = app.journal_reader(config)
+    report = answer(
+        query,
+        app.sources(config, call.environ),
+        config.pipelines,
+        reader.board(),
+        app.clock(),
+        reader.entries,
+        "cdc",
+        config.public_url,
+    )
+    return _print(report, as_json)
+
+
+# --- the command and its questions ---------------------------------------------------------------
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("-c", "config_path", type=click.Path(path_type=Path), help="The config. Default: CDC_CONFIG, ./cdc.yml.")
+@click.option("--debug", is_flag=True, help="Show the stack trace of an unexpected error.")
+@click.pass_context
+def cdc(context: click.Context, config_path: Path | None, debug: bool) -> None:
+    """The on-call teammate for CDC pipelines: ask, act and prove from a terminal.
+
+    The same verbs work in Slack as `/cdc VERB`. Without an ID the only open incident is meant.
+    """
+    environ, load_app = context.obj
+    context.obj = Call(config_path, debug, environ, load_app)
+
+
+@cdc.command()
+@click.argument("group")
+@click.option("--bootstrap", metavar="HOST:PORT", help="Ask these brokers; no config needed.")
+@click.option("--topic", "topics", multiple=True, metavar="T", help="Look at these topics; may be repeated.")
+@JSON
+@click.pass_obj
+def lag(call: Call, group: str, bootstrap: str | None, topics: tuple[str, ...], as_json: bool) -> int:
+    """How far behind a consumer group is, per partition, and why."""
+    from bot.commands import Query
+
+    query = Query("lag", {"group": group, "topics": ",".join(topics)})
+    return _ask(call, query, as_json, {"bootstrap": bootstrap})
+
+
+@cdc.command()
+@click.argument("topic")
+@click.option("--bootstrap", metavar="HOST:PORT", help="Ask these brokers; no config needed.")
+@click.option("--registry", metavar="URL", help="Read the field names of payloads from this registry.")
+@JSON
+@click.pass_obj
+def dlq(call: Call, topic: str, bootstrap: str | None, registry: str | None, as_json: bool) -> int:
+    """What is in a dead letter queue, by cause; payloads are masked."""
+    from bot.commands import Query
+
+    if registry and not bootstrap:
+        stop("--registry alone does not say where the topic is.", "Give --bootstrap HOST:PORT as well.")
+    return _ask(call, Query("dlq", {"topic": topic}), as_json, {"bootstrap": bootstrap, "registry": registry})
+
+
+@cdc.command()
+@click.argument("subject")
+@click.option("--registry", metavar="URL", help="Ask this registry; no config needed.")
+@JSON
+@click.pass_obj
+def schema(call: Call, subject: str, registry: str | None, as_json: bool) -> int:
+    """A subject's newest versions and what changed between them."""
+    from bot.commands import Query
+
+    return _ask(call, Query("schema", {"subject": subject}), as_json, {"registry": registry})
+
+
+@cdc.command()
+@click.argument("name")
+@click.option("--connect", metavar="URL", help="Ask this Connect cluster; no config needed.")
+@JSON
+@click.pass_obj
+def connector(call: Call, name: str, connect: str | None, as_json: bool) -> int:
+    """A connector's state, its tasks, and why one failed."""
+    from bot.commands import Query
+
+    return _ask(call, Query("connector", {"name": name}), as_json, {"connect": connect})
+
+
+@cdc.command()
+@JSON
+@click.pass_obj
+def health(call: Call, as_json: bool) -> int:
+    """Every pipeline: green, yellow, red or unknown, with reasons."""
+    from bot.commands import Query
+
+    return _ask(call, Query("health"), as_json)
+
+
+@cdc.command()
+@JSON
+@click.pass_obj
+def incidents(call: Call, as_json: bool) -> int:
+    """The open incidents, worst first, then the last resolved ones."""
+    return _read_journal(call, "incidents", None, as_json)
+
+
+@cdc.command()
+@click.argument("incident_id", metavar="ID")
+@JSON
+@click.pass_obj
+def incident(call: Call, incident_id: str, as_json: bool) -> int:
+    """One incident: its alerts, findings, checklist and timeline."""
+    return _read_journal(call, "incident", incident_id, as_json)
+
+
+def _read_journal(call: Call, verb: str, incident_id: str | None, as_json: bool) -> int:
+    """Ask the journal alone: no other system is connected to for it."""
+    from bot.commands import Query, answer, read_id
+    from bot.probes.sources import Sources
+
+    config = call.config()
+    arguments = {} if incident_id is None else {"id": read_id(incident_id) or incident_id}
+    reader = call.app.journal_reader(config)
+    report = answer(
+        Query(verb, arguments), Sources(), config.pipelines, reader.board(), call.app.clock(), reader.entries, "cdc",
+        config.public_url,
+    )  # fmt: skip
+    return _print(report, as_json)
+
+
+# --- orders --------------------------------------------------------------------------------------
+
+
+def _order(name: str, usage: str, does: str) -> click.Command:
+    """Make the command of one order; its words are read by the same grammar as in Slack."""
+
+    @click.command(name, help=f"{does}\n\n\b\n  cdc {usage}", options_metavar="[--json]")
+    @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar=usage.partition(" ")[2])
+    @JSON
+    @click.pass_obj
+    def ordered(call: Call, words: tuple[str, ...], as_json: bool) -> int:
+        return _give_order(call, " ".join((name, *words)), as_json)
+
+    return ordered
+
+
+def _give_order(call: Call, line: str, as_json: bool) -> int:
+    from bot.commands import Order, order_command, parse_line
+    from bot.model import Refusal
+
+    asked = parse_line(line)
+    if isinstance(asked, Refusal):
+        stop(asked.reason, asked.next_step)
+    if not isinstance(asked, Order):
+        stop(f"`{line}` asks something; it orders nothing.")
+    config, who = call.config(), _who(call.environ)
+    if asked.verb == "open":
+        said = asked.arguments
+        reply, refusal = call.app.open_incident(config, who, said["pipeline"], said["text"])
+        return _replied(None, reply, refusal, as_json)
+    board = call.app.journal_reader(config).board()
+    ordered = order_command(asked, who, board)
+    if isinstance(ordered, Refusal):
+        missing = asked.incident_id is not None and board.get(asked.incident_id) is None
+        stop(ordered.reason, ordered.next_step, 3 if missing else 2)
+    incident_id, command = ordered
+    reply, refusal = call.app.order(config, call.environ, incident_id, command)
+    return _replied(incident_id, reply, refusal, as_json)
+
+
+def _replied(incident_id: str | None, reply: str, refusal: Refusal | None, as_json: bool) -> int:
+    import json
+
+    if as_json:
+        document = {"incident": incident_id, "reply": reply or None, "refused": str(refusal) if refusal else None}
+        click.echo(json.dumps(document, ensure_ascii=False))
+    if refusal is not None:
+        click.echo(str(refusal), err=True)
+        return 1
+    if not as_json:
+        click.echo(reply or f"Done on {incident_id}.")
+    return 0
+
+
+@click.group()
+def step() -> None:
+    """Mark a step of the checklist: done, skip or undo."""
+
+
+# Name, usage and help of the orders, as `bot.commands.VERBS` has them; a test compares the two.
+ORDERS = (
+    ("ack", "ack [ID]", "Acknowledge; you lead unless someone does already."),
+    ("lead", "lead [ID]", "Take the lead."),
+    ("note", "note [ID] TEXT", "Put a line on the timeline."),
+    ("open", "open PIPELINE TEXT", "Open an incident by hand."),
+    ("done", "done [ID] STEP [REASON]", "Mark a step done; for a decision: `done STEP CHOICE: REASON`."),
+    ("skip", "skip [ID] STEP REASON", "Skip a step and say why."),
+    ("undo", "undo [ID] STEP", "Set a step back to do."),
+    ("plan", "plan [ID] STEP", "Show what a step's action would do; changes nothing."),
+    ("run", "run [ID] KEY", "Run a planned action."),
+    ("approve", "approve [ID] KEY", "Approve someone else's plan."),
+    ("cancel", "cancel [ID] KEY", "Drop a plan that waits."),
+    ("mitigate", "mitigate [ID] [REASON]", "The harm has stopped, the cause may remain."),
+    ("resolve", "resolve [ID] [REASON]", "Resolve once recovery is proved; with a reason: without proof, flagged."),
+    ("reopen", "reopen ID [REASON]", "It is not over."),
+    ("link", "link [ID] OTHER [REASON]", "Tie two incidents together."),
+)
+for _name, _usage, _does in ORDERS:
+    _made = _order(_name, _usage, _does)
+    cdc.add_command(_made)
+    if _name in ("done", "skip", "undo"):
+        step.add_command(_made)
+cdc.add_command(step)
+
+
+# --- the rest ------------------------------------------------------------------------------------
+
+
+@cdc.command()
+@click.argument("incident_id", metavar="ID")
+@click.option("--format", "form", type=click.Choice(["md", "json"]), default="md", show_default=True)
+@click.option("-o", "out", type=click.Path(path_type=Path), metavar="FILE", help="Write it there instead of stdout.")
+@click.pass_obj
+def postmortem(call: Call, incident_id: str, form: str, out: Path | None) -> int:
+    """The postmortem: what is proved, what is not known, and blanks for what people must add."""
+    import json
+
+    from bot.commands import no_incident, read_id
+    from bot.incident.facts import postmortem_facts
+    from bot.render.postmortem import postmortem_document, render_markdown
+
+    reader = call.app.journal_reader(call.config())
+    board, wanted = reader.board(), read_id(incident_id) or incident_id
+    known = board.get(wanted)
+    if known is None:
+        return _print(no_incident(wanted, board, "cdc"), as_json=form == "json" and out is None)
+    facts = postmortem_facts(known, tuple(reader.entries(wanted)), call.app.clock())
+    as_document = form == "json"
+    text = (
+        json.dumps(postmortem_document(facts), indent=2, ensure_ascii=False) + "\n"
+        if as_document
+        else render_markdown(facts)
+    )
+    if out is None:
+        click.echo(text, nl=False)
+        return 0
+    out.write_text(text, "utf-8")
+    click.echo(f"Postmortem of {wanted} written to {out}.", err=True)
+    return 0
+
+
+@cdc.command()
+@click.pass_obj
+def serve(call: Call) -> int:
+    """Run the bot: webhooks in, Slack out, probes and actions, until SIGTERM."""
+    call.app.serve(call.config(), call.environ)
+    return 0
+
+
+@cdc.command()
+@click.argument("scenario", type=click.Choice(SCENARIOS), default="schema-break")
+@click.option("--auto", is_flag=True, help="Play the responder too, and exit 1 unless every stage is reached.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Write postmortem, timeline and score.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of the page; 0 takes a free one.")
+@JSON
+@click.pass_obj
+def drill(call: Call, scenario: str, auto: bool, out: Path | None, port: int, as_json: bool) -> int:
+    """Break something in a world on loopback and walk the incident; needs no account and no config."""
+    from bot.drill.drill import run_drill
+    from bot.shipped import shipped
+
+    manifest = shipped("manifest.yml")
+    return run_drill(scenario, call.app.start_bot, auto=auto, out=out, port=port, as_json=as_json, manifest=manifest)
+
+
+@cdc.group()
+def config() -> None:
+    """The configuration: check it, or print its JSON Schema."""
+
+
+@config.command("check")
+@click.pass_obj
+def config_check(call: Call) -> int:
+    """Print every error of cdc.yml at once, with file, line and remedy."""
+    checked = call.config()
+    names = ", ".join(pipeline.name for pipeline in checked.pipelines) or "none"
+    actions = ", ".join(sorted(checked.actions)) or "none: read-only"
+    click.echo(f"{checked.path}: no errors. Pipelines: {names}. Actions enabled: {actions}.")
+    return 0
+
+
+@config.command("schema")
+def config_schema() -> int:
+    """Print the JSON Schema of cdc.yml, for editors."""
+    import json
+
+    from bot.config import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    return 0
+
+
+@cdc.group()
+def check() -> None:
+    """Check files, for CI: every finding with its line and remedy."""
+
+
+@check.command("runbooks")
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--fail-on", type=click.Choice(["error", "warning", "note", "never"]), default="error", show_default=True)
+def check_runbooks(paths: tuple[Path, ...], form: str, fail_on: str) -> int:
+    """Check runbooks: unknown probes and actions, missing guards. Default: those that ship with the bot."""
+    import json
+
+    from bot.shipped import shipped
+
+    files = [file for path in paths or (shipped("runbooks"),) for file in _runbook_files(path)]
+    findings = [finding for file in files for finding in _runbook_findings(file)]
+    if form == "json":
+        click.echo(json.dumps({"findings": findings, "checked": len(files)}, indent=2, ensure_ascii=False))
+    else:
+        for found in findings:
+            place = f"{found['file']}:{found['line']}" if found["line"] is not None else found["file"]
+            click.echo(f"{place}: {found['message']}: {found['remedy']}")
+        click.echo(f"{len(files)} runbooks checked, {len(findings)} errors.", err=True)
+    return 1 if findings and fail_on != "never" else 0
+
+
+def _runbook_files(path: Path) -> list[Path]:
+    """Return the runbooks of a folder; `alerts.yml` beside them holds the rules."""
+    if path.is_dir():
+        return sorted(file for file in path.glob("*.yml") if file.name != "alerts.yml")
+    if not path.exists():
+        stop(f"{path}: there is no such file or folder. Nothing was checked.", exit_code=3)
+    return [path]
+
+
+def _runbook_findings(file: Path) -> list[dict[str, Any]]:
+    """Return what is wrong with a runbook, as `cdc check ... --format json` lists it."""
+    from bot.config import ACTIONS, PROBES
+    from bot.incident.runbook import RunbookErrors, parse
+
+    try:
+        parse(file.read_bytes(), str(file), probes=PROBES, actions=ACTIONS)
+    except RunbookErrors as errors:
+        return [_finding(line, str(file)) for line in errors.errors]
+    return []
+
+
+def _finding(line: str, file: str) -> dict[str, Any]:
+    """Take `FILE:14: actions[1].guard: what is wrong: what to write` apart; what does not fit is the message."""
+    import re
+
+    placed = re.fullmatch(r"(?P<line>\d+): (?P<message>.*?)(?:: (?P<remedy>[^:]*))?", line.removeprefix(f"{file}:"))
+    found = placed.groupdict() if placed else {"line": None, "message": line, "remedy": None}
+    return {
+        "rule": "runbook",
+        "severity": "error",
+        "file": file,
+        "line": int(found["line"]) if found["line"] else None,
+        "column": None,
+        "message": found["message"],
+        "remedy": found["remedy"] or "",
+        "waived": False,
+    }
+
+
+@cdc.group()
+def runbooks() -> None:
+    """The runbooks as people read them."""
+
+
+@runbooks.command("render")
+@click.pass_obj
+def runbooks_render(call: Call) -> int:
+    """Print the runbooks as one Markdown page; with a config: its runbooks, for its first pipeline."""
+    from bot.config import read_runbooks
+    from bot.render.markdown import EXAMPLE, EXAMPLE_ADDRESSES, render_runbook_page
+    from bot.shipped import shipped
+
+    if call.found_config() is None:
+        click.echo(render_runbook_page(read_runbooks(shipped("runbooks"))), nl=False)
+        return 0
+    checked = call.config()
+    known = {
+        "bootstrap": checked.kafka.bootstrap if checked.kafka else None,
+        "registry": checked.registry.url if checked.registry else None,
+        "connect": checked.connect.url if checked.connect else None,
+        "alertmanager": checked.alertmanager.url if checked.alertmanager else None,
+    }
+    addresses = {**EXAMPLE_ADDRESSES, **{name: address for name, address in known.items() if address}}
+    pipeline = checked.pipelines[0] if checked.pipelines else EXAMPLE
+    click.echo(render_runbook_page(read_runbooks(checked.runbooks), pipeline, addresses), nl=False)
+    return 0
+
+
+@cdc.command()
+@click.pass_obj
+def rules(call: Call) -> int:
+    """Print the Prometheus alert rules with the thresholds of cdc.yml, or the defaults without one."""
+    from bot.slo.rules import render_rules
+    from bot.slo.thresholds import Thresholds
+
+    if call.found_config() is None:
+        click.echo(render_rules((), Thresholds()), nl=False)
+        return 0
+    checked = call.config()
+    click.echo(render_rules(checked.pipelines, checked.alerts), nl=False)
+    return 0
+
+
+@cdc.command()
+@JSON
+def version(as_json: bool) -> int:
+    """Print the version."""
+    import json
+    from importlib.metadata import version as installed
+
+    number = installed("cdc-oncall")
+    click.echo(json.dumps({"version": number}) if as_json else f"cdc-oncall {number}")
+    return 0
+
+
+if __name__ == "__main__":
+    main()
