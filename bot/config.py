@@ -522,6 +522,7 @@ class ProbesSection(_Section):
     """How probes ask the systems."""
 
     deadline: Duration = _setting("8s", "How long one probe may take; then it says what it could not see.")
+    interval: Duration = _setting("30s", "How often every pipeline is probed for `/metrics` and the health board.")
 
 
 _DEFAULTS = Thresholds()
@@ -701,6 +702,13 @@ class Config:
     def command(self) -> str:
         """The slash command as people type it here."""
         return self.slack.command if self.slack else _DEFAULT_COMMAND
+
+    @property
+    def addresses(self) -> Mapping[str, str]:
+        """The addresses that the commands of a runbook are filled with."""
+        parts = {"registry": self.registry, "connect": self.connect, "alertmanager": self.alertmanager}
+        urls = {name: part.url for name, part in parts.items() if part is not None}
+        return {**urls, "bootstrap": self.kafka.bootstrap} if self.kafka else urls
 
     def pipeline(self, name: str) -> Pipeline | None:
         return next((pipeline for pipeline in self.pipelines if pipeline.name == name), None)

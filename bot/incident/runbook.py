@@ -10,7 +10,8 @@ Promise: `parse` returns a frozen Runbook or raises RunbookErrors with every err
 Invariants
     Step ids are unique in a runbook: the journal refers to them.
     An action always has a guard: it changes a running system.
-    A command is filled only with shell-quoted values: a topic name cannot become a second command.
+    A command is filled only with shell-quoted values, and never inside quotes of its own: a topic name cannot
+    become a second command.
 
 This module opens no file. It is told which probes and actions exist; it knows none of them.
 """
@@ -38,6 +39,8 @@ PLACEHOLDERS = (
     "group",
     "topic",
     "connector",
+    "source",
+    "sink",
     "subject",
     "dlq",
     "table",
@@ -178,8 +181,12 @@ _Text = Annotated[str, Field(min_length=1, max_length=300)]
 
 
 class _StepEntry(_Entry):
-    id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,47}$", description="Unique in the runbook.")]
-    title: Annotated[str, Field(min_length=1, max_length=200, description="What to do, in one line.")]
+    id: Annotated[
+        str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,47}$", description="Unique in the runbook.", examples=["restart"])
+    ]
+    title: Annotated[
+        str, Field(min_length=1, max_length=200, description="What to do, in one line.", examples=["Restart it"])
+    ]
     probe: str | None = Field(None, description="Probe that answers the step.")
     action: str | None = Field(None, description="Action that the step runs.")
     guard: str | None = Field(None, description="Who may run it: responder, or second_person.")
@@ -194,8 +201,10 @@ class _RunbookEntry(_Entry):
     title: Annotated[str, Field(min_length=1, max_length=100, description="The symptom.", examples=["Consumer lag"])]
     signal: Annotated[Signal, Field(description="What part of a pipeline it is about.", examples=["lag"])]
     alerts: tuple[_Text, ...] = Field((), description="Glob patterns on alertname.")
-    symptoms: Annotated[tuple[_Text, ...], Field(min_length=1, examples=[["lag over 100,000"]])]
-    triage: Annotated[tuple[_StepEntry, ...], Field(min_length=1, examples=[[]])]
+    symptoms: Annotated[tuple[_Text, ...], Field(min_length=1, examples=[["lag is critical"]])]
+    triage: Annotated[
+        tuple[_StepEntry, ...], Field(min_length=1, examples=[[{"id": "state", "title": "Which task failed?"}]])
+    ]
     actions: tuple[_StepEntry, ...] = Field((), description="What to do about it.")
     post_incident: tuple[_StepEntry, ...] = Field((), description="What to do afterwards.")
 
@@ -260,12 +269,26 @@ def _wrong_in(
         meant = closest(word, PLACEHOLDERS)
         if word not in PLACEHOLDERS and meant.startswith("did you mean"):
             yield "command", f"unknown placeholder {{{word}}}", meant
+    for placeholder in _quoted_placeholders(command) if isinstance(command, str) else ():
+        yield (
+            "command",
+            f"{placeholder} stands inside quotes",
+            "end the quotes before it: the bot quotes what it fills in",
+        )
 
 
 # --- leaves ----------------------------------------------------------------------------------------
 
 _PLACEHOLDER = re.compile(r"\{(" + "|".join(PLACEHOLDERS) + r")\}")
 _WORD_IN_BRACES = re.compile(r"(?<!\$)\{([a-z_]+)\}")
+
+
+def _quoted_placeholders(command: str) -> Iterator[str]:
+    """The placeholders inside '...' or "..."; there a filled-in quote would end the quoting. Comments are not read."""
+    for line in command.splitlines():
+        for quoted in re.findall(r"""'[^']*'|"(?:\\.|[^"\\])*\"|(?:^|(?<=\s))#.*$""", line):
+            if not quoted.startswith("#"):
+                yield from (match[0] for match in _PLACEHOLDER.finditer(quoted))
 
 
 def _names_of(pipeline: Pipeline | None) -> dict[str, str]:
@@ -278,6 +301,8 @@ def _names_of(pipeline: Pipeline | None) -> dict[str, str]:
         "job": next((consumer.job for consumer in pipeline.groups if consumer.job), None),
         "topic": next(iter(pipeline.topics), None),
         "connector": next(iter(pipeline.connectors), None),
+        "source": pipeline.source_connector,
+        "sink": pipeline.sink.connector if pipeline.sink else None,
         "subject": next(iter(pipeline.subjects), None),
         "dlq": pipeline.dlq,
         "table": pipeline.sink.table if pipeline.sink else None,

@@ -115,7 +115,12 @@ def validate(
     try:
         return model.model_validate_json(json.dumps(values), context=dict(context or {})), []
     except ValidationError as error:
-        return None, [_explain(entry, schema) for entry in error.errors(include_url=False, include_context=True)]
+        entries = error.errors(include_url=False, include_context=True)
+    paths = {tuple(entry["loc"]) for entry in entries}
+    deeper = {path[:length] for path in paths for length in range(len(path))}
+    # Of a list only the good items are counted: "empty" beside a bad item would send people to the wrong place.
+    told = [entry for entry in entries if entry["type"] != "too_short" or tuple(entry["loc"]) not in deeper]
+    return None, [_explain(entry, schema) for entry in told]
 
 
 def schema_at(schema: Mapping[str, Any], path: KeyPath) -> Mapping[str, Any]:
