@@ -117,7 +117,7 @@ class Dispatcher:
     def open_incident(self, who: e.Who, pipeline: str, text: str) -> Decision:
         with self._lock, self._store.deciding() as writer:
             self._refresh()
-            decision = open_by_hand(self._board, who, pipeline, text, self._policy(), self._ids(writer), self._clock())
+            decision = open_by_hand(self._board, who, pipeline, text, self._policy(), self._ids(writer))
             self._write(decision, writer, None)
         self._nudge()
         return decision
@@ -185,6 +185,8 @@ class Dispatcher:
         asked = verbs.parse_line(str(body.get("text", "")))
         if isinstance(asked, Refusal):
             self._answer(row, body, writer, str(asked))
+        elif isinstance(asked, verbs.Query) and asked.verb == "postmortem":
+            self._postmortem(row, body, str(asked.arguments["id"]), writer)
         elif isinstance(asked, verbs.Query):
             request = {
                 "verb": asked.verb, "arguments": dict(asked.arguments), "channel": body["channel"],
@@ -195,7 +197,7 @@ class Dispatcher:
         elif asked.verb == "open":
             decision = open_by_hand(
                 self._board, who, str(asked.arguments["pipeline"]), str(asked.arguments["text"]), self._policy(),
-                self._ids(writer), self._clock(),
+                self._ids(writer),
             )  # fmt: skip
             self._write(decision, writer, row)
             self._reply(row, body, decision, writer)
@@ -213,12 +215,18 @@ class Dispatcher:
         if isinstance(request, slack_requests.Unreadable):
             raise Unreadable(request.reason)
         if isinstance(request, slack_requests.PostmortemRequest):
-            upload = {"postmortem": request.incident, "user": body["user"]["id"], "channel": body.get("channel")}
-            writer.answer(f"answer:{row.key}", str(body.get("channel") or ""), upload, self._clock())
+            self._postmortem(row, body, request.incident, writer)
             return
         incident_id, command = request
         decision = self._decide(incident_id, command, writer, row)
         self._reply(row, body, decision, writer)
+
+    def _postmortem(self, row: InboxRow, body: Mapping[str, Any], incident_id: str, writer: Writer) -> None:
+        """The file goes into the incident's thread, written when it is sent."""
+        if self._board.get(incident_id) is None:
+            self._answer(row, body, writer, f"There is no incident {incident_id}. See `incidents`.")
+            return
+        writer.answer(f"answer:{row.key}", str(body.get("channel") or ""), {"postmortem": incident_id}, self._clock())
 
     def _reply(self, row: InboxRow, body: Mapping[str, Any], decision: Decision, writer: Writer) -> None:
         text = str(decision.refusal) if decision.refusal else decision.reply

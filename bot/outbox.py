@@ -146,7 +146,7 @@ class Outbox:
         return True
 
     def _message(self, row: OutboxRow, incident: Incident) -> Message:
-        needs_entries = row.slot.startswith(("event:", "page:"))
+        needs_entries = row.slot.startswith(("event:", "page:", "plan:"))
         entries = tuple(entry for _, entry in self._store.entries(incident.id)) if needs_entries else ()
         return self._render.slot(row.slot, incident, entries, self._clock())
 

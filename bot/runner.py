@@ -33,7 +33,9 @@ from bot.incident.policy import Policy
 from bot.incident.state import ActionState, Incident
 from bot.model import Finding, Pipeline, Plan, Refusal, Status
 from bot.ports import Alertmanager, Connect, LiveAlert, Matcher, PortError
-from bot.probes.table import PROBES, Sources, connector_of
+from bot.probes.connector_state import connector_of
+from bot.probes.sources import Sources
+from bot.probes.table import PROBES
 from bot.report import Report
 from bot.store.sqlite import Store, TaskRow
 
@@ -233,9 +235,12 @@ class Runner:
     def _connector_to_restart(self, pipeline: Pipeline, wanted: object) -> Finding:
         """Return the finding of the named connector, else of the first that has something FAILED."""
         names = [str(wanted)] if wanted else list(pipeline.connectors)
-        found = [connector_of(name, self.sources(), self._clock, pipeline) for name in names]
+        found = [self._look_at(name, pipeline) for name in names]
         broken = [f for f in found if f.status is Status.RED]
         return (broken or found)[0]
+
+    def _look_at(self, connector: str, pipeline: Pipeline | None) -> Finding:
+        return connector_of(self.sources(), connector, self._clock, pipeline.topics if pipeline else ())
 
     def _planned_silence(self, incident: Incident, arguments: Mapping[str, Any], who: e.Who) -> Plan | Refusal:
         matchers = silence_alerts.matchers_for(incident)
@@ -272,7 +277,7 @@ class Runner:
         if action.plan.action == silence_alerts.NAME:
             return "" if incident.is_open else "Not silenced: the incident is resolved. Nothing was changed."
         pipeline = self._policy().pipeline(incident.pipeline)
-        return restart_failed_tasks.still_holds(connector_of(action.plan.target, self.sources(), self._clock, pipeline))
+        return restart_failed_tasks.still_holds(self._look_at(action.plan.target, pipeline))
 
     def _act(self, action: ActionState, incident: Incident) -> Outcome:
         if action.plan.action == silence_alerts.NAME:
@@ -310,7 +315,7 @@ class Runner:
             silence = str(action.result.get("silence", ""))
             return silence_alerts.verify(alertmanager, silence, self._world.deadline_s), ()
         pipeline = self._policy().pipeline(incident.pipeline)
-        now = connector_of(action.plan.target, self.sources(), self._clock, pipeline)
+        now = self._look_at(action.plan.target, pipeline)
         before = action.before[0] if action.before else None
         since_s = (self._clock() - action.finished_at).total_seconds() if action.finished_at else 0.0
         return restart_failed_tasks.verify(before, now, green_before, since_s), (now,)

@@ -483,6 +483,8 @@ def _run(board: Board, incident: Incident, command: c.RunAction, policy: Policy,
     action = incident.action(command.key)
     if action is None:
         return _refused("Not run: no such plan in this incident.", "Ask for a new plan.")
+    if stale := _stale(incident, command.seen, action.revision, "the plan"):
+        return stale
     if refusal := refuse_run(policy, board, incident, action, command.who, command.plan_hash, now):
         return Decision(refusal=refusal, stale=action.status != "planned")
     task = Task("action", f"action:{incident.id}:{command.key}", {"key": command.key})
@@ -493,6 +495,8 @@ def _approve(incident: Incident, command: c.ApproveAction, policy: Policy, now: 
     action = incident.action(command.key)
     if action is None:
         return _refused("Not approved: no such plan in this incident.")
+    if stale := _stale(incident, command.seen, action.revision, "the plan"):
+        return stale
     if refusal := refuse_approval(policy, action, command.who, command.plan_hash, now):
         return Decision(refusal=refusal)
     return _events(incident, command.who, e.ActionApproved(command.key, command.plan_hash), reply="Approved.")

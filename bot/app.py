@@ -1,0 +1,497 @@
+"""The composition root: the only file that knows everything; it owns clock, ids, threads and schedule.
+
+`serve` runs the bot; the drill and `make pipeline` start the same bot through `start_bot`. Imports stand inside
+functions: a `cdc lag` must not pay for the web server, and `cdc --help` for nothing at all.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bot.config import Config
+    from bot.dispatcher import Dispatcher
+    from bot.incident.commands import PersonCommand
+    from bot.incident.correlation import Board
+    from bot.incident.decisions import Decision
+    from bot.incident.events import Entry
+    from bot.incident.policy import Policy
+    from bot.incident.runbook import Runbook
+    from bot.monitor import Monitor
+    from bot.outbox import Outbox
+    from bot.ports import Alertmanager, Chat, Connect
+    from bot.probes.sources import Sources
+    from bot.runner import Runner, World
+    from bot.store.sqlite import Store
+
+log = logging.getLogger("cdc")
+
+POLL_S = 0.25
+RECONCILE_EVERY_S = 60
+VERIFY_EVERY_S = 3.0
+
+
+def clock() -> datetime:
+    """The one clock."""
+    return datetime.now(UTC)
+
+
+def nonce() -> str:
+    """The one source of random names."""
+    return secrets.token_hex(4)
+
+
+def version() -> str:
+    from importlib.metadata import version as installed
+
+    return installed("cdc-oncall")
+
+
+# --- config and systems ----------------------------------------------------------------------------
+
+
+def open_config(path: Path, environ: Mapping[str, str]) -> Config:
+    """Return the checked config. Raises bot.config.ConfigErrors. `environ` is read only when a secret is used."""
+    from bot import config
+
+    return config.load(path)
+
+
+def runbooks(config: Config) -> tuple[Runbook, ...]:
+    """Return the runbooks of the config's folder. Raises RunbookErrors."""
+    from bot.config import read_runbooks
+
+    return read_runbooks(config.runbooks)
+
+
+def policy(config: Config) -> Policy:
+    """Return what decisions need of config and runbooks."""
+    from datetime import timedelta
+
+    from bot.incident.policy import Policy
+
+    caps = {name: limits.cap_per_hour for name, limits in config.actions.items()}
+    return Policy(
+        pipelines={pipeline.name: pipeline for pipeline in config.pipelines},
+        runbooks=runbooks(config),
+        default_channel=config.channel,
+        responders=frozenset(config.people.responders),
+        approvers=frozenset(config.people.approvers),
+        actions=frozenset(name for name, limits in config.actions.items() if limits.pipelines is None),
+        caps=caps,
+        sources=frozenset(config.alertmanager.external_urls if config.alertmanager else ()),
+        command=config.command,
+        reopen_within=timedelta(seconds=config.incidents.reopen_within),
+        settle=timedelta(seconds=config.incidents.settle),
+        recheck=timedelta(seconds=config.incidents.recheck),
+        bot_version=version(),
+        config_hash=config.hash,
+    )
+
+
+def sources(config: Config, environ: Mapping[str, str]) -> Sources:
+    """Return the systems that probes ask, with their own credentials; what is not configured is None."""
+    from bot.clients.http import JsonHttp
+    from bot.probes.sources import Sources
+
+    kafka = registry = connect = None
+    if config.kafka:
+        from bot.clients.kafka import ConfluentKafka
+
+        kafka = ConfluentKafka(config.kafka.client_settings(environ), clock)
+    if config.registry:
+        from bot.clients.registry import HttpSchemaRegistry
+
+        registry = HttpSchemaRegistry(JsonHttp(config.registry.url, _login(config.registry.auth, environ)))
+    if config.connect:
+        from bot.clients.connect import HttpConnect
+
+        connect = HttpConnect(JsonHttp(config.connect.url, _login(config.connect.auth, environ)))
+    return Sources(kafka, registry, connect, deadline_s=config.probes.deadline)
+
+
+def bare_sources(bootstrap: str | None = None, registry: str | None = None, connect: str | None = None) -> Sources:
+    """Return systems given on the command line, without any config."""
+    from bot.probes.sources import Sources
+
+    kafka_port = registry_port = connect_port = None
+    if bootstrap:
+        from bot.clients.kafka import ConfluentKafka
+
+        kafka_port = ConfluentKafka({"bootstrap.servers": bootstrap}, clock)
+    if registry:
+        from bot.clients.http import JsonHttp
+        from bot.clients.registry import HttpSchemaRegistry
+
+        registry_port = HttpSchemaRegistry(JsonHttp(registry))
+    if connect:
+        from bot.clients.connect import HttpConnect
+        from bot.clients.http import JsonHttp
+
+        connect_port = HttpConnect(JsonHttp(connect))
+    return Sources(kafka_port, registry_port, connect_port)
+
+
+def _login(auth: Any, environ: Mapping[str, str]) -> Callable[[], Mapping[str, str]] | None:
+    """Return the header of a login, resolved at each use: a rotated secret needs no restart."""
+    return (lambda: {"Authorization": auth.header(environ)}) if auth else None
+
+
+def _world(config: Config, environ: Mapping[str, str], stop: threading.Event) -> World:
+    from dataclasses import replace
+
+    from bot.clients.alertmanager import HttpAlertmanager
+    from bot.clients.connect import HttpConnect
+    from bot.clients.http import JsonHttp
+    from bot.runner import World
+
+    acting: Connect | None = None
+    if config.connect:
+        login = config.connect.actions_auth or config.connect.auth
+        acting = HttpConnect(JsonHttp(config.connect.url, _login(login, environ)))
+    alertmanagers: dict[str, Alertmanager] = {}
+    if config.alertmanager:
+        http = JsonHttp(config.alertmanager.url, _login(config.alertmanager.auth, environ))
+        for url in config.alertmanager.external_urls:
+            alertmanagers[url.rstrip("/")] = HttpAlertmanager(http, url)
+    probing = replace(sources(config, environ), wait=stop.wait)
+    verify_every_s = min(VERIFY_EVERY_S, config.incidents.recheck)
+    return World(probing, acting, alertmanagers, verify_every_s, config.probes.deadline)
+
+
+# --- the journal, for one command --------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Journal:
+    """The journal as a reader sees it: the board, and one incident's entries."""
+
+    store: Store
+    dispatcher: Dispatcher
+
+    def board(self) -> Board:
+        return self.dispatcher.board()
+
+    def entries(self, incident_id: str) -> tuple[Entry, ...]:
+        return tuple(entry for _, entry in self.store.entries(incident_id))
+
+    def order(self, incident_id: str, command: PersonCommand) -> Decision:
+        """Decide a person's command now; the running bot says it and does it."""
+        return self.dispatcher.order(incident_id, command)
+
+    def close(self) -> None:
+        self.store.close()
+
+
+def open_journal(config: Config) -> Journal:
+    """Open the journal beside a bot that may be running. Raises StoreError, RunbookErrors."""
+    from bot.dispatcher import Dispatcher, Nudges
+    from bot.store.sqlite import Store
+
+    store, rules = Store(config.state), policy(config)
+    nothing = Nudges(lambda: None, lambda: None)
+    return Journal(store, Dispatcher(store, lambda: rules, clock, nonce, nothing, lambda _: None))
+
+
+journal_reader = open_journal
+
+
+def order(config: Config, environ: Mapping[str, str], incident_id: str, command: PersonCommand) -> tuple[str, Any]:
+    """Store and decide a person's command against the journal; return (reply, refusal or None)."""
+    journal = open_journal(config)
+    try:
+        decision = journal.order(incident_id, command)
+    finally:
+        journal.close()
+    return decision.reply, decision.refusal
+
+
+def open_incident(config: Config, who: Any, pipeline: str, text: str) -> tuple[str, Any]:
+    """Open an incident by hand; return (reply, refusal or None)."""
+    journal = open_journal(config)
+    try:
+        decision = journal.dispatcher.open_incident(who, pipeline, text)
+    finally:
+        journal.close()
+    return decision.reply, decision.refusal
+
+
+# --- the bot -----------------------------------------------------------------------------------------
+
+
+class Bot:
+    """The running bot: its threads, its schedule and its server. `stop` ends them in order and loses nothing."""
+
+    def __init__(
+        self, config: Config, environ: Mapping[str, str], on_commit: Callable[[str], None] | None = None
+    ) -> None:
+        from concurrent.futures import ThreadPoolExecutor
+
+        from bot.dispatcher import Dispatcher, Nudges
+        from bot.monitor import Monitor, Tally
+        from bot.runner import Runner
+        from bot.store.sqlite import Store
+
+        self.config, self._environ = config, environ
+        self.policy = policy(config)
+        self.tally = Tally()
+        self._stop = threading.Event()
+        self._wake = {name: threading.Event() for name in ("inbox", "outbox", "probe", "action", "verb")}
+        self._threads: list[threading.Thread] = []
+        self._executor = ThreadPoolExecutor(8, thread_name_prefix="probes")
+        self.store: Store = Store(config.state, on_commit)
+        nudges = Nudges(self._wake["outbox"].set, self._wake_runner)
+        self.dispatcher: Dispatcher = Dispatcher(
+            self.store, lambda: self.policy, clock, nonce, nudges, self.tally.error
+        )
+        world = _world(config, environ, self._stop)
+        self.runner: Runner = Runner(
+            self.store, self.dispatcher, world, lambda: self.policy, clock, self._executor, self.tally.error
+        )
+        self.monitor: Monitor = Monitor(
+            self.store, self.dispatcher, self.runner, lambda: self.policy, clock, self.tally, version()
+        )
+        self._chat: Chat | None = self._make_chat()
+        self._outbox: Outbox | None = self._make_outbox()
+        self._server: Any = None
+        self._scheduler: Any = None
+        self._closers: list[Callable[[], None]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.config.listen.host}:{self._port}"
+
+    def start(self) -> None:
+        """Settle what the last process left, then start threads, schedule and server; return once it listens."""
+        from bot.runner import POOLS
+
+        self.runner.recover()
+        self._loop("dispatcher", "inbox", self.dispatcher.step, 1)
+        for pool, (kinds, count) in POOLS.items():
+            self._loop(pool, pool, lambda kinds=kinds: self.runner.run_one(kinds), count)
+        if self._outbox is not None:
+            self._loop("outbox", "outbox", lambda outbox=self._outbox: outbox.drain() > 0, 1)
+        self._serve()
+        self._schedule()
+
+    def stop(self) -> None:
+        """Stop taking in first, then finish what is at hand; what is left stays in the journal."""
+        if self._server is not None:
+            self._server.should_exit = True
+        self._stop.set()
+        for event in self._wake.values():
+            event.set()
+        if self._scheduler is not None:
+            self._scheduler.shutdown(wait=False)
+        for thread in self._threads:
+            thread.join(timeout=15)
+        for close in self._closers:
+            close()
+        self._executor.shutdown(wait=True, cancel_futures=True)
+        self.store.close()
+
+    def wait(self) -> None:
+        """Return when the server has stopped."""
+        self._server_thread.join()
+
+    # what the drill reads
+
+    def read_incidents(self) -> list[dict[str, Any]]:
+        from bot.incident.documents import incident_summary
+
+        board = self.dispatcher.board()
+        return [dict(incident_summary(i, self.config.public_url)) for i in list(board.incidents.values())]
+
+    def read_incident(self, incident_id: str) -> dict[str, Any]:
+        from bot.incident.documents import incident_document
+
+        incident = self.dispatcher.incident(incident_id)
+        if incident is None:
+            return {}
+        entries = tuple(entry for _, entry in self.store.entries(incident_id))
+        return dict(incident_document(incident, entries, self.config.public_url))
+
+    # --- parts ---
+
+    def _wake_runner(self) -> None:
+        for name in ("probe", "action", "verb"):
+            self._wake[name].set()
+
+    def _loop(self, name: str, wake: str, work: Callable[[], bool], count: int) -> None:
+        """Repeat `work` while there is some, else wait for a nudge or the next poll. A failure is counted."""
+        event = self._wake[wake]
+
+        def run() -> None:
+            while not self._stop.is_set():
+                try:
+                    busy = work()
+                except Exception:
+                    log.exception("%s failed; trying again", name)
+                    self.tally.error(name)
+                    self._stop.wait(1.0)
+                    continue
+                if not busy:
+                    event.wait(POLL_S)
+                    event.clear()
+
+        for number in range(count):
+            thread = threading.Thread(target=run, name=f"{name}-{number}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def _make_chat(self) -> Chat | None:
+        slack = self.config.slack
+        if slack is None:
+            return None
+        from bot.clients.slack import SlackChat
+
+        return SlackChat(lambda: slack.bot_token.reveal(self._environ), slack.api_url)
+
+    def _make_outbox(self) -> Outbox | None:
+        if self._chat is None:
+            return None
+        from bot.outbox import Outbox, Renderers
+        from bot.ports import Message
+        from bot.render.answers import render_report, render_text
+        from bot.render.cards import View, render_slot
+
+        def slot(name: str, incident: Any, entries: Sequence[Any], now: datetime) -> Message:
+            return render_slot(name, incident, entries, View(self.policy, now, public_url=self.config.public_url))
+
+        renderers = Renderers(slot, render_report, render_text, self.postmortem)
+        return Outbox(self.store, self.dispatcher, self._chat, renderers, clock, self.tally.error)
+
+    def postmortem(self, incident_id: str) -> tuple[str, str]:
+        """Return (file name, Markdown) of an incident's postmortem as it stands."""
+        from bot.incident.facts import postmortem_facts
+        from bot.render.postmortem import render_markdown
+
+        incident = self.dispatcher.incident(incident_id)
+        if incident is None:
+            raise KeyError(incident_id)
+        entries = tuple(entry for _, entry in self.store.entries(incident_id))
+        return f"postmortem-{incident_id}.md", render_markdown(postmortem_facts(incident, entries, clock()))
+
+    def _serve(self) -> None:
+        import uvicorn
+        from starlette.applications import Starlette
+
+        from bot.edge.web import Intake, status_routes, webhook_routes
+
+        intake = Intake(self.store, clock, self._wake["inbox"].set)
+        routes = webhook_routes(intake, self._credentials, clock, self.tally.webhook)
+        routes += status_routes(self.monitor.metrics, self.monitor.health, self.monitor.ready)
+        self._closers.append(intake.close)
+        if self.config.slack is not None and self._chat is not None:
+            routes += self._slack_routes(self._chat)
+        app = Starlette(routes=routes)
+        app.router.redirect_slashes = False
+        settings = uvicorn.Config(
+            app, host=self.config.listen.host, port=self.config.listen.port, log_level="warning", access_log=False,
+            backlog=4096, timeout_graceful_shutdown=5, lifespan="off",
+        )  # fmt: skip
+        self._server = uvicorn.Server(settings)
+        socket = settings.bind_socket()
+        self._port = socket.getsockname()[1]
+        started = threading.Event()
+
+        def run() -> None:
+            started.set()
+            self._server.run(sockets=[socket])
+
+        self._server_thread = threading.Thread(target=run, name="web", daemon=True)
+        self._server_thread.start()
+        started.wait()
+
+    def _slack_routes(self, chat: Chat) -> Sequence[Any]:
+        from bot.edge.slack import SlackEdge
+
+        slack = self.config.slack
+        assert slack is not None
+
+        def store(key: str, kind: str, body: bytes) -> bool:
+            fresh = self.store.receive(key, kind, body, clock())
+            self._wake["inbox"].set()
+            return fresh
+
+        edge = SlackEdge(
+            secrets=lambda: [slack.signing_secret.reveal(self._environ)], store=store,
+            incident=self.dispatcher.incident, chat=chat, clock=clock, count_error=self.tally.error,
+            command=slack.command,
+        )  # fmt: skip
+        self._closers.append(edge.close)
+        return edge.routes()
+
+    def _credentials(self) -> tuple[Sequence[str], Sequence[tuple[str, str]]]:
+        """Resolved at each request: a rotated secret works at once, a missing one refuses and says so in the log."""
+        from bot.config import SecretError
+
+        section = self.config.alertmanager
+        tokens: list[str] = []
+        logins: list[tuple[str, str]] = []
+        for token in section.tokens if section else ():
+            try:
+                tokens.append(token.reveal(self._environ))
+            except SecretError as error:
+                log.error("webhook token: %s", error)
+        for login in section.basic if section else ():
+            try:
+                logins.append((login.user.reveal(self._environ), login.password.reveal(self._environ)))
+            except SecretError as error:
+                log.error("webhook login: %s", error)
+        return tokens, logins
+
+    def _schedule(self) -> None:
+        from apscheduler.schedulers.background import BackgroundScheduler
+
+        self._scheduler = BackgroundScheduler(timezone=UTC, job_defaults={"coalesce": True, "max_instances": 1})
+        now = clock()
+        self._scheduler.add_job(
+            self._guarded(self.monitor.look), "interval", seconds=self.config.probes.interval, next_run_time=now
+        )
+        self._scheduler.add_job(
+            self._guarded(self.runner.reconcile), "interval", seconds=RECONCILE_EVERY_S, next_run_time=now
+        )
+        self._scheduler.start()
+
+    def _guarded(self, job: Callable[[], None]) -> Callable[[], None]:
+        def run() -> None:
+            try:
+                job()
+            except Exception:
+                log.exception("scheduled %s failed", getattr(job, "__name__", "job"))
+                self.tally.error("schedule")
+
+        return run
+
+
+def start_bot(config_path: Path, environ: Mapping[str, str], on_commit: Callable[[str], None] | None = None) -> Bot:
+    """Start a bot from a config file and return it running: what the drill and the tests are given."""
+    bot = Bot(open_config(Path(config_path), environ), environ, on_commit)
+    bot.start()
+    return bot
+
+
+def serve(config: Config, environ: Mapping[str, str]) -> None:
+    """Run the bot until SIGTERM or Ctrl-C."""
+    import signal
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    for noisy in ("apscheduler", "slack_bolt", "urllib3"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    done = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: done.set())
+    bot = Bot(config, environ)
+    bot.start()
+    log.info("cdc-oncall %s listens on %s, journal %s, config %s", version(), bot.url, config.state, config.hash)
+    done.wait()
+    log.info("stopping")
+    bot.stop()
