@@ -1,0 +1,376 @@
+"""The bot's metrics: Prometheus text out of values, and the counters that make it alertable.
+
+`render` is a pure function of a Snapshot. What is not known is an absent series, never 0 and never NaN: an alert
+on absence (CDCProbeBlind) speaks for it. Counters are measured by us from broker offsets, are monotonic, and start
+at 0 as soon as there is something to count, so that the first dead letter and the first refusal are an increase.
+
+Rules of the counters
+    An offset counter grows by the difference of two looks. A sum that went back (a topic made anew, a group
+    rewound) is a new baseline, not a negative and not a huge number. A topic that does not exist is at 0.
+    A refusal is counted when a FAILED task shows a trace that it did not show before. The same trace counts again
+    only after the task was seen running: a restart that fails again is another refusal.
+
+`Errors` is the one thing here that changes: threads count into it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from bot.model import Finding, Pipeline, Severity, Signal
+from bot.probes.refusal import read_refusal
+from bot.probes.sources import DENIED, MISSING, NOT_CONFIGURED, UNREACHABLE, UNSEEN
+
+BLIND = frozenset({DENIED, UNREACHABLE})
+FROM_CONNECT = "connect"
+SUBJECT_NOT_KNOWN = "not_known"
+WEBHOOK_RESULTS = ("stored", "unauthorised", "too_large", "not_stored", "disconnected")
+INBOX_STUCK_S = 60.0
+OUTBOX_LATE_S = 300.0
+PROBES_LATE_S = 600.0
+
+Labels = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Counters:
+    """Monotonic counts by labels, and what they were last compared with. All keys are tuples of label values."""
+
+    dead_letters: Mapping[Labels, int] = field(default_factory=dict)
+    processed: Mapping[Labels, int] = field(default_factory=dict)
+    conflicts: Mapping[Labels, int] = field(default_factory=dict)
+    last_offsets: Mapping[Labels, int] = field(default_factory=dict)
+    last_traces: Mapping[Labels, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What the runner knows at one time. `findings` are the last pass, by pipeline; ages are seconds.
+
+    `incidents_open` counts by severity; `last_pass_s` is the age of the probe pass, None before the first.
+    """
+
+    version: str
+    findings: Mapping[str, Sequence[Finding]] = field(default_factory=dict)
+    counters: Counters = Counters()
+    inbox_depth: int | None = None
+    inbox_oldest_s: float | None = None
+    outbox_depth: Mapping[str, int] = field(default_factory=dict)
+    outbox_oldest_s: float | None = None
+    tasks_depth: Mapping[str, int] = field(default_factory=dict)
+    incidents_open: Mapping[Severity, int] = field(default_factory=dict)
+    errors: Mapping[str, int] = field(default_factory=dict)
+    webhooks: Mapping[str, int] = field(default_factory=dict)
+    unreadable: int = 0
+    outbox_failed: int = 0
+    outbox_error: str = ""
+    last_pass_s: float | None = None
+
+
+class Errors:
+    """What went wrong and what came in, counted by any thread since the start of the process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._reasons: dict[str, int] = {}
+        self._webhooks = dict.fromkeys(WEBHOOK_RESULTS, 0)
+
+    def count(self, reason: str) -> None:
+        with self._lock:
+            self._reasons[reason] = self._reasons.get(reason, 0) + 1
+
+    def count_webhook(self, result: str) -> None:
+        with self._lock:
+            self._webhooks[result] = self._webhooks.get(result, 0) + 1
+
+    def reasons(self) -> dict[str, int]:
+        with self._lock:
+            return dict(self._reasons)
+
+    def webhooks(self) -> dict[str, int]:
+        with self._lock:
+            return dict(self._webhooks)
+
+
+# --- counters ------------------------------------------------------------------------------------
+
+
+def advance(previous: Counters, pipeline: Pipeline, findings: Sequence[Finding]) -> Counters:
+    """Return the counters after one more pass over `pipeline`; what a pass could not see leaves them as they were."""
+    dead, processed, conflicts = dict(previous.dead_letters), dict(previous.processed), dict(previous.conflicts)
+    offsets, traces = dict(previous.last_offsets), dict(previous.last_traces)
+    for subject in _subjects(pipeline):
+        conflicts.setdefault((pipeline.name, subject, FROM_CONNECT), 0)
+    for finding in findings:
+        if finding.signal is Signal.DEAD_LETTERS:
+            end = 0 if finding.verdict == MISSING else _whole(finding.facts.get("end_total"))
+            _grow(dead, offsets, (pipeline.name, finding.target), "dead_letters", end)
+        elif finding.signal is Signal.CONNECTOR and finding.verdict not in UNSEEN:
+            for subject in _refused(pipeline, finding, traces):
+                key = (pipeline.name, subject, FROM_CONNECT)
+                conflicts[key] = conflicts.get(key, 0) + 1
+    _grow(processed, offsets, (pipeline.name,), "processed", _processed(pipeline, findings))
+    return Counters(dead, processed, conflicts, offsets, traces)
+
+
+def _grow(counts: dict[Labels, int], offsets: dict[Labels, int], key: Labels, what: str, total: int | None) -> None:
+    if total is None:
+        return
+    before = offsets.get((what, *key), total)
+    counts[key] = counts.get(key, 0) + max(0, total - before)
+    offsets[(what, *key)] = total
+
+
+def _processed(pipeline: Pipeline, findings: Sequence[Finding]) -> int | None:
+    """Return how far the pipeline has come: its sink's own group, else its first group. One group, or each counts."""
+    own = f"connect-{pipeline.sink.connector}" if pipeline.sink else None
+    names = [own] if own else [group.group for group in pipeline.groups[:1]]
+    for finding in findings:
+        if finding.signal is Signal.LAG and finding.target in names:
+            return _whole(finding.facts.get("committed_total"))
+    return None
+
+
+def _refused(pipeline: Pipeline, finding: Finding, traces: dict[Labels, str]) -> Iterator[str]:
+    """Yield the subject of every refusal that is new, and remember the traces seen; a task that runs is forgotten."""
+    parts = [{**finding.facts, "task": "connector", "trace": finding.facts.get("cause")}]
+    parts += [dict(task) for task in finding.facts.get("tasks", ())]
+    for part in parts:
+        key = (pipeline.name, finding.target, str(part.get("task")))
+        if part.get("state") == "RUNNING":
+            traces.pop(key, None)
+        if part.get("state") != "FAILED" or not part.get("trace"):
+            continue
+        trace = str(part["trace"])
+        name = hashlib.sha256(trace.encode()).hexdigest()[:16]
+        if traces.get(key) == name:
+            continue
+        traces[key] = name
+        if (refusal := read_refusal(trace)) is not None:
+            yield refusal.subject or SUBJECT_NOT_KNOWN
+
+
+def _subjects(pipeline: Pipeline) -> tuple[str, ...]:
+    """The subjects to start at 0: those configured, else those that topics have by the default naming strategy."""
+    by_topic = tuple(f"{topic}-{part}" for topic in pipeline.topics for part in ("value", "key"))
+    return (*(pipeline.subjects or by_topic), SUBJECT_NOT_KNOWN)
+
+
+def counters_document(counters: Counters) -> dict[str, list[list[Any]]]:
+    """Return the counters as JSON, to be kept over a restart: what was refused meanwhile is then still counted."""
+    return {
+        name: [[*labels, value] for labels, value in getattr(counters, name).items()]
+        for name in ("dead_letters", "processed", "conflicts", "last_offsets", "last_traces")
+    }
+
+
+def read_counters(document: Mapping[str, Sequence[Sequence[Any]]]) -> Counters:
+    """Return the counters of `counters_document`; what is missing begins anew."""
+
+    def read(name: str) -> dict[Labels, Any]:
+        return {tuple(map(str, row[:-1])): row[-1] for row in document.get(name, ())}
+
+    return Counters(
+        read("dead_letters"), read("processed"), read("conflicts"), read("last_offsets"), read("last_traces")
+    )
+
+
+# --- health --------------------------------------------------------------------------------------
+
+
+def health(snapshot: Snapshot) -> tuple[bool, tuple[str, ...]]:
+    """Return (alive, what is wrong). Not alive is what a restart may cure: the inbox stands still.
+
+    A system that is down, a wrong token or an unreadable request is told and does not make the bot unhealthy.
+    """
+    stuck = snapshot.inbox_oldest_s is not None and snapshot.inbox_oldest_s > INBOX_STUCK_S
+    refused, blind = snapshot.webhooks.get("unauthorised", 0), _blind(snapshot)
+    told = (
+        (
+            stuck,
+            f"the inbox stands still: {snapshot.inbox_depth} requests wait, the oldest {snapshot.inbox_oldest_s} s",
+        ),
+        (_is_late(snapshot), f"Slack messages wait, the oldest {snapshot.outbox_oldest_s} s: {snapshot.outbox_error}"),
+        (snapshot.outbox_failed > 0, f"{snapshot.outbox_failed} Slack messages were refused: {snapshot.outbox_error}"),
+        (refused > 0, f"{refused} webhook requests came with a wrong token: Alertmanager does not retry them soon"),
+        (snapshot.unreadable > 0, f"{snapshot.unreadable} requests could not be read; they are kept in the inbox"),
+        (_is_old(snapshot), f"the probes last looked {snapshot.last_pass_s} s ago"),
+        (bool(blind), f"cannot see: {', '.join(blind)}"),
+    )
+    return not stuck, tuple(line.rstrip(": ") for wrong, line in told if wrong)
+
+
+def ready(snapshot: Snapshot) -> tuple[bool, tuple[str, ...]]:
+    """Return (ready, what is wrong). Not ready: not alive, or what happens does not reach Slack."""
+    alive, reasons = health(snapshot)
+    return alive and not _is_late(snapshot), reasons
+
+
+def _is_late(snapshot: Snapshot) -> bool:
+    return snapshot.outbox_oldest_s is not None and snapshot.outbox_oldest_s > OUTBOX_LATE_S
+
+
+def _is_old(snapshot: Snapshot) -> bool:
+    return snapshot.last_pass_s is not None and snapshot.last_pass_s > PROBES_LATE_S
+
+
+def _blind(snapshot: Snapshot) -> list[str]:
+    return [
+        f"{finding.target} ({name}, {finding.probe})"
+        for name, findings in snapshot.findings.items()
+        for finding in findings
+        if finding.verdict in BLIND
+    ]
+
+
+# --- exposition ----------------------------------------------------------------------------------
+
+
+def render(snapshot: Snapshot) -> bytes:
+    """Return the metrics in Prometheus' text format."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Once(lambda: _families(snapshot)))
+    return generate_latest(registry)
+
+
+class _Once(Collector):
+    """What prometheus_client wants to be handed; it keeps no state of its own."""
+
+    def __init__(self, families: Callable[[], Iterator[Metric]]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterator[Metric]:
+        return self._families()
+
+
+def _families(snapshot: Snapshot) -> Iterator[Metric]:
+    yield from _finding_families(snapshot)
+    counters = snapshot.counters
+    yield _counter(
+        "cdc_dead_letters", "Dead letters since counting began.", ("pipeline", "topic"), counters.dead_letters
+    )
+    yield _counter(
+        "cdc_processed_messages",
+        "Records committed by the pipeline's sink, or its first group, since counting began.",
+        ("pipeline",),
+        counters.processed,
+    )
+    yield _counter(
+        "cdc_schema_registry_conflicts",
+        "Schemas that a registry refused, by where the refusal was seen.",
+        ("pipeline", "subject", "source"),
+        counters.conflicts,
+    )
+    yield _gauge("cdc_inbox_depth", "Requests that wait to be handled.", (), {(): snapshot.inbox_depth})
+    yield _gauge(
+        "cdc_inbox_oldest_seconds",
+        "Age of the oldest request that waits; 0 when none does.",
+        (),
+        {(): _age(snapshot.inbox_depth, snapshot.inbox_oldest_s)},
+    )
+    yield _gauge("cdc_outbox_depth", "Messages that wait to be sent.", ("lane",), _by_name(snapshot.outbox_depth))
+    yield _gauge(
+        "cdc_outbox_oldest_seconds",
+        "Age of the oldest message that waits; 0 when none does.",
+        (),
+        {(): _age(sum(snapshot.outbox_depth.values()), snapshot.outbox_oldest_s)},
+    )
+    yield _gauge("cdc_tasks_depth", "Probes, plans and actions that wait.", ("kind",), _by_name(snapshot.tasks_depth))
+    yield _gauge(
+        "cdc_incidents_open",
+        "Incidents that are not resolved.",
+        ("severity",),
+        {(str(severity),): snapshot.incidents_open.get(severity, 0) for severity in Severity},
+    )
+    yield _counter("cdc_errors", "What went wrong, by reason.", ("reason",), _by_name(snapshot.errors))
+    yield _counter(
+        "cdc_webhook_requests", "Alertmanager's requests, by result.", ("result",), _by_name(snapshot.webhooks)
+    )
+    yield _gauge("cdc_build_info", "The running version.", ("version",), {(snapshot.version,): 1})
+
+
+def _finding_families(snapshot: Snapshot) -> Iterator[Metric]:
+    lag: dict[Labels, int | None] = {}
+    connectors: dict[Labels, int | None] = {}
+    tasks: dict[Labels, int | None] = {}
+    up: dict[Labels, int | None] = {}
+    for pipeline, findings in snapshot.findings.items():
+        for finding in findings:
+            if finding.verdict != NOT_CONFIGURED:
+                key = (pipeline, finding.probe)
+                up[key] = min(up.get(key) or 0, _sees(finding)) if key in up else _sees(finding)
+            if finding.signal is Signal.LAG:
+                for topic, partition in _partitions(finding):
+                    labels = (pipeline, finding.target, topic, str(partition.get("partition")))
+                    lag[labels] = _whole(partition.get("lag_records"))
+            elif finding.signal is Signal.CONNECTOR and finding.verdict not in UNSEEN:
+                if state := finding.facts.get("state"):
+                    connectors[(pipeline, finding.target, str(state))] = 1
+                for task in finding.facts.get("tasks", ()):
+                    tasks[(pipeline, finding.target, str(task["task"]), str(task["state"]))] = 1
+    yield _gauge(
+        "cdc_consumergroup_lag",
+        "Records between the committed offset and the log end.",
+        ("pipeline", "group", "topic", "partition"),
+        lag,
+    )
+    yield _gauge(
+        "cdc_connector_state",
+        "1 for the state that Kafka Connect gives the connector.",
+        ("pipeline", "connector", "state"),
+        connectors,
+    )
+    yield _gauge(
+        "cdc_connector_task_state",
+        "1 for the state that Kafka Connect gives the task.",
+        ("pipeline", "connector", "task", "state"),
+        tasks,
+    )
+    yield _gauge("cdc_probe_up", "1 when the probe saw its targets, 0 when it is blind.", ("pipeline", "probe"), up)
+
+
+def _sees(finding: Finding) -> int:
+    """A system that says "there is no such thing" was seen."""
+    return 0 if finding.verdict in BLIND else 1
+
+
+def _partitions(finding: Finding) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for topic in finding.facts.get("topics", ()):
+        for partition in topic["partitions"]:
+            yield str(topic["topic"]), partition
+
+
+def _gauge(name: str, text: str, labels: Sequence[str], values: Mapping[Labels, float | None]) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for key, value in sorted(values.items()):
+        if value is not None:
+            family.add_metric(key, value)
+    return family
+
+
+def _counter(name: str, text: str, labels: Sequence[str], values: Mapping[Labels, int]) -> Metric:
+    family = CounterMetricFamily(name, text, labels=labels)
+    for key, value in sorted(values.items()):
+        family.add_metric(key, value)
+    return family
+
+
+def _by_name(values: Mapping[str, int]) -> dict[Labels, int]:
+    return {(name,): value for name, value in values.items()}
+
+
+def _age(depth: int | None, oldest_s: float | None) -> float | None:
+    return 0.0 if depth == 0 else oldest_s
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
