@@ -84,14 +84,16 @@ def run_drill(
     as_json: bool = False,
     work_dir: Path | None = None,
     manifest: Path | None = None,
+    auto_s: float = AUTO_S,
     ended: threading.Event | None = None,
     stdout: TextIO | None = None,
     stderr: TextIO | None = None,
 ) -> int:
     """Run one scenario and return the exit code.
 
-    `port` is the page's (0: a free one). `ended` ends a drill that waits, beside SIGINT and
-    SIGTERM. Raises UnknownScenario, and RuntimeError when the world or the bot does not start.
+    `port` is the page's (0: a free one). `auto_s` is how long the played responder has.
+    `ended` ends a drill that waits, beside SIGINT and SIGTERM. Raises UnknownScenario, and
+    RuntimeError when the world or the bot does not start.
     """
     if scenario not in scenario_names():
         raise UnknownScenario(f"no scenario {scenario!r}: there are {', '.join(scenario_names())}")
@@ -106,7 +108,8 @@ def run_drill(
                 _await_bot(bot)
                 if scenario == IDLE:
                     return _idle(world, bot, streams, gone, as_json)
-                return _Drill(world, bot, SCENARIOS[scenario], streams, gone).run(auto=auto, out=out, as_json=as_json)
+                drill = _Drill(world, bot, SCENARIOS[scenario], streams, gone, auto_s)
+                return drill.run(auto=auto, out=out, as_json=as_json)
             finally:
                 bot.stop()
         finally:
@@ -144,7 +147,16 @@ def _idle(world: World, bot: Bot, streams: Streams, gone: threading.Event, as_js
 class _Drill:
     """One scenario under way."""
 
-    def __init__(self, world: World, bot: Bot, scenario: Scenario, streams: Streams, gone: threading.Event) -> None:
+    def __init__(
+        self,
+        world: World,
+        bot: Bot,
+        scenario: Scenario,
+        streams: Streams,
+        gone: threading.Event,
+        auto_s: float,
+    ) -> None:
+        self._auto_s = auto_s
         self._world, self._bot, self._scenario = world, bot, scenario
         self._streams, self._gone = streams, gone
         self._sheet = ScoreSheet()
@@ -177,7 +189,7 @@ class _Drill:
         """Play the responder while looking at the score, then look on until nothing more can come."""
         stuck: list[str] = []
         responder = Responder(
-            self._world, self._scenario, say=self._tell, gone=self._gone, deadline_s=AUTO_S - self._at_s()
+            self._world, self._scenario, say=self._tell, gone=self._gone, deadline_s=self._auto_s - self._at_s()
         )
 
         def work() -> None:
@@ -188,9 +200,9 @@ class _Drill:
 
         thread = threading.Thread(target=work, name="drill-responder", daemon=True)
         thread.start()
-        while thread.is_alive() and self._at_s() < AUTO_S and not self._gone.wait(LOOK_EVERY_S):
+        while thread.is_alive() and self._at_s() < self._auto_s and not self._gone.wait(LOOK_EVERY_S):
             self._look()
-        until = min(self._at_s() + LAST_LOOKS_S, AUTO_S + 1)
+        until = min(self._at_s() + LAST_LOOKS_S, self._auto_s + 1)
         while not all(self._look().values()) and self._at_s() < until and not self._gone.wait(LOOK_EVERY_S):
             continue
         for line in stuck:

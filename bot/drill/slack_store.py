@@ -146,7 +146,10 @@ Listener = Callable[[str, Json], None]
 class SlackStore:
     """The workspace's state; every method is one atomic step."""
 
-    def __init__(self, users: Sequence[User], channels: Sequence[Channel]) -> None:
+    def __init__(
+        self, users: Sequence[User], channels: Sequence[Channel], trigger_life_s: float = TRIGGER_LIFE_S
+    ) -> None:
+        self._trigger_life_s = trigger_life_s
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self.users: Mapping[str, User] = {user.id: user for user in users}
@@ -335,7 +338,7 @@ class SlackStore:
                 return "invalid_trigger_id"
             user_id, made = self._triggers.pop(trigger_id)
             self._used_triggers.add(trigger_id)
-            if time.monotonic() - made > TRIGGER_LIFE_S:
+            if time.monotonic() - made > self._trigger_life_s:
                 return "expired_trigger_id"
             return user_id
 
