@@ -154,7 +154,7 @@ def _decode(response: requests.Response, text: bytes, asked: str) -> Any:
         what = "HTML" if is_html else "text that is not JSON"
         raise Unreachable(f"{asked}: answered {status} with {what}, not the API: is this the right address?")
     if status == 404:
-        raise Missing(f"{asked}: answered 404{suffix}")
+        raise Missing(f"{asked}: answered 404{suffix or ' with an empty body'}")
     if status >= 400:
         raise Rejected(f"{asked}: answered {status}{suffix}")
     return body

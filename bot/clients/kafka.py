@@ -8,8 +8,8 @@ Promise
     What a broker cannot or may not tell is None with a `not_known` line; only an answer that is wholly
     absent is an error. Errors name the bootstrap address, never the credentials.
 
-Not every broker can tell everything: librdkafka's mock brokers neither describe groups nor list what a
-group has committed, and before Kafka 4.0 an unknown group is "DEAD with 0 members", not an error.
+Not every broker can tell everything: librdkafka's mock brokers do not describe groups, so an unknown group
+cannot be told there; on Kafka an unknown group is "DEAD with 0 members", not an error.
 """
 
 from __future__ import annotations
@@ -25,10 +25,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from confluent_kafka import (
-    OFFSET_INVALID,
     TIMESTAMP_NOT_AVAILABLE,
     Consumer,
-    ConsumerGroupTopicPartitions,
     KafkaError,
     KafkaException,
     Message,
@@ -58,6 +56,14 @@ _SILENT.propagate = False
 _DESCRIBE_TIMEOUT_S = 30.0
 
 _SAMPLER_GROUP = "cdc-oncall-tail-sample"
+
+_SAMPLER_SETTINGS = {
+    "enable.partition.eof": True,
+    "isolation.level": "read_committed",
+    "auto.offset.reset": "error",
+    "queued.max.messages.kbytes": 4096,
+    "fetch.wait.max.ms": 50,
+}
 
 _DENIED = frozenset(
     {
@@ -98,29 +104,28 @@ class ConfluentKafka:
         unknown topic, and for a group that the broker calls dead and that has committed nothing.
         """
         ends_at = time.monotonic() + deadline_s
-        admin = self._admin()
         not_known: list[str] = []
-
-        described = _only(admin.describe_consumer_groups([group], request_timeout=_DESCRIBE_TIMEOUT_S))
-        keys = [key for topic in topics for key in self._partitions_of(topic, ends_at)]
+        described = _only(self._admin().describe_consumer_groups([group], request_timeout=_DESCRIBE_TIMEOUT_S))
+        named = [key for topic in topics for key in self._partitions_of(topic, ends_at)]
+        state, members, assigned, denied = self._described(described, group, ends_at, not_known)
 
         at = self._now()
-        committed, errors, denied = self._committed(group, keys if topics else None, ends_at)
-        state, members, assigned = self._described(described, group, ends_at, not_known)
-        if state == "DEAD" and not committed and not denied:
-            raise Missing(f"no consumer group {group} on {self._where}")
-        if not topics:
+        committed: dict[_Key, int] = {}
+        errors: dict[_Key, str] = {}
+        # The offsets need the permission that the state was just refused for.
+        if denied is None:
+            committed, errors = self._committed(group, named if topics else self._all_partitions(ends_at), ends_at)
+        if topics:
+            keys = named
+        elif denied is not None:
+            raise denied
+        else:
             keys = self._expanded({*committed, *assigned}, ends_at, not_known)
-            if denied:
-                raise denied
-            if not keys:
-                not_known.append(
-                    f"partitions of {group}: nothing committed"
-                    if state
-                    else f"partitions of {group}: this broker lists none; name the topics"
-                )
-        if denied:
-            not_known.append(f"committed offsets of {group}: {denied}")
+            errors = {key: errors[key] for key in keys if key in errors}
+        if state == "DEAD" and not committed and denied is None:
+            raise Missing(f"no consumer group {group} on {self._where}")
+        if not keys:
+            not_known.append(f"partitions of {group}: it has committed nothing and no partition is assigned to it")
 
         earliest, latest, end_errors = self._ends(keys, ends_at, not_known)
         return GroupOffsets(
@@ -163,7 +168,7 @@ class ConfluentKafka:
         pending = {partition: latest for partition, (_, latest) in offsets.partitions.items() if partition in starts}
         records: list[Record] = []
         if pending:
-            consumer = self._sampler()
+            consumer = self._consumer(self._config.get("group.id") or _SAMPLER_GROUP, _SAMPLER_SETTINGS)
             try:
                 consumer.assign([TopicPartition(topic, partition, start) for partition, start in starts.items()])
                 while pending and (left_s := ends_at - time.monotonic()) > 0:
@@ -206,39 +211,58 @@ class ConfluentKafka:
                 not_known.append(str(error))
         return sorted(expanded)
 
-    def _committed(
-        self, group: str, keys: Sequence[_Key] | None, ends_at: float
-    ) -> tuple[dict[_Key, int], dict[_Key, str], Denied | None]:
-        """Return committed offsets, errors per partition, and Denied when the whole group may not be seen."""
-        partitions = None if keys is None else [TopicPartition(*key) for key in keys]
-        request = ConsumerGroupTopicPartitions(group, partitions)
+    def _all_partitions(self, ends_at: float) -> list[_Key]:
+        """Return every partition of the cluster, without Kafka's own topics."""
+        timeout_s = _left_s(ends_at)
         try:
-            future = _only(self._admin().list_consumer_group_offsets([request], request_timeout=_left_s(ends_at)))
-            answer = self._result(future, f"committed offsets of {group}", ends_at)
-        except Denied as error:
-            return {}, {}, error
-        except Missing:
-            return {}, {}, None
+            topics = self._admin().list_topics(timeout=timeout_s).topics
+        except KafkaException as error:
+            raise self._port_error(error, "topics", timeout_s) from error
+        return [
+            (name, partition)
+            for name, found in sorted(topics.items())
+            if not name.startswith("__")
+            for partition in sorted(found.partitions)
+        ]
+
+    def _committed(self, group: str, keys: Sequence[_Key], ends_at: float) -> tuple[dict[_Key, int], dict[_Key, str]]:
+        """Return committed offsets and errors per partition; no group is joined and nothing is committed.
+
+        Asked by a consumer, not by the AdminClient: when the group's coordinator moves or is still loading,
+        `list_consumer_group_offsets` makes librdkafka 2.16 dereference the group that an admin client does not have
+        (rd_kafka_handle_OffsetFetch -> rd_kafka_cgrp_op) and kills the process. Seen on Kafka 4.1.1.
+        """
+        if not keys:
+            return {}, {}
+        # With read_committed the broker would withhold offsets while a transaction is open.
+        consumer = self._consumer(group, {"isolation.level": "read_uncommitted"})
+        timeout_s = _left_s(ends_at)
+        try:
+            answers = consumer.committed([TopicPartition(*key) for key in keys], timeout=timeout_s)
+        except KafkaException as error:
+            raise self._port_error(error, f"committed offsets of {group}", timeout_s) from error
+        finally:
+            consumer.close()
         committed, errors = {}, {}
-        for found in answer.topic_partitions:
+        for found in answers:
             if found.error is not None:
                 errors[(found.topic, found.partition)] = found.error.str()
-            elif found.offset != OFFSET_INVALID and found.offset >= 0:
+            elif found.offset >= 0:
                 committed[(found.topic, found.partition)] = found.offset
-        return committed, errors, None
+        return committed, errors
 
     def _described(
         self, future: Future[Any], group: str, ends_at: float, not_known: list[str]
-    ) -> tuple[str | None, int | None, set[_Key]]:
+    ) -> tuple[str | None, int | None, set[_Key], Denied | None]:
         """Return state, member count and assigned partitions; what is lacking becomes a `not_known` line."""
         try:
-            # Half of what is left: the offsets are the answer, the state is a word beside it.
-            answer = self._result(future, f"state of group {group}", time.monotonic() + _left_s(ends_at) / 2)
+            # A third of what is left: the offsets are the answer, the state is a word beside it.
+            answer = self._result(future, f"state of group {group}", time.monotonic() + _left_s(ends_at) / 3)
         except Missing:
-            return "DEAD", 0, set()
+            return "DEAD", 0, set(), None
         except PortError as error:
             not_known.append(str(error))
-            return None, None, set()
+            return None, None, set(), error if isinstance(error, Denied) else None
         assigned = {
             (found.topic, found.partition)
             for member in answer.members
@@ -249,8 +273,8 @@ class ConfluentKafka:
         state = answer.state.name.replace("REBALANCING", "REBALANCE")
         if state == "UNKNOWN":
             not_known.append(f"state of group {group}: a state this client has no word for")
-            return None, len(answer.members), assigned
-        return state, len(answer.members), assigned
+            return None, len(answer.members), assigned, None
+        return state, len(answer.members), assigned, None
 
     def _ends(
         self, keys: Sequence[_Key], ends_at: float, not_known: list[str]
@@ -303,19 +327,19 @@ class ConfluentKafka:
             self._client.poll(0)
             return self._client
 
-    def _sampler(self) -> Consumer:
+    def _consumer(self, group: str, settings: Mapping[str, Any]) -> Consumer:
+        """Return a consumer that neither joins `group` nor commits. Its name is mandatory to librdkafka."""
         settings = {
             **self._settings(),
-            "group.id": self._config.get("group.id", _SAMPLER_GROUP),
+            "group.id": group,
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
-            "enable.partition.eof": True,
-            "isolation.level": "read_committed",
-            "auto.offset.reset": "error",
-            "queued.max.messages.kbytes": 4096,
-            "fetch.wait.max.ms": 50,
+            **settings,
         }
-        return Consumer(settings, logger=_SILENT)
+        try:
+            return Consumer(settings, logger=_SILENT)
+        except (KafkaException, ValueError, TypeError) as error:
+            raise Unreachable(f"{self._where}: the settings are refused: {_words(error)}") from error
 
     def _result(self, future: Future[Any], asked: str, ends_at: float) -> Any:
         timeout_s = _left_s(ends_at)
@@ -347,7 +371,7 @@ class ConfluentKafka:
                 return Denied(f"{self._where}: `{asked}` was refused: {_words(last)}")
             because = f": {_words(last)}" if last is not None else ""
             return Unreachable(f"{self._where}: no answer to `{asked}`{within}{because}")
-        return Unreachable(f"{self._where}: `{asked}`: {kafka_error.str()}")
+        return Unreachable(f"{self._where}: `{asked}`: {kafka_error.name()}: {kafka_error.str()}")
 
 
 def _take(message: Message, pending: dict[int, int | None], records: list[Record], not_known: list[str]) -> None:

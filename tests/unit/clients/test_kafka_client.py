@@ -83,12 +83,25 @@ def test_a_broker_that_cannot_describe_groups_leaves_state_and_members_unknown(b
     assert 4 == len(group.partitions)
 
 
-def test_without_topics_a_broker_that_lists_none_is_said_so(brokers):
-    """No partitions is not "no lag": the answer asks for the topics."""
-    group = brokers.kafka().read_group("shipping", [], 5)
+def test_without_topics_all_partitions_of_the_topics_it_committed_are_read(brokers):
+    """The partition that it never committed is the one to worry about; topics it never read are left out."""
+    brokers.produce("returns", 3)
+    brokers.produce("unread", 1)
+    brokers.commit("refunds", "returns", {0: 3, 1: 1})
+
+    group = brokers.kafka().read_group("refunds", [], 5)
+
+    assert [("returns", 0, 3), ("returns", 1, 1), ("returns", 2, None), ("returns", 3, None)] == [
+        (p.topic, p.partition, p.committed) for p in group.partitions
+    ]
+
+
+def test_without_topics_and_without_commits_no_partitions_is_said_to_be_not_known(brokers):
+    """No partitions is not "no lag"."""
+    group = brokers.kafka().read_group("nobody", [], 5)
 
     assert () == group.partitions
-    assert any("name the topics" in line for line in group.not_known)
+    assert any("partitions of nobody: it has committed nothing" in line for line in group.not_known)
 
 
 @pytest.mark.parametrize("ask", ["read_topic", "read_group", "sample_tail"])
