@@ -53,7 +53,7 @@ def cleaned(text: str) -> str:
 
 def escaped(text: str, limit: int = SECTION_LIMIT) -> str:
     """Foreign text for mrkdwn, at most `limit` long with its entities; what was cut ends in an ellipsis."""
-    return _cut([_ENTITIES.get(character, character) for character in cleaned(text)], limit)
+    return _cut([_ENTITIES.get(character, character) for character in cleaned(text)[: limit + 1]], limit)
 
 
 def line(text: str, limit: int = 300) -> str:
@@ -63,7 +63,7 @@ def line(text: str, limit: int = 300) -> str:
 
 def cut(text: str, limit: int) -> str:
     """Foreign text on one line for a plain_text object, where no markup is read."""
-    return _cut(list(" ".join(cleaned(text).split())), limit)
+    return _cut(list(" ".join(cleaned(text).split())[: limit + 1]), limit)
 
 
 def code(text: str, limit: int = 1000) -> str:
