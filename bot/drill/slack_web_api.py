@@ -10,14 +10,18 @@ Deliberately not here: pagination tokens that expire, Enterprise Grid, user toke
 from __future__ import annotations
 
 import json
+import mimetypes
 import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from email import message_from_bytes
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
+
+import yaml
 
 from bot.drill.block_rules import (
     TOTAL_CHARACTERS,
@@ -76,8 +80,6 @@ class App:
 
 def scopes_of_manifest(path: Path) -> frozenset[str] | None:
     """The bot scopes a manifest.yml asks for; None (everything is granted) for an empty or absent file."""
-    import yaml
-
     if not path.is_file():
         return None
     document = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -748,16 +750,12 @@ def _with_ids(blocks: Sequence[Any]) -> list[Json]:
 
 
 def _mimetype(name: str) -> str:
-    import mimetypes
-
     known = {"md": "text/markdown", "json": "application/json", "txt": "text/plain"}
     return known.get(name.rpartition(".")[2]) or mimetypes.guess_type(name)[0] or "application/octet-stream"
 
 
 def _multipart_content(call: Call) -> bytes:
     """The first part of a multipart body that has a file name, else the first part."""
-    from email import message_from_bytes
-
     head = f"Content-Type: {call.headers['content-type']}\r\n\r\n".encode()
     parts = [part for part in message_from_bytes(head + call.body).walk() if not part.is_multipart()]
     chosen = next((part for part in parts if part.get_filename()), parts[0] if parts else None)
