@@ -43,14 +43,14 @@ class Problem:
     line: int | None = None
 
 
-@dataclass
+@dataclass(frozen=True)
 class Document:
     """The plain values of a file, the line on which each path starts, and what was wrong with its YAML."""
 
     name: str
     values: Any = None
-    lines: dict[KeyPath, int] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
+    lines: Mapping[KeyPath, int] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
 
     def line_of(self, path: KeyPath) -> int:
         """The line of `path`, or of its nearest parent that stands in the file."""
@@ -68,27 +68,26 @@ class Document:
 
 def read(raw: bytes | str, name: str) -> Document:
     """Return the document; `values` is None and one problem is given when it is not YAML at all."""
-    document = Document(name)
+
+    def unreadable(what: str, remedy: str, line: int | None = None) -> Document:
+        return Document(name, problems=(Problem((), what, remedy, line),))
+
     if len(raw) > LARGEST_TEXT_BYTES:
-        document.problems.append(Problem((), f"larger than {LARGEST_TEXT_BYTES:,} bytes", "is this the right file?"))
-        return document
+        return unreadable(f"larger than {LARGEST_TEXT_BYTES:,} bytes", "is this the right file?")
     try:
         text = raw if isinstance(raw, str) else raw.decode("utf-8")
     except UnicodeDecodeError as error:
         line = bytes(error.object[: error.start]).count(b"\n") + 1
-        document.problems.append(Problem((), "not UTF-8 text", "save the file as UTF-8", line))
-        return document
+        return unreadable("not UTF-8 text", "save the file as UTF-8", line)
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
-        document.problems.append(_syntax_problem(error, text))
-        return document
+        return Document(name, problems=(_syntax_problem(error, text),))
     except RecursionError:
-        document.problems.append(Problem((), "nested too deeply", "is this the right file?"))
-        return document
-    if node is not None:
-        document.values = _Walk(document).value(node, ())
-    return document
+        return unreadable("nested too deeply", "is this the right file?")
+    walk = _Walk()
+    values = walk.value(node, ()) if node is not None else None
+    return Document(name, values, walk.lines, tuple(walk.problems))
 
 
 def dotted(path: KeyPath) -> str:
@@ -148,14 +147,15 @@ def _render(name: str, line: int, problem: Problem) -> str:
 class _Walk:
     """Turns nodes into plain values and notes lines and duplicate keys on the way."""
 
-    def __init__(self, document: Document) -> None:
-        self.document = document
+    def __init__(self) -> None:
+        self.lines: dict[KeyPath, int] = {}
+        self.problems: list[Problem] = []
         self.constructor = yaml.constructor.SafeConstructor()
         self.open_nodes: set[int] = set()
         self.count = 0
 
     def value(self, node: yaml.Node, path: KeyPath) -> Any:
-        self.document.lines.setdefault(path, node.start_mark.line + 1)
+        self.lines.setdefault(path, node.start_mark.line + 1)
         self.count += 1
         if self.count > MOST_VALUES:
             if self.count == MOST_VALUES + 1:
@@ -201,15 +201,15 @@ class _Walk:
             here = (*path, key)
             line = key_node.start_mark.line + 1
             if key in own:
-                first = self.document.lines[here]
+                first = self.lines[here]
                 self._problem(here, key_node, f"written twice, first on line {first}", "remove one of the two")
                 continue
-            self.document.lines[here] = line
+            self.lines[here] = line
             own[key] = self.value(value_node, here)
         return {**merged, **own}
 
     def _problem(self, path: KeyPath, node: yaml.Node, what: str, remedy: str) -> None:
-        self.document.problems.append(Problem(path, what, remedy, node.start_mark.line + 1))
+        self.problems.append(Problem(path, what, remedy, node.start_mark.line + 1))
 
 
 def _syntax_problem(error: yaml.YAMLError, text: str) -> Problem:
