@@ -144,10 +144,11 @@ def run(arguments: Sequence[str], environ: Mapping[str, str], load_app: Callable
 def _told(error: Exception) -> tuple[list[str], int]:
     """Return what to say of an error and its exit code: those we know are the user's to act on, others are ours."""
     from bot.config import ConfigErrors, SecretError
+    from bot.incident.runbook import RunbookErrors
     from bot.ports import PortError
     from bot.store.sqlite import StoreError
 
-    if isinstance(error, ConfigErrors):
+    if isinstance(error, (ConfigErrors, RunbookErrors)):
         return list(error.errors), 2
     if isinstance(error, SecretError):
         return [str(error)], 2

@@ -10,13 +10,12 @@ Rules of the counters
     A refusal is counted when a FAILED task shows a trace that it did not show before. The same trace counts again
     only after the task was seen running: a restart that fails again is another refusal.
 
-`Errors` is the one thing here that changes: threads count into it.
+This module keeps nothing: the monitor hands in the last counters and gets the next ones.
 """
 
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -74,31 +73,6 @@ class Snapshot:
     outbox_failed: int = 0
     outbox_error: str = ""
     last_pass_s: float | None = None
-
-
-class Errors:
-    """What went wrong and what came in, counted by any thread since the start of the process."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._reasons: dict[str, int] = {}
-        self._webhooks = dict.fromkeys(WEBHOOK_RESULTS, 0)
-
-    def count(self, reason: str) -> None:
-        with self._lock:
-            self._reasons[reason] = self._reasons.get(reason, 0) + 1
-
-    def count_webhook(self, result: str) -> None:
-        with self._lock:
-            self._webhooks[result] = self._webhooks.get(result, 0) + 1
-
-    def reasons(self) -> dict[str, int]:
-        with self._lock:
-            return dict(self._reasons)
-
-    def webhooks(self) -> dict[str, int]:
-        with self._lock:
-            return dict(self._webhooks)
 
 
 # --- counters ------------------------------------------------------------------------------------
@@ -195,15 +169,15 @@ def health(snapshot: Snapshot) -> tuple[bool, tuple[str, ...]]:
     stuck = snapshot.inbox_oldest_s is not None and snapshot.inbox_oldest_s > INBOX_STUCK_S
     refused, blind = snapshot.webhooks.get("unauthorised", 0), _blind(snapshot)
     told = (
+        (stuck, f"the inbox stands still: {snapshot.inbox_depth} wait, the oldest {_seconds(snapshot.inbox_oldest_s)}"),
         (
-            stuck,
-            f"the inbox stands still: {snapshot.inbox_depth} requests wait, the oldest {snapshot.inbox_oldest_s} s",
+            _is_late(snapshot),
+            f"Slack messages wait, the oldest {_seconds(snapshot.outbox_oldest_s)}: {snapshot.outbox_error}",
         ),
-        (_is_late(snapshot), f"Slack messages wait, the oldest {snapshot.outbox_oldest_s} s: {snapshot.outbox_error}"),
         (snapshot.outbox_failed > 0, f"{snapshot.outbox_failed} Slack messages were refused: {snapshot.outbox_error}"),
         (refused > 0, f"{refused} webhook requests came with a wrong token: Alertmanager does not retry them soon"),
         (snapshot.unreadable > 0, f"{snapshot.unreadable} requests could not be read; they are kept in the inbox"),
-        (_is_old(snapshot), f"the probes last looked {snapshot.last_pass_s} s ago"),
+        (_is_old(snapshot), f"the probes last looked {_seconds(snapshot.last_pass_s)} ago"),
         (bool(blind), f"cannot see: {', '.join(blind)}"),
     )
     return not stuck, tuple(line.rstrip(": ") for wrong, line in told if wrong)
@@ -213,6 +187,10 @@ def ready(snapshot: Snapshot) -> tuple[bool, tuple[str, ...]]:
     """Return (ready, what is wrong). Not ready: not alive, or what happens does not reach Slack."""
     alive, reasons = health(snapshot)
     return alive and not _is_late(snapshot), reasons
+
+
+def _seconds(age_s: float | None) -> str:
+    return "not known" if age_s is None else f"{age_s:.0f} s"
 
 
 def _is_late(snapshot: Snapshot) -> bool:
@@ -254,7 +232,7 @@ class _Once(Collector):
 
 def _families(snapshot: Snapshot) -> Iterator[Metric]:
     yield from _finding_families(snapshot)
-    counters = snapshot.counters
+    counters, webhooks = snapshot.counters, dict.fromkeys(WEBHOOK_RESULTS, 0) | dict(snapshot.webhooks)
     yield _counter(
         "cdc_dead_letters", "Dead letters since counting began.", ("pipeline", "topic"), counters.dead_letters
     )
@@ -292,9 +270,7 @@ def _families(snapshot: Snapshot) -> Iterator[Metric]:
         {(str(severity),): snapshot.incidents_open.get(severity, 0) for severity in Severity},
     )
     yield _counter("cdc_errors", "What went wrong, by reason.", ("reason",), _by_name(snapshot.errors))
-    yield _counter(
-        "cdc_webhook_requests", "Alertmanager's requests, by result.", ("result",), _by_name(snapshot.webhooks)
-    )
+    yield _counter("cdc_webhook_requests", "Alertmanager's requests, by result.", ("result",), _by_name(webhooks))
     yield _gauge("cdc_build_info", "The running version.", ("version",), {(snapshot.version,): 1})
 
 

@@ -148,7 +148,7 @@ def postmortem_facts(incident: Incident, entries: Sequence[e.Entry], now: dateti
         actions=tuple(sorted(actions, key=lambda action: action.at)),
         decisions=_decisions(incident, entries),
         steps=tuple(_step(state) for state in incident.steps),
-        flags=_flags(incident, entries),
+        flags=_flags(incident, entries, lost),
         not_known=_not_known(incident, findings, (delayed, dead_lettered, lost), times),
     )
 
@@ -206,7 +206,7 @@ def _delayed(findings: Sequence[FindingFacts]) -> Amount:
         if seen:
             lag, at = max(seen, key=lambda pair: pair[0])
             peaks.append(
-                (lag, f"{part.target}: lag peaked at {lag:,} records at {rfc3339(at)}, of {_looks(len(seen))}")
+                (lag, f"{part.target}: lag peaked at {lag:,} records at {rfc3339(at)} ({_looks(len(seen))})")
             )
     if not peaks:
         return Amount(None, why_not_known="no look at a consumer group could read its lag")
@@ -229,6 +229,9 @@ def _dead_lettered(findings: Sequence[FindingFacts], noticed_at: datetime) -> Am
         earlier = sum(count for count, _ in _recent_groups(first, noticed_at))
         total += earlier + end - start
         evidence.append(f"{part.target}: {earlier:,} found at the first look ({rfc3339(first.at)})")
+        held = _number(first.facts.get("records"))
+        if held is not None and held > earlier:
+            evidence.append(f"{part.target}: {held - earlier:,} more lay there, older or of no known age: not counted")
         if last is not first:
             evidence.append(
                 f"{part.target}: {end - start:,} more until {rfc3339(last.at)} (log end {start:,} to {end:,})"
@@ -378,7 +381,7 @@ def _people(entries: Sequence[e.Entry]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _flags(incident: Incident, entries: Sequence[e.Entry]) -> tuple[str, ...]:
+def _flags(incident: Incident, entries: Sequence[e.Entry], lost: Amount) -> tuple[str, ...]:
     """Return what a reader must not miss, worst first."""
     events = [entry.event for entry in entries]
     unknown = [action for action in incident.actions if action.status == "unknown"]
@@ -386,6 +389,7 @@ def _flags(incident: Incident, entries: Sequence[e.Entry]) -> tuple[str, ...]:
     missed = sum(isinstance(event, e.AlertFired) and event.missed_while_down for event in events)
     glass = [event for event in events if isinstance(event, e.ActionRefused) and event.break_glass]
     return (
+        *((f"Data was lost: up to {_count(lost.records, 'record')}.",) if lost.records else ()),
         *(("Resolved without proof of recovery.",) if incident.resolved_verified is False else ()),
         *(f"The outcome of {a.plan.action} on {a.plan.target} is unknown: {a.detail}" for a in unknown),
         *(f"{a.plan.action} on {a.plan.target} was carried out and did not help." for a in unproved),
@@ -412,7 +416,8 @@ def _not_known(
     for part in findings:
         last = part.looks[-1]
         if last.status is Status.UNKNOWN:
-            lines.append(f"{part.target} ({part.probe}): {last.headline}.")
+            why = f" ({last.evidence[0]})" if last.evidence else ""
+            lines.append(f"How {part.target} stood at the end: {last.headline}{why}.")
         lines += [f"{part.target} ({part.probe}): {line}" for line in last.not_known]
         if any(look.facts.get("type") == "source" and look.status is Status.RED for look in part.looks):
             lines.append(

@@ -198,7 +198,9 @@ def _step_done(before: Incident | None, event: e.StepDone, who: e.Who) -> Words:
 
 def _reported(finding: Finding) -> Words:
     unknown = tuple(f"not known: {line}" for line in finding.not_known)
-    return f"{finding.target}: {finding.headline} [{finding.verdict}]", (*finding.evidence, *unknown)
+    verdict = "" if finding.verdict in finding.headline else f" [{finding.verdict}]"
+    target = "" if finding.headline.startswith(finding.target) else f"{finding.target}: "
+    return f"{target}{finding.headline}{verdict}", (*finding.evidence, *unknown)
 
 
 def _started(before: Incident | None, key: str) -> str:

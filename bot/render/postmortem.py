@@ -19,6 +19,7 @@ from bot.model import Finding, Status
 
 LONGEST = 600
 TO_FILL = "_to be written_"
+HARM = "Harm began, at the latest"
 
 
 def render_markdown(facts: PostmortemFacts) -> str:
@@ -66,28 +67,37 @@ def _heading(facts: PostmortemFacts) -> Iterator[str]:
 
 
 def _summary(facts: PostmortemFacts) -> Iterator[str]:
-    incident, times = facts.incident, facts.times
     yield "## Summary"
     yield ""
-    noticed = times.noticed
-    about = f"Pipeline {md(incident.pipeline)}" if incident.pipeline else "An incident that names no pipeline"
-    sentences = [f"{about}: {noticed.why} at {_clock(noticed.at)} UTC on {noticed.at:%-d %B %Y} ({incident.severity})."]
-    if incident.alerts:
-        names = list(dict.fromkeys(alert.name for alert in incident.alerts))
-        verb = "Alert" if len(names) == 1 else "Alerts"
-        sentences.append(f"{verb}: {', '.join(md(name) for name in names)}.")
-    if facts.cause is not None:
-        sentences.append(f"The first broken part, going upstream, was {_named(facts.cause)}.")
-    else:
-        sentences.append("No probe saw a broken part.")
-    helped = [action for action in facts.actions if action.verified]
-    for action in helped:
-        by = f", run by {md(action.confirmed_by)}," if action.confirmed_by else ""
-        sentences.append(f"{md(action.action)} on {md(action.target)}{by} was verified to have helped.")
-    sentences.append(_ending(facts))
-    yield " ".join(sentences)
+    yield " ".join(sentence for sentence in _sentences(facts) if sentence)
     yield ""
     yield f"Root cause and trigger: {TO_FILL}"
+
+
+def _sentences(facts: PostmortemFacts) -> Iterator[str]:
+    incident, times = facts.incident, facts.times
+    noticed, harm = times.noticed, times.harm_began
+    about = f"pipeline {md(incident.pipeline)}" if incident.pipeline else "no named pipeline"
+    names = ", ".join(md(name) for name in dict.fromkeys(alert.name for alert in incident.alerts))
+    alerts = f" ({names})" if names else ""
+    yield f"On {noticed.at:%-d %B %Y} at {_clock(noticed.at)} UTC {md(noticed.why)}{alerts} for {about}."
+    if harm is not None and times.detect_s:
+        yield f"Harm had begun at {_clock(harm.at)} at the latest, {duration(times.detect_s)} earlier: {md(harm.why)}."
+    if facts.cause is None:
+        yield "No probe saw a broken part."
+    else:
+        yield f"The most upstream broken part was {_named(facts.cause)}."
+    if times.acknowledge_s is not None and incident.lead is not None:
+        yield f"It was acknowledged after {duration(times.acknowledge_s)}; {md(incident.lead.name)} led."
+    for decision in facts.decisions:
+        yield f"{md(decision.who)} decided {md(decision.decided)} ({md(decision.about)}): {md(decision.reason)}."
+    for action in facts.actions:
+        if action.verified:
+            by = f", run by {md(action.confirmed_by)}," if action.confirmed_by else ""
+            yield f"{md(action.action)} on {md(action.target)}{by} was verified to have worked."
+    yield _ending(facts)
+    amounts = ((facts.delayed, "delayed"), (facts.dead_lettered, "dead-lettered"), (facts.lost, "lost"))
+    yield f"Records: {', '.join(f'{_amount(amount)} {word}' for amount, word in amounts)}."
 
 
 def _ending(facts: PostmortemFacts) -> str:
@@ -95,8 +105,8 @@ def _ending(facts: PostmortemFacts) -> str:
     if times.resolved_at is None:
         return f"It is {incident.status}, not resolved."
     took = times.resolve_s if times.resolve_s is not None else (times.resolved_at - times.noticed.at).total_seconds()
-    since = "after harm began" if times.resolve_s is not None else "after the notice"
-    how = "recovery was proved" if incident.resolved_verified else "recovery was not proved"
+    since = "after harm began" if times.resolve_s is not None else "after it was noticed"
+    how = "recovery was proved" if incident.resolved_verified else "**recovery was not proved**"
     return f"It was resolved {duration(took)} {since}; {how}."
 
 
@@ -113,6 +123,8 @@ def _impact(facts: PostmortemFacts) -> Iterator[str]:
 def _amount(amount: Amount) -> str:
     if amount.records is None:
         return "not known"
+    if amount.records == 0 and amount.qualifier:
+        return "none seen"
     return f"{amount.qualifier} {amount.records:,}".strip()
 
 
@@ -120,10 +132,10 @@ def _times(facts: PostmortemFacts) -> Iterator[str]:
     times = facts.times
     yield "## When"
     yield ""
-    yield "| | at (UTC) | took | |"
+    yield "| | at (UTC) | took | from |"
     yield "|---|---|---|---|"
     rows = (
-        ("Harm began", times.harm_began.at if times.harm_began else None, None, _why(times.harm_began)),
+        (HARM, times.harm_began.at if times.harm_began else None, None, _why(times.harm_began)),
         ("Noticed", times.noticed.at, times.detect_s, times.noticed.why),
         ("Acknowledged", times.acknowledged_at, times.acknowledge_s, "after the notice"),
         ("Mitigated", times.mitigated_at, times.mitigate_s, "after harm began"),
@@ -131,7 +143,7 @@ def _times(facts: PostmortemFacts) -> Iterator[str]:
     )
     for name, at, took_s, note in rows:
         took = duration(took_s) if took_s is not None else ""
-        said = note if at is not None or name == "Harm began" else ""
+        said = note if (at is not None and (took or name in (HARM, "Noticed"))) or name == HARM else ""
         yield f"| {name} | {_full(at) if at else _not_yet(name)} | {took} | {md(said)} |"
 
 
@@ -140,7 +152,7 @@ def _why(moment: Moment | None) -> str:
 
 
 def _not_yet(name: str) -> str:
-    return "not known" if name == "Harm began" else "not " + name.lower()
+    return "not known" if name == HARM else "not " + name.lower()
 
 
 def _findings(facts: PostmortemFacts) -> Iterator[str]:
@@ -219,7 +231,8 @@ def _decisions(facts: PostmortemFacts) -> Iterator[str]:
         yield "None was recorded."
     for decision in facts.decisions:
         reason = md(decision.reason) or "no reason given"
-        yield f"- {_clock(decision.at)} {md(decision.who)}: **{md(decision.decided)}** ({md(decision.about)}). {reason}"
+        about = f"**{md(decision.decided)}** ({md(decision.about)})"
+        yield f"- {_clock(decision.at)} {md(decision.who)} decided {about}: {reason}"
     skipped = [step for step in facts.steps if step.status == "skipped"]
     for step in skipped:
         yield f"- {md(step.who or 'someone')} skipped the step “{md(step.title)}”: {md(step.reason)}"
@@ -258,7 +271,8 @@ def _tasks(facts: PostmortemFacts) -> Iterator[str]:
     for step in facts.steps:
         if step.section == "post_incident":
             status = step.status if not step.reason else f"{step.status}: {step.reason}"
-            yield f"| {md(step.title)} | {md(status)} | {md(step.who or '') if step.status == 'done' else ''} | |"
+            owner = f" {md(step.who)} " if step.who and step.status == "done" else " "
+            yield f"| {md(step.title)} | {md(status)} |{owner}| |"
     yield "| | | | |"
 
 
@@ -378,7 +392,8 @@ def md(text: str) -> str:
     line = re.sub(r"([\\`*\[\]|~])", r"\\\1", line)
     line = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", line)
     line = re.sub(r"&(?=#?\w+;)", "&amp;", line).replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"^([#+=-]|\d+[.)])", r"\\\1", line)
+    line = re.sub(r"^([#+=-])(?=\s|$|\1)", r"\\\1", line)
+    return re.sub(r"^(\d+)([.)])(?=\s|$)", r"\1\\\2", line)
 
 
 def _named(finding: Finding) -> str:
@@ -389,7 +404,8 @@ def _named(finding: Finding) -> str:
 
 def _coloured(finding: Finding) -> str:
     word = {Status.RED: "red", Status.YELLOW: "yellow", Status.GREEN: "green", Status.UNKNOWN: "unknown"}
-    return f"{word[finding.status]}, {md(finding.verdict)}: {md(finding.headline)}"
+    verdict = "" if finding.verdict in finding.headline else f", {md(finding.verdict)}"
+    return f"{word[finding.status]}{verdict}: {md(finding.headline)}"
 
 
 def _link(other: str, reason: str) -> str:

@@ -181,7 +181,7 @@ def last(*told: tuple[e.Who, e.Event]) -> Row:
             "CDCConnectorFailed ended: no resolve was sent (silenced)",
             [(e.BOT, e.AlertEnded("f1", FIRED.starts_at, "no resolve was sent (silenced)"))],
         ),
-        ("customers-source: task 0 is FAILED: schema refused [FAILED]", [(e.BOT, e.ProbeReported(FINDING))]),
+        ("customers-source: task 0 is FAILED: schema refused", [(e.BOT, e.ProbeReported(FINDING))]),
     ],
 )
 def test_each_event_reads_as_a_plain_sentence(words, told):
