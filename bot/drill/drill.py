@@ -30,7 +30,7 @@ from bot.drill.score import ScoreSheet, Seen
 from bot.drill.world import PIPELINE, World
 
 LOOK_EVERY_S = 0.3
-AUTO_S = 36.0
+AUTO_S = 33.0
 BOT_READY_S = 15.0
 LAST_LOOKS_S = 4.0
 

@@ -160,13 +160,17 @@ async def _abort(send: Callable[[MutableMapping[str, Any]], Awaitable[None]]) ->
 
 
 class LoopbackServer:
-    """An ASGI app on its own thread and port of 127.0.0.1."""
+    """An ASGI app on its own thread and port of 127.0.0.1; raises RuntimeError when the port is taken."""
 
     def __init__(self, name: str, routes: Sequence[BaseRoute], *, port: int = 0) -> None:
         self._name = name
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._socket.bind(("127.0.0.1", port))
+        try:
+            self._socket.bind(("127.0.0.1", port))
+        except OSError as error:
+            self._socket.close()
+            raise RuntimeError(f"the drill's {name} cannot listen on 127.0.0.1:{port}: {error.strerror}") from error
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         door = _Door(Starlette(routes=list(routes)), self.port)

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 
 import requests
+from confluent_kafka import KafkaException
 
 from bot.drill.alertmanager import Alertmanager, Webhook
 from bot.drill.alerts import AlertRules, Watched
@@ -35,6 +36,7 @@ JOB, JOB_GROUP, SINK_GROUP = "customers-canonical", "customers_canonical_flink",
 FIRST_ROWS = 400
 SHOP_ROWS_PER_S = 6.0
 READY_S = 15.0
+FLOWS_WITHIN_S, FLOWS_LAG_RECORDS = 3.0, 1000
 COLUMNS = (Column("id", "integer"), Column("email", "text"), Column("name", "text"))
 
 
@@ -175,21 +177,25 @@ class World:
         self.brokers.stop()
 
     def flows(self) -> bool:
-        """Whether everything runs and the lake took rows within the last 3 s, asked over the parts' own APIs."""
+        """Whether everything runs and the lake took rows within the last 3 s, asked over the parts' own APIs.
+
+        A part that does not answer does not flow.
+        """
+        try:
+            return self._flows()
+        except (requests.RequestException, KafkaException):
+            return False
+
+    def _flows(self) -> bool:
         statuses = requests.get(f"{self.places.connect}/connectors?expand=status", timeout=5).json()
-        states = [
+        states = {
             part["state"] for one in statuses.values() for part in (one["status"]["connector"], *one["status"]["tasks"])
-        ]
+        }
         lake = requests.get(self.places.lake, timeout=5).json()
         job = requests.get(f"{self.places.jobs}/{JOB}", timeout=5).json()
         behind = self.brokers.lag(JOB_GROUP, TOPIC).lag_records
-        return (
-            set(states) == {"RUNNING"}
-            and job["state"] == "RUNNING"
-            and behind < 1000
-            and lake["committed_at_s"] is not None
-            and time.time() - float(lake["committed_at_s"]) < 3
-        )
+        fresh = lake["committed_at_s"] is not None and time.time() - float(lake["committed_at_s"]) < FLOWS_WITHIN_S
+        return states == {"RUNNING"} and job["state"] == "RUNNING" and behind < FLOWS_LAG_RECORDS and fresh
 
     def _create_connectors(self) -> None:
         avro = {

@@ -157,6 +157,20 @@ def test_an_app_that_is_down_is_said_to_the_person(drill: Drill) -> None:
     assert "failed" in drill.workspace.store.ephemerals()[0].text
 
 
+def test_the_workspace_answers_its_own_commands(drill: Drill) -> None:
+    """A command of the drill itself is answered by Slackbot and never reaches the app."""
+    drill.workspace.add_command("/drill", ("repair",), lambda text: f"{text} is done")
+    assert control(drill, "slash", channel=INCIDENTS, user="alice", command="/drill", text="repair")["ok"]
+    assert ("repair is done", []) == (drill.workspace.store.ephemerals()[0].text, drill.heard.bodies)
+
+
+def test_a_port_that_is_taken_is_said(drill: Drill) -> None:
+    """A second workspace on the same port fails with the port in the message."""
+    port = int(drill.workspace.url.rpartition(":")[2])
+    with pytest.raises(RuntimeError, match=f"cannot listen on 127.0.0.1:{port}"):
+        SlackWorkspace(token=TOKEN, signing_secret=SECRET, port=port)
+
+
 def test_opening_the_app_home_publishes_it(drill: Drill) -> None:
     """The app hears app_home_opened and what it publishes is that person's Home."""
     control(drill, "home", user="alice")
