@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -275,9 +276,9 @@ class Bot:
         self.runner.recover()
         self._loop("dispatcher", "inbox", self.dispatcher.step, 1)
         for pool, (kinds, count) in POOLS.items():
-            self._loop(pool, pool, lambda kinds=kinds: self.runner.run_one(kinds), count)
+            self._loop(pool, pool, partial(self.runner.run_one, kinds), count)
         if self._outbox is not None:
-            self._loop("outbox", "outbox", lambda outbox=self._outbox: outbox.drain() > 0, 1)
+            self._loop("outbox", "outbox", self._outbox.drain, 1)
         self._serve()
         self._schedule()
 
@@ -324,7 +325,7 @@ class Bot:
         for name in ("probe", "action", "verb"):
             self._wake[name].set()
 
-    def _loop(self, name: str, wake: str, work: Callable[[], bool], count: int) -> None:
+    def _loop(self, name: str, wake: str, work: Callable[[], object], count: int) -> None:
         """Repeat `work` while there is some, else wait for a nudge or the next poll. A failure is counted."""
         event = self._wake[wake]
 
@@ -363,7 +364,12 @@ class Bot:
         from bot.render.cards import View, render_slot
 
         def slot(name: str, incident: Any, entries: Sequence[Any], now: datetime) -> Message:
-            return render_slot(name, incident, entries, View(self.policy, now, public_url=self.config.public_url))
+            return render_slot(
+                name,
+                incident,
+                entries,
+                View(self.policy, now, public_url=self.config.public_url, names=self.config.addresses),
+            )
 
         renderers = Renderers(slot, render_report, render_text, self.postmortem)
         return Outbox(self.store, self.dispatcher, self._chat, renderers, clock, self.tally.error)

@@ -1,14 +1,20 @@
-"""The monitor: what the bot knows of every pipeline between incidents, for /metrics, /healthz and /readyz."""
+"""The monitor: what the bot knows of every pipeline between incidents, for /metrics, /healthz and /readyz.
+
+A pass probes every pipeline and keeps its findings and counters until the next one; the counters are saved,
+so that what happened during a restart is still counted. A scrape reads the last pass and calls nobody.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from bot.dispatcher import Dispatcher
 from bot.incident.policy import Policy
+from bot.metrics import Counters, Snapshot, advance, counters_document, health, read_counters, ready, render
+from bot.model import Finding
 from bot.runner import Runner
 from bot.store.sqlite import Store
 
@@ -39,22 +45,66 @@ class Tally:
 
 
 class Monitor:
+    """`look` is one pass, called by the schedule; the rest answers scrapes from what it saw."""
+
     def __init__(
-        self, store: Store, dispatcher: Dispatcher, runner: Runner, policy: Callable[[], Policy],
-        clock: Callable[[], datetime], tally: Tally, version: str,
-    ) -> None:  # fmt: skip
+        self,
+        store: Store,
+        dispatcher: Dispatcher,
+        runner: Runner,
+        policy: Callable[[], Policy],
+        clock: Callable[[], datetime],
+        tally: Tally,
+        version: str,
+    ) -> None:
         self._store, self._dispatcher, self._runner, self._policy = store, dispatcher, runner, policy
         self._clock, self._tally, self._version = clock, tally, version
+        self._findings: Mapping[str, Sequence[Finding]] = {}
+        self._counters: Counters = read_counters(store.counters())
+        self._looked_at: datetime | None = None
 
     def look(self) -> None:
+        """Probe every pipeline, move the counters, save them when they moved."""
+        findings: dict[str, Sequence[Finding]] = {}
+        counters = self._counters
         for pipeline in self._policy().pipelines.values():
-            self._runner.probe_all(pipeline)
+            findings[pipeline.name] = self._runner.probe_all(pipeline)
+            counters = advance(counters, pipeline, findings[pipeline.name])
+        if counters != self._counters:
+            self._store.save_counters(counters_document(counters))
+        self._findings, self._counters, self._looked_at = findings, counters, self._clock()
 
     def metrics(self) -> bytes:
-        return b""
+        return render(self._snapshot())
 
     def health(self) -> tuple[bool, Mapping[str, object]]:
-        return True, {"ok": True}
+        alive, reasons = health(self._snapshot())
+        return alive, {"alive": alive, "version": self._version, "wrong": list(reasons)}
 
     def ready(self) -> tuple[bool, Mapping[str, object]]:
-        return True, {"ok": True}
+        well, reasons = ready(self._snapshot())
+        return well, {"ready": well, "version": self._version, "wrong": list(reasons)}
+
+    def _snapshot(self) -> Snapshot:
+        depths, now = self._store.depths(), self._clock()
+
+        def age_s(at: datetime | None) -> float | None:
+            return None if at is None else round((now - at).total_seconds(), 1)
+
+        return Snapshot(
+            version=self._version,
+            findings=self._findings,
+            counters=self._counters,
+            inbox_depth=depths["inbox"],
+            inbox_oldest_s=age_s(depths["inbox_oldest"]),
+            outbox_depth=depths["outbox"],
+            outbox_oldest_s=age_s(depths["outbox_oldest"]),
+            tasks_depth=depths["tasks"],
+            incidents_open=Counter(incident.severity for incident in self._dispatcher.board().open()),
+            errors=self._tally.errors(),
+            webhooks=self._tally.webhooks(),
+            unreadable=depths["unreadable"],
+            outbox_failed=depths["outbox_failed"],
+            outbox_error=depths["outbox_error"],
+            last_pass_s=age_s(self._looked_at),
+        )

@@ -31,9 +31,11 @@ from bot.incident.alerts import Alert, Notification
 from bot.incident.decisions import MISSED
 from bot.incident.policy import Policy
 from bot.incident.state import ActionState, Incident
+from bot.lag.judge import GroupSample
 from bot.model import Finding, Pipeline, Plan, Refusal, Status
 from bot.ports import Alertmanager, Connect, LiveAlert, Matcher, PortError
 from bot.probes.connector_state import connector_of
+from bot.probes.consumer_lag import sample_of
 from bot.probes.sources import Sources
 from bot.probes.table import PROBES
 from bot.report import Report
@@ -43,6 +45,7 @@ log = logging.getLogger("cdc.runner")
 
 VERIFY_FOR = timedelta(seconds=90)
 ABSENT_FOR = timedelta(seconds=45)
+SAMPLE_EVERY = timedelta(seconds=5)
 POOLS: Mapping[str, tuple[tuple[str, ...], int]] = {
     "probe": (("probe", "recovery", "fetch-group"), 4),
     "action": (("plan", "action", "verify"), 3),
@@ -81,6 +84,8 @@ class Runner:
         self._suppressed: dict[str, str] = {}
         self._reconciled = False
         self._reconciling = threading.Lock()
+        self._remembering = threading.Lock()
+        self._lag: dict[str, tuple[GroupSample, GroupSample]] = {}
 
     def recover(self) -> None:
         """At start: put repeatable tasks back, and say of every action that was on its way that nobody knows."""
@@ -145,8 +150,10 @@ class Runner:
     # --- probes ---
 
     def sources(self) -> Sources:
-        """The probes' view of the world, with what we ourselves saw first."""
-        return replace(self._world.sources, first_seen=self._store.seen_versions())
+        """The probes' view of the world, with what we ourselves saw first and read last."""
+        with self._remembering:
+            previous = {group: sample for group, (_, sample) in self._lag.items()}
+        return replace(self._world.sources, first_seen=self._store.seen_versions(), previous_lag=previous)
 
     def _probe(self, task: TaskRow, incident: Incident) -> None:
         pipeline = self._policy().pipeline(incident.pipeline)
@@ -154,7 +161,7 @@ class Runner:
             self._dispatcher.settle(task, None, note="no pipeline")
             return
         findings = PROBES[str(task.body["probe"])](self.sources(), pipeline, self._clock)
-        self.note_versions(findings)
+        self._remember(findings)
         self._dispatcher.settle(task, c.ReportFindings(tuple(findings)))
 
     def probe_all(self, pipeline: Pipeline) -> tuple[Finding, ...]:
@@ -163,10 +170,21 @@ class Runner:
         futures = [self._executor.submit(probe, sources, pipeline, self._clock) for probe in PROBES.values()]
         wait(futures)
         findings = tuple(finding for future in futures for finding in future.result())
-        self.note_versions(findings)
+        self._remember(findings)
         return findings
 
-    def note_versions(self, findings: Sequence[Finding]) -> None:
+    def _remember(self, findings: Sequence[Finding]) -> None:
+        """Keep the last two lag reads of each group for the next comparison, and note new schema versions."""
+        with self._remembering:
+            for finding in findings:
+                sample = sample_of(finding)
+                if sample is not None:
+                    newest = self._lag.get(finding.target, (sample, sample))[0]
+                    if sample.at - newest.at >= SAMPLE_EVERY or newest is sample:
+                        self._lag[finding.target] = (sample, newest)
+        self._note_versions(findings)
+
+    def _note_versions(self, findings: Sequence[Finding]) -> None:
         """Remember when a registered version was first seen, for registries that keep no time."""
         known = self._store.seen_versions()
         pairs = [
@@ -203,7 +221,8 @@ class Runner:
     def answer(self, query: verbs.Query) -> Report:
         policy = self._policy()
         return verbs.answer(
-            query, self.sources(), tuple(policy.pipelines.values()), self._dispatcher.board(), self._clock()
+            query, self.sources(), tuple(policy.pipelines.values()), self._dispatcher.board(), self._clock(),
+            lambda incident_id: tuple(entry for _, entry in self._store.entries(incident_id)), policy.command,
         )  # fmt: skip
 
     # --- actions ---

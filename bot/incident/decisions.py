@@ -18,9 +18,9 @@ from bot.incident.alerts import Alert, Notification, severity_of
 from bot.incident.correlation import Board, correlation_of, home_of, pipeline_of
 from bot.incident.guards import refuse_action, refuse_approval, refuse_cap, refuse_run
 from bot.incident.policy import Policy
-from bot.incident.recovery import judge_recovery
+from bot.incident.recovery import Judgement, judge_recovery
 from bot.incident.runbook import choose
-from bot.incident.state import Incident, StepState, apply, signal_of
+from bot.incident.state import Incident, StepState, apply, cause_of, signal_of
 from bot.model import Finding, Refusal, Severity, Signal, Status
 
 PROBES = ("connector_state", "schema_changes", "dead_letters", "consumer_lag")
@@ -562,7 +562,9 @@ def _report(incident: Incident, findings: Sequence[Finding], policy: Policy) -> 
     """Journal the findings that say something new, and take in the runbook of a cause found upstream."""
     told = [f for f in findings if _is_news(incident.findings.get((f.probe, f.target)), f)]
     events: list[e.Event] = [e.ProbeReported(f) for f in told]
-    causes: list[tuple[str, Mapping[str, str], Signal]] = [("", {}, f.signal) for f in told if f.status is Status.RED]
+    causes: list[tuple[str, Mapping[str, str], Signal]] = [
+        ("", {}, signal) for f in told if f.status is Status.RED for signal in dict.fromkeys((cause_of(f), f.signal))
+    ]
     if incident.is_open:
         events += _more_runbooks(incident, causes, policy)
     return _events(incident, e.BOT, *events) if events else Decision()
@@ -583,12 +585,13 @@ def _recovery(incident: Incident, command: c.ReportRecovery, policy: Policy, now
     if not incident.is_open:
         return Decision()
     pipeline = policy.pipeline(incident.pipeline)
-    proved, evidence = judge_recovery(incident, pipeline, command.findings, now, policy.settle)
+    judged = judge_recovery(incident, pipeline, command.findings, now, policy.settle)
+    evidence = judged.evidence
     reported = _report(incident, command.findings, policy)
     events = [event for change in reported.changes for event in change.events]
     asked = incident.resolve_requested_by
     changes: list[Change] = []
-    if proved:
+    if judged.proved:
         if incident.recovery.proved is not True:
             events.append(e.RecoveryProved(evidence))
         if incident.status in ("open", "acknowledged"):
@@ -600,7 +603,7 @@ def _recovery(incident: Incident, command: c.ReportRecovery, policy: Policy, now
     elif pipeline is None and incident.alerts_cleared:
         events.append(e.RecoveryNotVerified(evidence, True))
         events.append(e.IncidentResolved(False, "alerts cleared; recovery not verified: no pipeline to probe"))
-    elif _says_more(incident, evidence) or asked or incident.recovery.proved:
+    elif asked or incident.recovery.proved or _says_more(incident, judged, policy, now):
         events.append(e.RecoveryNotVerified(evidence, incident.alerts_cleared))
     resolves = any(isinstance(event, e.IncidentResolved) for event in events) or bool(changes)
     tasks = () if resolves or not _keeps_checking(incident) else (_again(incident, policy, now),)
@@ -613,13 +616,18 @@ def _awaits_person(incident: Incident) -> bool:
     return not incident.alerts
 
 
-def _says_more(incident: Incident, evidence: tuple[str, ...]) -> bool:
-    """Say once that alerts cleared without proof; after that only when a different part stands in the way."""
+def _says_more(incident: Incident, judged: Judgement, policy: Policy, now: datetime) -> bool:
+    """Say that alerts cleared without proof: at once when a part is broken, else when proof is overdue.
+
+    After that only when a different part stands in the way. Proof takes `settle` and two looks at best.
+    """
     if not incident.alerts_cleared or not incident.alerts:
         return False
-    parts = tuple(line.split(":")[0] for line in evidence)
+    cleared_at = max(alert.ends_at or alert.seen_at for alert in incident.alerts)
+    overdue = now - cleared_at > 3 * policy.settle + 2 * policy.recheck
+    parts = tuple(line.split(":")[0] for line in judged.evidence)
     said = tuple(line.split(":")[0] for line in incident.recovery.evidence)
-    return incident.recovery.proved is not False or parts != said
+    return (judged.broken or overdue) and (incident.recovery.proved is not False or parts != said)
 
 
 def _keeps_checking(incident: Incident) -> bool:

@@ -26,17 +26,27 @@ class Line:
     text: str
 
 
+@dataclass(frozen=True)
+class Judgement:
+    """`broken` when a part is known to be broken still; neither `proved` nor `broken` is "not yet known"."""
+
+    proved: bool
+    broken: bool
+    evidence: tuple[str, ...]
+
+
 def judge_recovery(
     incident: Incident, pipeline: Pipeline | None, fresh: Sequence[Finding], now: datetime, settle: timedelta
-) -> tuple[bool, tuple[str, ...]]:
-    """Return (proved, one evidence line per part). Every part must be proved; no part at all proves nothing."""
+) -> Judgement:
+    """Return one evidence line per part that is in the way, or per part when every one is proved."""
     if pipeline is None:
-        return False, ("no pipeline of cdc.yml is named by these alerts: there is nothing to probe",)
+        return Judgement(False, False, ("no pipeline of cdc.yml is named by these alerts: there is nothing to probe",))
     lines = tuple(_judge(incident, pipeline, finding, now, settle) for finding in fresh)
     if not lines:
-        return False, (f"no probe of pipeline {pipeline.name} answered",)
+        return Judgement(False, False, (f"no probe of pipeline {pipeline.name} answered",))
     unproved = [line for line in lines if line.proved is not True]
-    return not unproved, tuple(line.text for line in (unproved or lines))
+    broken = any(line.proved is False for line in lines)
+    return Judgement(not unproved, broken, tuple(line.text for line in (unproved or lines)))
 
 
 def _judge(incident: Incident, pipeline: Pipeline, fresh: Finding, now: datetime, settle: timedelta) -> Line:
@@ -83,6 +93,8 @@ def _lag(fresh: Finding, incident: Incident, pipeline: Pipeline) -> Line:
     warn = pipeline.objective.lag_warn.records
     if lag > warn:
         return Line(False, f"{fresh.target}: lag {lag:,} is over {warn:,}")
+    if fresh.verdict == "NEVER_COMMITTED" and accused:
+        return Line(None, f"{fresh.target}: {fresh.headline}")
     if lag == 0 or not accused:
         return Line(True, f"{fresh.target}: lag {lag:,}")
     before = _number(base.facts, "committed_total") if base else None

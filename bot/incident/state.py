@@ -308,11 +308,14 @@ def _finding(i: Incident, finding: Finding) -> Incident:
 
 def signals(incident: Incident) -> tuple[Signal, ...]:
     """Return the impaired signals, most upstream first: what the alerts name and what red findings show."""
-    named = {signal_of(a.labels) for a in incident.alerts if a.status == "firing"}
-    named |= {f.signal for f in incident.findings.values() if f.status is Status.RED}
-    named |= {f.signal for f in incident.worst.values()}
-    named |= {signal_of(a.labels) for a in incident.alerts}
+    named = {signal_of(alert.labels) for alert in incident.alerts}
+    named |= {cause_of(finding) for finding in incident.worst.values()}
     return tuple(sorted(named, key=lambda s: s.upstream_rank))
+
+
+def cause_of(finding: Finding) -> Signal:
+    """Return the part to blame: a connector that failed on a refused schema points upstream, to the schema."""
+    return Signal.SCHEMA if finding.facts.get("refusal") else finding.signal
 
 
 def signal_of(labels: Mapping[str, str]) -> Signal:
@@ -343,4 +346,4 @@ def suspect(incident: Incident) -> Finding | None:
     """Return the most upstream broken finding: the part to look at first; the newest word on it."""
     broken = [f for f in incident.findings.values() if f.status is Status.RED]
     broken = broken or [f for f in incident.findings.values() if f.status is Status.YELLOW]
-    return min(broken, key=lambda f: f.signal.upstream_rank) if broken else None
+    return min(broken, key=lambda f: cause_of(f).upstream_rank) if broken else None

@@ -181,7 +181,7 @@ class _Walk:
         if node.tag not in _PLAIN_SCALARS:
             return str(node.value)
         try:
-            return self.constructor.construct_object(node)  # type: ignore[no-untyped-call]
+            return self.constructor.construct_object(node)
         except (ValueError, yaml.YAMLError):
             return str(node.value)
 
