@@ -36,7 +36,7 @@ TABLE: dict[str, set[str]] = {
     "metrics": {"model", "incident", "lag", "probes"},
     "edge": {"model", "incident", "report", "ports", "render"},
     "dispatcher": {"model", "incident", "report", "store", "commands", "edge"},
-    "runner": {"model", "incident", "report", "ports", "store", "commands", "probes", "actions", "dispatcher"},
+    "runner": {"model", "incident", "lag", "report", "ports", "store", "commands", "probes", "actions", "dispatcher"},
     "outbox": {"model", "incident", "report", "ports", "store", "dispatcher"},
     "monitor": {"model", "incident", "ports", "store", "probes", "metrics", "dispatcher", "runner"},
     "drill": {"model"},
