@@ -234,7 +234,9 @@ class _Attempt:
             raise ChatError("unreachable") from error
         if isinstance(error, TimeoutError) or "timed out" in str(error):
             raise ChatError("timeout", uncertain=True) from error
-        if isinstance(error, OSError | HTTPException | SlackClientError | ValueError | AttributeError):
+        if isinstance(error, ValueError | AttributeError):
+            raise ChatError("unreadable_answer", uncertain=True) from error
+        if isinstance(error, OSError | HTTPException | SlackClientError):
             raise ChatError("connection_lost", uncertain=True) from error
 
 

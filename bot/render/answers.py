@@ -31,7 +31,7 @@ def render_report(report: Report) -> Message:
 
 def render_text(text: str) -> Message:
     """Return a plain sentence, such as the reply to a click or a refusal's reason."""
-    return Message(line(text, 300) or " ", (section(line(text, 2900) or " "),))
+    return Message(line(text, 300) or "(no words)", (section(line(text, 2900) or "(no words)"),))
 
 
 def render_refusal(refusal: Refusal) -> Message:

@@ -228,7 +228,7 @@ def render_event(version: str, entries: Sequence[e.Entry], now: datetime) -> Mes
     def form(evidence: int, width: int) -> Callable[[], Message]:
         said = "".join(f"\n• {line(one, 300)}" for one in told.evidence[:evidence])
         words = f"{sign} {clock(entry.at, now)} · {line(told.what, width)}{said}"
-        return lambda: Message(line(told.what, 120), (context(words),))
+        return lambda: Message(line(told.what, 120) or "(no words)", (context(words),))
 
     return fitting((form(4, 1500), form(1, 300), form(0, 100)))
 
