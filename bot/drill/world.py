@@ -12,6 +12,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -165,15 +166,13 @@ class World:
         return self
 
     def stop(self) -> None:
-        """End every part, most outward first."""
+        """End every part: first what watches and moves records, then what they stand on; twice does nothing."""
         self.alert_rules.stop()
-        self.alertmanager.stop()
-        self.database.close()
-        self.job.stop()
-        self.connect.stop()
-        self.workspace.stop()
-        self._estate.stop()
-        self.registry.stop()
+        movers = (self.alertmanager.stop, self.database.close, self.job.stop, self.connect.stop, self.workspace.stop)
+        with ThreadPoolExecutor(len(movers)) as pool:
+            for wave in (movers, (self._estate.stop, self.registry.stop)):
+                for ending in [pool.submit(stop) for stop in wave]:
+                    ending.result()
         self.brokers.stop()
 
     def flows(self) -> bool:
