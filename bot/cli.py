@@ -489,8 +489,18 @@ def drill(call: Call, scenario: str, auto: bool, out: Path | None, port: int, as
     from bot.drill.drill import run_drill
     from bot.shipped import shipped
 
-    manifest = shipped("manifest.yml")
-    return run_drill(scenario, call.app.start_bot, auto=auto, out=out, port=port, as_json=as_json, manifest=manifest)
+    try:
+        return run_drill(
+            scenario,
+            call.app.start_bot,
+            auto=auto,
+            out=out,
+            port=port,
+            as_json=as_json,
+            manifest=shipped("manifest.yml"),
+        )
+    except RuntimeError as error:
+        stop(f"The drill did not start: {error}", exit_code=1)
 
 
 @cdc.group()
