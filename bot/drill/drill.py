@@ -205,7 +205,8 @@ class _Drill:
         until = min(self._at_s() + LAST_LOOKS_S, self._auto_s + 1)
         while not all(self._look().values()) and self._at_s() < until and not self._gone.wait(LOOK_EVERY_S):
             continue
-        for line in stuck:
+        thread.join(timeout=2)
+        for line in stuck or (["it ran out of time"] if thread.is_alive() else []):
             self._streams.say(f"the responder is stuck: {line}")
 
     # -- played by a person ------------------------------------------------------------------
