@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from bot.model import Refusal
 from bot.ports import Message
-from bot.render.blocks import FIELD_LIMIT, STATUS_SIGN, Block, code, context, cut, fence, line, section, units
+from bot.render.blocks import FIELD_LIMIT, STATUS_SIGN, Block, code, context, cut, fence, line, prose, section, units
 from bot.render.lint import fitting
 from bot.report import Report, Table
 
@@ -31,13 +31,13 @@ def render_report(report: Report) -> Message:
 
 def render_text(text: str) -> Message:
     """Return a plain sentence, such as the reply to a click or a refusal's reason."""
-    return Message(line(text, 300) or "(no words)", (section(line(text, 2900) or "(no words)"),))
+    return Message(line(text, 300) or "(no words)", (section(prose(text, 2900) or "(no words)"),))
 
 
 def render_refusal(refusal: Refusal) -> Message:
     """Return why something was not done, and the next move."""
-    said = line(refusal.reason, 2000)
-    ask = f"\n*Next:* {line(refusal.next_step, 800)}" if refusal.next_step else ""
+    said = prose(refusal.reason, 2000)
+    ask = f"\n*Next:* {prose(refusal.next_step, 800)}" if refusal.next_step else ""
     return Message(line(str(refusal), 300), (section(f"{said}{ask}"),))
 
 
@@ -66,7 +66,7 @@ def _report(report: Report, rows: int, lines: int, width: int) -> Iterator[Block
     if report.notes:
         yield from _paragraphs(_bulleted(report.notes, lines, width))
     if report.not_known:
-        yield from _paragraphs([f"_not known:_ {line(one, width)}" for one in report.not_known[:lines]])
+        yield from _paragraphs([f"_not known:_ {prose(one, width)}" for one in report.not_known[:lines]])
         if len(report.not_known) > lines:
             yield context(f"+{len(report.not_known) - lines} more not known")
     if report.next_steps:
@@ -77,11 +77,11 @@ def _report(report: Report, rows: int, lines: int, width: int) -> Iterator[Block
 def _step(text: str, width: int) -> str:
     """A command alone is shown as code to copy; a sentence is a sentence."""
     is_command = text.startswith(("/", "cdc ", "curl ", "kafka-", "$ "))
-    return code(text, width) if is_command else line(text, width)
+    return code(text, width) if is_command else prose(text, width)
 
 
 def _bulleted(said: Sequence[str], lines: int, width: int) -> list[str]:
-    shown = [f"• {line(one, width)}" for one in said[:lines]]
+    shown = [f"• {prose(one, width)}" for one in said[:lines]]
     return [*shown, f"• +{len(said) - lines} more"] if len(said) > lines else shown
 
 

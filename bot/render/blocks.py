@@ -57,8 +57,14 @@ def escaped(text: str, limit: int = SECTION_LIMIT) -> str:
 
 
 def line(text: str, limit: int = 300) -> str:
-    """Foreign text on one line, escaped."""
-    return escaped(" ".join(text.split()), limit)
+    """Foreign text on one line, escaped; a backtick in it opens no code span."""
+    return escaped(" ".join(text.split()).replace("`", "′"), limit)
+
+
+def prose(text: str, limit: int = 300) -> str:
+    """A sentence of ours with names of others in it, escaped: its `code` spans stay, for they do no harm."""
+    paired = text.count("`") % 2 == 0 and "``" not in text
+    return escaped(" ".join(text.split()), limit) if paired else line(text, limit)
 
 
 def cut(text: str, limit: int) -> str:

@@ -161,14 +161,12 @@ def _cause(incident: Incident, limit: int) -> str:
 def found_part(found: Finding) -> str:
     """`🔴 INCOMPATIBLE · schema customers-value`."""
     part = found.signal.replace("_", " ")
-    return (
-        f"{STATUS_SIGN[found.status]} {line(found.verdict, 40)} · {part} `{line(found.target, 120).replace('`', '’')}`"
-    )
+    return f"{STATUS_SIGN[found.status]} {line(found.verdict, 40)} · {part} `{line(found.target, 120)}`"
 
 
 NUMBERS = (
     ("lag_records", "Lag", "records"),
-    ("time_lag_s", "Behind by", "s"),
+    ("time_lag_s", "Behind by", "seconds"),
     ("dead_letters", "Dead letters", "records"),
     ("records", "Dead letters", "records"),
     ("failed_tasks", "Failed tasks", ""),
@@ -203,7 +201,7 @@ def _amount(value: float | int | None, unit: str) -> str:
     if value is None:
         return "not known"
     number = f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"
-    return f"{number} {unit}".strip()
+    return f"{number} {unit if value != 1 else unit.removesuffix('s')}".strip()
 
 
 def _alert_lines(incident: Incident, now: datetime, shown: int) -> list[str]:

@@ -26,6 +26,7 @@ from bot.render.blocks import (
     confirm,
     context,
     line,
+    prose,
     section,
 )
 from bot.render.lint import fitting
@@ -94,7 +95,7 @@ def _refused_plan(incident: Incident, key: str, entries: Sequence[e.Entry]) -> M
             named = line(entry.event.action.replace("_", " "), 60)
             return Message(
                 line(f"Not planned: {entry.event.action.replace('_', ' ')}", 120),
-                (section(f"{STATUS_SIGN[Status.UNKNOWN]} *Not planned: {named}*\n{line(entry.event.reason, 1500)}"),),
+                (section(f"{STATUS_SIGN[Status.UNKNOWN]} *Not planned: {named}*\n{prose(entry.event.reason, 1500)}"),),
             )
     return Message("This plan is not in the journal", (section("This plan is not in the journal."),))
 
@@ -140,7 +141,7 @@ def _listed(title: str, said: Sequence[str], lines: int, width: int) -> Iterator
 
 def _standing(action: ActionState, now: datetime, width: int) -> str:
     """How it stands, in one sentence; success is what a probe saw, not what the API answered."""
-    detail = f" {line(action.detail, 3 * width)}" if action.detail else ""
+    detail = f" {prose(action.detail, 3 * width)}" if action.detail else ""
     match action.status:
         case "planned":
             return "Nothing was changed yet."

@@ -62,8 +62,8 @@ def test_an_error_is_a_report_too() -> None:
 
 def test_a_refusal_says_why_and_what_next() -> None:
     """Nothing was done, and the next move stands under it."""
-    message = render_refusal(Refusal("Not run: <!here> the plan is old.", "Ask for a new plan."))
-    assert "Not run: &lt;!here&gt; the plan is old.\n*Next:* Ask for a new plan." == words(message)
+    message = render_refusal(Refusal("Not run: <!here> the plan is old.", "Ask with `plan STEP`."))
+    assert "Not run: &lt;!here&gt; the plan is old.\n*Next:* Ask with `plan STEP`." == words(message)
     assert () == violations(message)
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bot.render.blocks import clock, code, cut, escaped, fence, line, units
+from bot.render.blocks import clock, code, cut, escaped, fence, line, prose, units
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,19 @@ def test_a_cut_ends_in_an_ellipsis_and_never_inside_an_entity(text: str, limit: 
 def test_code_cannot_be_left(expected: str, text: str) -> None:
     """A span where it fits on a line, a block otherwise; backticks inside end neither."""
     assert expected == code(text)
+
+
+@pytest.mark.parametrize(
+    ("expected", "text"),
+    [
+        ("see `incidents`, &lt;b&gt;", "see `incidents`, <b>"),
+        ("an odd ′ one", "an odd ` one"),
+        ("′′′fence′′′", "```fence```"),
+    ],
+)
+def test_prose_keeps_its_code_spans(expected: str, text: str) -> None:
+    """A refusal says what to type as code; backticks that do not pair are none."""
+    assert expected == prose(text)
 
 
 def test_a_fence_keeps_its_limit() -> None:
