@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 RUN    := $(VENV)/.run
 DEV    := $(VENV)/.dev
 
-.PHONY: demo test unit lint bench pipeline clean
+.PHONY: help demo test unit lint bench pipeline docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -30,7 +30,7 @@ $(DEV): $(RUN)
 	@touch $@
 
 demo: $(RUN)
-	@$(BIN)/cdc drill schema-break
+	@$(BIN)/cdc drill schema-break || test $$? -eq 1
 
 lint: $(DEV)
 	@$(BIN)/ruff check bot tests
@@ -51,6 +51,9 @@ bench: $(DEV)
 pipeline: $(DEV)
 	@$(BIN)/python -m tests.system.fetch
 	@$(BIN)/python -m tests.system.play
+
+docs: $(DEV)
+	@$(BIN)/python -m tests.reference
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache dist build

@@ -507,7 +507,7 @@ class ActionLimits(_Section):
     pipelines: Annotated[tuple[Name, ...], Field(strict=False)] | None = _setting(
         None, "Only for these pipelines. Default: all.", ["customers"]
     )
-    cap_per_hour: Annotated[int, Field(ge=1)] = _setting(10, "At most so many runs in an hour, all pipelines together.")
+    cap_per_hour: Annotated[int, Field(ge=1)] = _setting(10, "At most so many runs on one target in an hour.")
 
 
 class IncidentsSection(_Section):

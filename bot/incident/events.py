@@ -29,6 +29,8 @@ ALERTMANAGER = Who("alertmanager", "Alertmanager")
 
 @dataclass(frozen=True)
 class IncidentOpened:
+    """An incident began: where it is told, whom it belongs to, and which bot and config opened it."""
+
     title: str
     pipeline: str | None
     severity: Severity
@@ -67,6 +69,8 @@ class AlertFired:
 
 @dataclass(frozen=True)
 class AlertResolved:
+    """Alertmanager said that this episode is over."""
+
     fingerprint: str
     starts_at: datetime
     ends_at: datetime | None
@@ -91,27 +95,35 @@ class AlertsHidden:
 
 @dataclass(frozen=True)
 class SeverityRaised:
+    """It got worse: severity only ever goes up."""
+
     severity: Severity
     reason: str
 
 
 @dataclass(frozen=True)
 class IncidentAcknowledged:
-    pass
+    """Someone has it. Who acknowledges first leads, unless someone does already."""
 
 
 @dataclass(frozen=True)
 class LeadAssigned:
+    """The lead changed."""
+
     lead: Who
 
 
 @dataclass(frozen=True)
 class NoteAdded:
+    """A person's line on the timeline."""
+
     text: str
 
 
 @dataclass(frozen=True)
 class StepDone:
+    """A step of the checklist was done; a decision carries its choice and its reason."""
+
     step: str
     choice: str | None = None
     reason: str = ""
@@ -119,17 +131,23 @@ class StepDone:
 
 @dataclass(frozen=True)
 class StepSkipped:
+    """A step was left out, for this reason."""
+
     step: str
     reason: str
 
 
 @dataclass(frozen=True)
 class StepUndone:
+    """A step is to do again."""
+
     step: str
 
 
 @dataclass(frozen=True)
 class ProbeReported:
+    """A probe saw something that it had not said before."""
+
     finding: Finding
 
 
@@ -146,6 +164,8 @@ class ActionPlanned:
 
 @dataclass(frozen=True)
 class ActionRefused:
+    """An action was not planned or not started: why. Nothing was changed."""
+
     key: str
     action: str
     reason: str
@@ -154,12 +174,16 @@ class ActionRefused:
 
 @dataclass(frozen=True)
 class ActionApproved:
+    """A second person approved this frozen plan."""
+
     key: str
     plan_hash: str
 
 
 @dataclass(frozen=True)
 class ActionCancelled:
+    """The plan was dropped; nothing was done."""
+
     key: str
 
 
@@ -180,6 +204,8 @@ class ActionStarted:
 
 @dataclass(frozen=True)
 class ActionFinished:
+    """The system answered; what it answered is no proof."""
+
     key: str
     succeeded: bool
     detail: str
@@ -188,6 +214,8 @@ class ActionFinished:
 
 @dataclass(frozen=True)
 class ActionOutcomeUnknown:
+    """The request may have been carried out, nobody knows: look. It is never run again by itself."""
+
     key: str
     detail: str
 
@@ -203,21 +231,27 @@ class ActionVerified:
 
 @dataclass(frozen=True)
 class IncidentMitigated:
+    """The harm has stopped, the cause may remain."""
+
     reason: str
 
 
 @dataclass(frozen=True)
 class ResolveRequested:
-    pass
+    """A person wants it resolved: recovery is being checked first."""
 
 
 @dataclass(frozen=True)
 class RecoveryProved:
+    """Every part delivered again and held: one line of evidence per part."""
+
     evidence: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class RecoveryNotVerified:
+    """What stands in the way of proof, while alerts may have cleared."""
+
     evidence: tuple[str, ...]
     alerts_cleared: bool
 
@@ -232,11 +266,15 @@ class IncidentResolved:
 
 @dataclass(frozen=True)
 class IncidentReopened:
+    """It was not over: an alert fired again soon, or a person said so."""
+
     reason: str
 
 
 @dataclass(frozen=True)
 class IncidentLinked:
+    """Another incident has to do with this one."""
+
     other: str
     reason: str
 

@@ -343,7 +343,12 @@ def signal_of(labels: Mapping[str, str]) -> Signal:
 
 
 def suspect(incident: Incident) -> Finding | None:
-    """Return the most upstream broken finding: the part to look at first; the newest word on it."""
+    """Return the most upstream broken finding: the part to look at first; the newest word on it.
+
+    A schema that merely changed is evidence, not a suspect: it takes a refusal to accuse one.
+    """
     broken = [f for f in incident.findings.values() if f.status is Status.RED]
-    broken = broken or [f for f in incident.findings.values() if f.status is Status.YELLOW]
+    broken = broken or [
+        f for f in incident.findings.values() if f.status is Status.YELLOW and f.signal is not Signal.SCHEMA
+    ]
     return min(broken, key=lambda f: cause_of(f).upstream_rank) if broken else None
