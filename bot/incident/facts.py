@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bot.incident import events as e
-from bot.incident.state import ActionState, Incident, StepState
+from bot.incident.state import ActionState, Incident, StepState, signal_of
 from bot.incident.timeline import Row, rfc3339, timeline
 from bot.model import Finding, Plan, Signal, Status
 
@@ -138,7 +138,7 @@ def postmortem_facts(incident: Incident, entries: Sequence[e.Entry], now: dateti
         incident=incident,
         made_at=now,
         people=_people(entries),
-        cause=_cause(findings),
+        cause=_cause(incident, findings),
         delayed=delayed,
         dead_lettered=dead_lettered,
         lost=lost,
@@ -206,11 +206,28 @@ def _delayed(findings: Sequence[FindingFacts]) -> Amount:
         if seen:
             lag, at = max(seen, key=lambda pair: pair[0])
             peaks.append(
-                (lag, f"{part.target}: lag peaked at {lag:,} records at {rfc3339(at)} ({_looks(len(seen))})")
+                (lag, f"{part.target}: lag peaked at {_count(lag, 'record')} at {rfc3339(at)} ({_looks(len(seen))})")
             )
+    behind = tuple(_behind_source(findings))
+    lines = (*(line for _, line in peaks), *behind)
     if not peaks:
-        return Amount(None, why_not_known="no look at a consumer group could read its lag")
-    return Amount(max(peaks)[0], "at least", tuple(line for _, line in peaks))
+        return Amount(None, evidence=lines, why_not_known="no look at a consumer group could read its lag")
+    peak = max(peaks)[0]
+    if behind and peak == 0:
+        return Amount(None, evidence=lines, why_not_known="they waited in the database, where lag does not count them")
+    return Amount(peak, "at least", lines)
+
+
+def _behind_source(findings: Sequence[FindingFacts]) -> Iterator[str]:
+    """Yield what each source that broke delivered afterwards: rows that waited in the database have no lag in Kafka."""
+    for part in findings:
+        broken = [look for look in part.looks if look.facts.get("type") == "source" and look.status is Status.RED]
+        if not broken:
+            continue
+        before = _number(broken[0].facts.get("delivered_total"))
+        after = _number(part.looks[-1].facts.get("delivered_total"))
+        count = _count(after - before, "record") if before is not None and after is not None else "a number not known"
+        yield f"{part.target} broke; it delivered {count} from then to the last look, those that had waited among them"
 
 
 def _dead_lettered(findings: Sequence[FindingFacts], noticed_at: datetime) -> Amount:
@@ -300,14 +317,16 @@ def _findings(entries: Sequence[e.Entry]) -> tuple[FindingFacts, ...]:
     return tuple(sorted(parts, key=lambda part: part.looks[0].signal.upstream_rank))
 
 
-def _cause(findings: Sequence[FindingFacts]) -> Finding | None:
-    """Return the first broken look at the most upstream broken part: where to begin asking why. Not a root cause."""
-    for colour in (Status.RED, Status.YELLOW):
-        for part in findings:
-            for look in part.looks:
-                if look.status is colour:
-                    return look
-    return None
+def _cause(incident: Incident, findings: Sequence[FindingFacts]) -> Finding | None:
+    """Return the first broken look at the most upstream broken part: where to begin asking why. Not a root cause.
+
+    Without a red one it is the part that the alerts speak of: a schema that changed is no suspect for a lag.
+    """
+    named = {signal_of(alert.labels) for alert in incident.alerts}
+    looks = [look for part in findings for look in part.looks]
+    red = [look for look in looks if look.status is Status.RED]
+    accused = [look for look in looks if look.status is not Status.GREEN and look.signal in named]
+    return next(iter([*red, *accused]), None)
 
 
 def _action(action: ActionState) -> ActionFacts:
@@ -413,16 +432,14 @@ def _not_known(
             lines.append(f"How many records were {name}: {amount.why_not_known}.")
     if times.harm_began is None:
         lines.append("When harm began: no alert and no record names a time before the notice.")
+    if amounts[0].records and any(_behind_source(findings)):
+        lines.append("How many rows waited in the database behind a source that had failed: lag does not count them.")
     for part in findings:
         last = part.looks[-1]
         if last.status is Status.UNKNOWN:
             why = f" ({last.evidence[0]})" if last.evidence else ""
             lines.append(f"How {part.target} stood at the end: {last.headline}{why}.")
         lines += [f"{part.target} ({part.probe}): {line}" for line in last.not_known]
-        if any(look.facts.get("type") == "source" and look.status is Status.RED for look in part.looks):
-            lines.append(
-                f"How many rows waited in the database behind {part.target}: lag counts records in Kafka only."
-            )
     lines += [
         f"Whether {action.plan.action} on {action.plan.target} did what it should: {action.detail or 'never verified'}"
         for action in incident.actions

@@ -40,6 +40,8 @@ def rfc3339(at: datetime) -> str:
 def duration(seconds: float) -> str:
     """Return a length of time for people: `45 s`, `12 min`, `2 h 5 min`, `3 d 4 h`."""
     whole = round(seconds)
+    if whole == 0 < seconds:
+        return "under 1 s"
     if whole < 120:
         return f"{whole} s"
     minutes = round(seconds / 60)

@@ -18,6 +18,7 @@ from bot.incident.timeline import duration, rfc3339
 from bot.model import Finding, Status
 
 LONGEST = 600
+IN_A_ROW = 200
 TO_FILL = "_to be written_"
 HARM = "Harm began, at the latest"
 
@@ -32,13 +33,14 @@ def render_markdown(facts: PostmortemFacts) -> str:
         _findings(facts),
         _actions(facts),
         _decisions(facts),
+        _left_out(facts),
         _timeline(facts),
         _for_people(),
         _tasks(facts),
         _unknown(facts),
         _provenance(facts),
     )
-    return "\n\n".join("\n".join(part) for part in map(list, parts) if part) + "\n"
+    return "\n\n".join("\n".join(lines) for part in parts if (lines := list(part))) + "\n"
 
 
 # --- the parts, as they are read -----------------------------------------------------------------
@@ -81,14 +83,17 @@ def _sentences(facts: PostmortemFacts) -> Iterator[str]:
     names = ", ".join(md(name) for name in dict.fromkeys(alert.name for alert in incident.alerts))
     alerts = f" ({names})" if names else ""
     yield f"On {noticed.at:%-d %B %Y} at {_clock(noticed.at)} UTC {md(noticed.why)}{alerts} for {about}."
-    if harm is not None and times.detect_s:
+    if harm is not None and times.detect_s is not None and times.detect_s >= 1:
         yield f"Harm had begun at {_clock(harm.at)} at the latest, {duration(times.detect_s)} earlier: {md(harm.why)}."
     if facts.cause is None:
         yield "No probe saw a broken part."
-    else:
+    elif facts.cause.status is Status.RED:
         yield f"The most upstream broken part was {_named(facts.cause)}."
+    else:
+        yield f"Of the part that the alerts name the probes said: {_named(facts.cause)}."
     if times.acknowledge_s is not None and incident.lead is not None:
-        yield f"It was acknowledged after {duration(times.acknowledge_s)}; {md(incident.lead.name)} led."
+        after = f"after {duration(times.acknowledge_s)}" if times.acknowledge_s >= 1 else "at once"
+        yield f"It was acknowledged {after}; {md(incident.lead.name)} led."
     for decision in facts.decisions:
         yield f"{md(decision.who)} decided {md(decision.decided)} ({md(decision.about)}): {md(decision.reason)}."
     for action in facts.actions:
@@ -116,7 +121,7 @@ def _impact(facts: PostmortemFacts) -> Iterator[str]:
     yield "| | records | from |"
     yield "|---|---:|---|"
     for name, amount in (("Delayed", facts.delayed), ("Dead-lettered", facts.dead_lettered), ("Lost", facts.lost)):
-        source = "; ".join(md(line) for line in amount.evidence) or md(amount.why_not_known)
+        source = "; ".join(md(line) for line in (amount.why_not_known, *amount.evidence) if line)
         yield f"| {name} | {_amount(amount)} | {source} |"
 
 
@@ -160,13 +165,19 @@ def _findings(facts: PostmortemFacts) -> Iterator[str]:
     yield ""
     if not facts.findings:
         yield "No probe reported anything."
+    healthy = [part for part in facts.findings if all(look.status is Status.GREEN for look in part.looks)]
     for part in facts.findings:
+        if part in healthy:
+            continue
         yield f"- **{md(part.target)}** ({part.probe})"
         for look in _telling(part):
             yield f"  - {_clock(look.at)} {_coloured(look)}"
             for line in look.evidence[:5]:
                 if line not in look.headline:
                     yield f"    - {md(line)}"
+    if healthy:
+        told = "; ".join(f"{md(part.target)} ({part.probe}: {md(part.looks[-1].headline)})" for part in healthy)
+        yield f"- Healthy at every look: {told}"
 
 
 def _telling(part: FindingFacts) -> Sequence[Finding]:
@@ -233,13 +244,19 @@ def _decisions(facts: PostmortemFacts) -> Iterator[str]:
         reason = md(decision.reason) or "no reason given"
         about = f"**{md(decision.decided)}** ({md(decision.about)})"
         yield f"- {_clock(decision.at)} {md(decision.who)} decided {about}: {reason}"
-    skipped = [step for step in facts.steps if step.status == "skipped"]
-    for step in skipped:
-        yield f"- {md(step.who or 'someone')} skipped the step “{md(step.title)}”: {md(step.reason)}"
-    left = [step for step in facts.steps if step.status == "todo" and step.section != "post_incident"]
-    if left:
-        titles = "; ".join(md(step.title) for step in left)
-        yield f"- Steps of the runbook that nobody marked: {titles}"
+
+
+def _left_out(facts: PostmortemFacts) -> Iterator[str]:
+    left = [step for step in facts.steps if step.status != "done" and step.section != "post_incident"]
+    if not left:
+        return
+    yield "## Steps of the runbook that were not done"
+    yield ""
+    for step in left:
+        if step.status == "skipped":
+            yield f"- {md(step.title)}: skipped by {md(step.who or 'someone')}: {md(step.reason)}"
+        else:
+            yield f"- {md(step.title)}: nobody marked it"
 
 
 def _timeline(facts: PostmortemFacts) -> Iterator[str]:
@@ -251,7 +268,7 @@ def _timeline(facts: PostmortemFacts) -> Iterator[str]:
     for row in facts.timeline:
         at = _clock(row.at) if len(days) == 1 else _full(row.at)
         yield f"- **{at}** {md(row.what)}"
-        yield from (f"  - {md(line)}" for line in row.evidence if line not in row.what)
+        yield from (f"  - {md(line, IN_A_ROW)}" for line in row.evidence if line not in row.what)
 
 
 def _for_people() -> Iterator[str]:
@@ -380,15 +397,15 @@ def _action_document(action: ActionFacts) -> dict[str, Any]:
 # --- leaves --------------------------------------------------------------------------------------
 
 
-def md(text: str) -> str:
+def md(text: str, longest: int = LONGEST) -> str:
     """Return foreign text as one line of Markdown that shows what it says and does nothing else.
 
     `_` is escaped only where it could begin emphasis (GitHub and CommonMark leave `a_b` alone), so that the
     file also reads well as plain text.
     """
     line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-    if len(line) > LONGEST:
-        line = f"{line[:LONGEST]} … ({len(line) - LONGEST:,} characters more)"
+    if len(line) > longest:
+        line = f"{line[:longest]} … ({len(line) - longest:,} characters more)"
     line = re.sub(r"([\\`*\[\]|~])", r"\\\1", line)
     line = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", line)
     line = re.sub(r"&(?=#?\w+;)", "&amp;", line).replace("<", "&lt;").replace(">", "&gt;")

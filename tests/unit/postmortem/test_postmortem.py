@@ -136,6 +136,50 @@ def test_the_peak_of_the_lag_is_what_was_delayed():
     assert (48, "at least") == (delayed.records, delayed.qualifier)
 
 
+def test_rows_that_waited_in_the_database_are_not_called_zero():
+    """A failed source has no lag in Kafka: nothing arrives. How many rows waited is not known, and said so."""
+    facts = facts_with(
+        (3, e.BOT, e.ProbeReported(connector("FAILED", "task 0 FAILED", AT, 1_200))),
+        (4, e.BOT, e.ProbeReported(lag(0, AT))),
+        (90, e.BOT, e.ProbeReported(connector("RUNNING", "RUNNING", AT, 1_241))),
+    )
+
+    assert facts.delayed.records is None
+    assert any("it delivered 41 records from then to the last look" in line for line in facts.delayed.evidence)
+
+
+def test_a_changed_schema_is_no_suspect_for_a_lag():
+    """Yellow upstream of what the alerts name is not called broken."""
+    changed = Finding("schema_changes", "customers-value", "CHANGED", Status.YELLOW, "version 1", AT, Signal.SCHEMA)
+    fired = e.AlertFired("f2", AT, {"alertname": "CDCConsumerLagWarning"}, {})
+    facts = facts_of(
+        (
+            *STORY[:2],
+            (0, e.ALERTMANAGER, fired),
+            (1, e.BOT, e.ProbeReported(changed)),
+            (2, e.BOT, e.ProbeReported(lag(9, AT))),
+        )
+    )
+
+    assert facts.cause is not None
+    assert "flink" == facts.cause.target
+    assert "Of the part that the alerts name the probes said: flink: UNKNOWN: lag 9." in render_markdown(facts)
+
+
+def test_healthy_parts_are_one_line():
+    """A reader looks for what was broken; what was not is said once."""
+    text = render_markdown(facts_with((3, e.BOT, e.ProbeReported(connector("RUNNING", "1 of 1 tasks RUNNING", AT)))))
+
+    assert "- Healthy at every look: customers-source (connector_state: 1 of 1 tasks RUNNING)" in text
+
+
+def test_steps_that_were_not_done_are_listed_with_their_reason():
+    """What the runbook asked for and nobody did is for the review."""
+    text = render_markdown(facts_of(STORY))
+
+    assert "- Is the Flink job running?: skipped by bob: Flink reads what arrives; nothing arrives" in text
+
+
 def test_no_gap_before_the_log_means_nothing_lost():
     """Zero is said only where offsets were compared."""
     assert 0 == facts_of(STORY).lost.records

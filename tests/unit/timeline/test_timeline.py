@@ -251,6 +251,7 @@ def test_every_event_of_the_union_is_in_this_test():
     ("text", "seconds"),
     [
         ("0 s", 0),
+        ("under 1 s", 0.4),
         ("119 s", 119),
         ("2 min", 120),
         ("119 min", 119 * 60),
