@@ -91,7 +91,14 @@ class SlackEdge:
             return _refused(400, "the request ended before its body")
         if body is None:
             return _refused(413, f"a request has at most {MAX_BODY_BYTES:,} bytes")
-        reason = refuse_signature(request.headers, body, self._secrets(), received_at)
+        try:
+            secrets = tuple(self._secrets())
+        except Exception as error:
+            # The process's edge: a secret that cannot be read now is said in the log, and nothing gets in.
+            log.error("the Slack signing secret cannot be read: %s", error)
+            self._count_error("slack-secret")
+            return _refused(503, "the signing secret cannot be read; nothing was recorded")
+        reason = refuse_signature(request.headers, body, secrets, received_at)
         if reason:
             self._count_error("slack-signature")
             log.warning("Slack request refused: %s", reason)

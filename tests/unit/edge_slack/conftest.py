@@ -87,7 +87,7 @@ class Edge:
         self.forget()
         self.scene = scenes.worked_on()
         self.slack = SlackEdge(
-            secrets=lambda: (SECRET, OLD_SECRET),
+            secrets=self._secrets,
             store=lambda *row: self.inbox.put(*row),
             incident={self.scene.id: self.scene.incident}.get,
             chat=_Chat(self),  # type: ignore[arg-type]
@@ -98,8 +98,14 @@ class Edge:
         self._server = LoopbackServer("slack edge", routes).start()  # type: ignore[arg-type]
         self.url = f"{self._server.url}/slack/events"
 
+    def _secrets(self) -> tuple[str, ...]:
+        if self.secret_is_missing:
+            raise LookupError("SLACK_SIGNING_SECRET is not set")
+        return SECRET, OLD_SECRET
+
     def forget(self) -> None:
         """An empty inbox and screen for the next test."""
+        self.secret_is_missing = False
         self.inbox, self.screen, self.errors = Inbox(), Screen(), list[str]()
 
     def stop(self) -> None:

@@ -86,6 +86,14 @@ def test_a_body_over_the_limit_is_413(edge: Edge) -> None:
     assert 413 == edge.send(b"x" * (MAX_BODY_BYTES + 1)).status_code
 
 
+def test_a_missing_secret_lets_nobody_in(edge: Edge) -> None:
+    """503 with a reason, counted; never a 500, and nothing is stored."""
+    edge.secret_is_missing = True
+    answer = edge.send(FORM)
+    assert (503, ["slack-secret"], {}) == (answer.status_code, edge.errors, edge.inbox.rows)
+    assert "signing secret cannot be read" in answer.json()["error"]
+
+
 def test_slack_can_verify_the_address(edge: Edge) -> None:
     """url_verification is answered with its challenge."""
     body = json.dumps({"type": "url_verification", "challenge": "abc", "token": "x"}).encode()
