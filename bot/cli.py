@@ -126,6 +126,8 @@ def run(arguments: Sequence[str], environ: Mapping[str, str], load_app: Callable
         return INTERRUPTED
     except click.ClickException as error:
         error.show()
+        if isinstance(error, click.UsageError) and (near := _nearest(error.message)):
+            click.echo(f"Did you mean `cdc {near}`?", err=True)
         return error.code if isinstance(error, Stop) else 2
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -139,6 +141,16 @@ def run(arguments: Sequence[str], environ: Mapping[str, str], load_app: Callable
         lines, code = _told(error)
         click.echo("\n".join(lines), err=True)
         return code
+
+
+def _nearest(message: str) -> str | None:
+    """Return the command that an unknown one is nearest to: click names it and suggests none."""
+    import difflib
+    import re
+
+    unknown = re.match(r"No such command '([^']+)'", message)
+    near = difflib.get_close_matches(unknown[1].lower(), cdc.commands, 1, 0.6) if unknown else []
+    return near[0] if near else None
 
 
 def _told(error: Exception) -> tuple[list[str], int]:
@@ -385,7 +397,12 @@ def _give_order(call: Call, line: str, as_json: bool) -> int:
         stop(ordered.reason, ordered.next_step, 3 if missing else 2)
     incident_id, command = ordered
     reply, refusal = call.app.order(config, call.environ, incident_id, command)
-    return _replied(incident_id, reply, refusal, as_json)
+    code = _replied(incident_id, reply, refusal, as_json)
+    if asked.verb == "plan" and code == 0:
+        click.echo(
+            f"`cdc incident {incident_id}` shows it with its key; `cdc run {incident_id} KEY` runs it.", err=True
+        )
+    return code
 
 
 def _replied(incident_id: str | None, reply: str, refusal: Refusal | None, as_json: bool) -> int:

@@ -437,7 +437,7 @@ def lag_report(finding: Finding, pipelines: Sequence[Pipeline], command: str) ->
     known = (
         ("state", facts["state"] or "not known"),
         ("members", _number(facts["members"])),
-        ("lag", f"{_number(facts['lag_records'])}{' records' if facts['lag_records'] is not None else ''}"),
+        ("lag", _records(facts["lag_records"])),
         ("time lag", _seconds(facts["time_lag_s"])),
         ("caught up in", _seconds(facts["eta_s"])),
     )
@@ -638,6 +638,10 @@ def _number(value: Any) -> str:
     return "not known" if value is None else f"{value:,}"
 
 
+def _records(count: int | None) -> str:
+    return "not known" if count is None else f"{count:,} record{'' if count == 1 else 's'}"
+
+
 def _text(value: Any) -> str:
     return "-" if value is None else str(value)
 
@@ -700,7 +704,7 @@ def incident_report(
     told = timeline(entries)
     earlier = len(told) - SHOWN_ROWS
     notes = (
-        *(f"{f.target}: {f.headline} [{f.verdict}]" for f in incident.findings.values()),
+        *(f"{f.status}: {_headline(f)}" for f in incident.findings.values()),
         *(f"plan {a.key}: {a.plan.action} on {a.plan.target}, {_action_word(a.status, a.verified)}"
           for a in incident.actions),
         *((f"{earlier} earlier rows of the timeline are not shown.",) if earlier > 0 else ()),

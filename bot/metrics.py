@@ -25,6 +25,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from bot.incident.announce import LANES
 from bot.model import Finding, Pipeline, Severity, Signal
 from bot.probes.refusal import read_refusal
 from bot.probes.sources import DENIED, MISSING, NOT_CONFIGURED, UNREACHABLE, UNSEEN
@@ -255,7 +256,8 @@ def _families(snapshot: Snapshot) -> Iterator[Metric]:
         (),
         {(): _age(snapshot.inbox_depth, snapshot.inbox_oldest_s)},
     )
-    yield _gauge("cdc_outbox_depth", "Messages that wait to be sent.", ("lane",), _by_name(snapshot.outbox_depth))
+    lanes = dict.fromkeys(LANES if snapshot.inbox_depth is not None else (), 0) | dict(snapshot.outbox_depth)
+    yield _gauge("cdc_outbox_depth", "Messages that wait to be sent.", ("lane",), _by_name(lanes))
     yield _gauge(
         "cdc_outbox_oldest_seconds",
         "Age of the oldest message that waits; 0 when none does.",

@@ -212,6 +212,12 @@ def test_a_defect_is_one_line_and_70(capsys):
     assert "Traceback" not in err
 
 
+def test_an_unknown_command_is_told_the_nearest(capsys):
+    """A typing error costs one line."""
+    assert 2 == cdc("incidnets")
+    assert "Did you mean `cdc incidents`?" in capsys.readouterr().err
+
+
 def test_debug_shows_the_trace():
     """For the report of a defect."""
     with pytest.raises(RuntimeError):

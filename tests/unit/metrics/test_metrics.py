@@ -203,6 +203,7 @@ def test_queues_and_incidents_are_counted():
         "cdc_inbox_depth 0.0",
         "cdc_inbox_oldest_seconds 0.0",
         'cdc_outbox_depth{lane="page"} 2.0',
+        'cdc_outbox_depth{lane="card"} 0.0',
         "cdc_outbox_oldest_seconds 3.5",
         'cdc_tasks_depth{kind="probe"} 4.0',
         'cdc_incidents_open{severity="critical"} 1.0',
