@@ -26,7 +26,15 @@ class PortError(Exception):
 
 
 class Unreachable(PortError):
-    """No answer before the deadline, or an answer that is not the API's."""
+    """No answer before the deadline, or an answer that is not the API's.
+
+    `sent` False is certain: the request never left (a refused connection, an unknown host), so nothing was done.
+    True is "it may have been carried out".
+    """
+
+    def __init__(self, *words: object, sent: bool = True) -> None:
+        super().__init__(*words)
+        self.sent = sent
 
 
 class Denied(PortError):
@@ -161,7 +169,7 @@ class SchemaVersion:
 
 @dataclass(frozen=True)
 class SubjectState:
-    """A subject as the registry shows it: effective compatibility level and mode, and the newest versions, oldest first."""
+    """A subject as the registry shows it: effective level and mode, and the newest versions, oldest first."""
 
     subject: str
     compatibility: str | None
@@ -325,7 +333,7 @@ class Chat(Protocol):
         ...
 
     def find(self, channel: str, thread_ts: str | None, key: str) -> str | None:
-        """Return the ts of the message whose metadata carries `key`, or None: asked before an uncertain post is repeated."""
+        """Return the ts of the message whose metadata carries `key`, or None. An uncertain post is looked up by it."""
         ...
 
     def upload(self, channel: str, thread_ts: str | None, filename: str, content: str, comment: str) -> None: ...

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from bot.ports import Denied, Missing, PortError, Rejected, Unreachable
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -13,6 +15,18 @@ class Outcome:
     succeeded: bool | None
     detail: str
     result: Mapping[str, str] = field(default_factory=dict)
+
+
+def not_carried_out(not_done: str, error: PortError) -> Outcome:
+    """Return failed for a refusal and for a request that never left, else unknown; `not_done` is `Not restarted`.
+
+    A time-out is unknown, never a reason to ask again: the system may have done it and answered too late.
+    """
+    if isinstance(error, Rejected | Missing | Denied):
+        return Outcome(False, f"{not_done}: {error}")
+    if isinstance(error, Unreachable) and not error.sent:
+        return Outcome(False, f"{not_done}: {error}; nothing was sent")
+    return Outcome(None, f"The request was sent and no answer came: {error}")
 
 
 @dataclass(frozen=True)

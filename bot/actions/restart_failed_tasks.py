@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bot.actions.outcome import Outcome, Verification
+from bot.actions.outcome import Outcome, Verification, not_carried_out
 from bot.model import Finding, Pipeline, Plan, Refusal, Status
-from bot.ports import Connect, Denied, Missing, PortError, Rejected
+from bot.ports import Connect, PortError
 
 NAME = "restart_failed_tasks"
 BLOCKED_START_S = 12.0
@@ -44,8 +44,7 @@ def plan(finding: Finding, pipeline: Pipeline) -> Plan | Refusal:
     return Plan(
         action=NAME,
         target=name,
-        summary=f"Restart {'the connector and ' if connector_failed else ''}"
-        f"{'task' if len(failed) == 1 else 'tasks'} {numbers or '-'} of {name}",
+        summary=_summary(name, numbers, len(failed), connector_failed),
         steps=(
             f"POST /connectors/{name}/restart?includeTasks=true&onlyFailed=true",
             "Tasks that run are left alone. Nothing is skipped, no offset is changed.",
@@ -57,6 +56,13 @@ def plan(finding: Finding, pipeline: Pipeline) -> Plan | Refusal:
     )
 
 
+def _summary(name: str, numbers: str, failed: int, connector_failed: bool) -> str:
+    tasks = f"{'task' if failed == 1 else 'tasks'} {numbers}"
+    if not connector_failed:
+        return f"Restart {tasks} of {name}"
+    return f"Restart connector {name} and its {tasks}" if failed else f"Restart connector {name}"
+
+
 def still_holds(finding: Finding) -> str:
     """Return why the plan's precondition does not hold any more, or an empty string."""
     again = plan(finding, Pipeline("", ""))
@@ -64,13 +70,11 @@ def still_holds(finding: Finding) -> str:
 
 
 def run(connect: Connect, plan: Plan, deadline_s: float) -> Outcome:
-    """Ask Connect once. A time-out is an unknown outcome, never a reason to ask again."""
+    """Ask Connect, once."""
     try:
         answer = connect.restart_failed(str(plan.arguments["connector"]), deadline_s)
-    except (Rejected, Missing, Denied) as error:
-        return Outcome(False, f"Not restarted: {error}")
     except PortError as error:
-        return Outcome(None, f"The request was sent and no answer came: {error}")
+        return not_carried_out("Not restarted", error)
     return Outcome(True, f"Connect answered: {answer}")
 
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from bot.actions.outcome import Outcome, Verification
+from bot.actions.outcome import Outcome, Verification, not_carried_out
 from bot.incident.events import Who
 from bot.incident.state import Incident
 from bot.model import Plan, Refusal
-from bot.ports import Alertmanager, Denied, LiveAlert, Matcher, Missing, PortError, Rejected
+from bot.ports import Alertmanager, LiveAlert, Matcher, Missing, PortError
 
 NAME = "silence_alerts"
 DEFAULT_MINUTES = 60
@@ -90,10 +90,8 @@ def run(alertmanager: Alertmanager, plan: Plan, now: datetime, deadline_s: float
         silence = alertmanager.create_silence(
             matchers, now, ends_at, str(plan.arguments["created_by"]), str(plan.arguments["comment"]), deadline_s
         )
-    except (Rejected, Missing, Denied) as error:
-        return Outcome(False, f"Not silenced: {error}")
     except PortError as error:
-        return Outcome(None, f"The request was sent and no answer came: {error}")
+        return not_carried_out("Not silenced", error)
     return Outcome(True, f"silence {silence} until {ends_at:%H:%M:%S}Z", {"silence": silence})
 
 

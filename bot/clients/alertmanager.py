@@ -48,9 +48,9 @@ class HttpAlertmanager:
     ) -> str:
         """Create a silence, return its id. Refuses what Alertmanager would accept: no owner, no comment."""
         if not created_by.strip() or not comment.strip():
-            raise Rejected("Not silenced: a silence needs an owner and a comment.")
+            raise Rejected("a silence needs an owner and a comment: nothing was sent")
         if not any(matcher.is_equal and matcher.value not in ("", ".*") for matcher in matchers):
-            raise Rejected("Not silenced: the matchers would hit every alert.")
+            raise Rejected("the matchers would hit every alert: nothing was sent")
         body = {
             "matchers": [
                 {"name": m.name, "value": m.value, "isRegex": m.is_regex, "isEqual": m.is_equal} for m in matchers

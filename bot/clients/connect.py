@@ -52,7 +52,7 @@ class HttpConnect:
     def restart_failed(self, name: str, deadline_s: float) -> str:
         """Restart the failed connector instance and tasks only (KIP-745, Kafka 3.0); return what was answered.
 
-        `Rejected` is a rebalance in progress (409). `Unreachable` does not tell whether it was carried out.
+        `Rejected` is a rebalance in progress (409). `Unreachable` tells by `sent` whether it may have been carried out.
         """
         params = {"includeTasks": "true", "onlyFailed": "true"}
         try:

@@ -8,6 +8,7 @@ Promise
     The deadline covers the whole call, a body that drips in included.
     No secret is in an error: the shown address has no user, no password and no query.
     Nothing is retried and no redirect is followed: a redirected POST would become a GET.
+    `Unreachable.sent` is False only where the request certainly never left: an action may then be tried again.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import requests
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError
 
 from bot.ports import Denied, Missing, Rejected, Unreachable
 
@@ -27,6 +28,9 @@ Headers = Callable[[], Mapping[str, str] | None]
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 SHOWN_MESSAGE_CHARACTERS = 600
+
+# Said of a TLS failure that need not be one of the handshake: the request may have left.
+_UNNAMED_TLS_REASON = "the secured connection failed"
 
 
 class JsonHttp:
@@ -80,13 +84,21 @@ class JsonHttp:
             ):
                 text = _read_body(response, ends_at, asked, deadline_s)
         except requests.exceptions.SSLError as error:
-            raise Unreachable(f"{asked}: TLS failed ({_tls_reason(error)}): is the CA configured?") from error
+            reason = _tls_reason(error)
+            raise Unreachable(
+                f"{asked}: TLS failed ({reason}): is the CA configured?", sent=reason == _UNNAMED_TLS_REASON
+            ) from error
         except requests.exceptions.Timeout as error:
-            raise Unreachable(f"{asked}: no answer within {deadline_s:.3g} s") from error
+            sent = not isinstance(error, requests.exceptions.ConnectTimeout)
+            raise Unreachable(f"{asked}: no answer within {deadline_s:.3g} s", sent=sent) from error
         except requests.exceptions.ConnectionError as error:
-            raise Unreachable(f"{asked}: {_connection_reason(error)}") from error
+            raise Unreachable(f"{asked}: {_connection_reason(error)}", sent=not _is_unconnected(error)) from error
         except (requests.exceptions.RequestException, ValueError) as error:
-            raise Unreachable(f"{asked}: not a usable address or answer ({type(error).__name__})") from error
+            # What requests refuses to send (an address, a header) is a ValueError too; a broken answer is not.
+            raise Unreachable(
+                f"{asked}: not a usable address or answer ({type(error).__name__})",
+                sent=not isinstance(error, ValueError),
+            ) from error
         return _decode(response, text, asked)
 
     def _authorise(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -167,6 +179,12 @@ def _message(body: Any) -> str:
     return words if len(words) <= SHOWN_MESSAGE_CHARACTERS else words[:SHOWN_MESSAGE_CHARACTERS] + "..."
 
 
+def _is_unconnected(error: requests.exceptions.ConnectionError) -> bool:
+    """Return whether no connection came about, so that not a byte of the request left."""
+    cause = error.args[0] if error.args else None
+    return isinstance(cause, MaxRetryError) and isinstance(cause.reason, NewConnectionError | ConnectTimeoutError)
+
+
 def _connection_reason(error: requests.exceptions.ConnectionError) -> str:
     text = str(error)
     for needle, reason in (
@@ -193,4 +211,4 @@ def _tls_reason(error: requests.exceptions.SSLError) -> str:
     ):
         if needle in text:
             return reason
-    return "handshake failed"
+    return _UNNAMED_TLS_REASON

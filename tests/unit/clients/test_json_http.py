@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 import time
 
 import pytest
@@ -152,3 +154,62 @@ def test_a_path_prefix_is_kept(server):
     server["GET /apis/ccompat/v7/subjects"] = (200, ["a"])
 
     assert ["a"] == JsonHttp(server.url + "/apis/ccompat/v7/").get("/subjects", 5)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:1", "http://registry.invalid:8081", "nonsense", "http://", "http://a:b:c/"]
+)
+def test_a_request_that_never_left_says_so(url):
+    """Refused, unknown host, unusable address: nothing can have been done."""
+    with pytest.raises(Unreachable) as raised:
+        JsonHttp(url).post("/x", 5)
+
+    assert raised.value.sent is False
+
+
+@pytest.mark.parametrize("status", [302, 408, 500, 503])
+def test_an_answer_that_is_no_answer_may_follow_a_request_that_was_carried_out(server, status):
+    """A gateway's 503 may come after the system behind it has acted."""
+    server["POST /x"] = (status, "")
+
+    with pytest.raises(Unreachable) as raised:
+        JsonHttp(server.url).post("/x", 5)
+
+    assert raised.value.sent is True
+
+
+def test_a_time_out_after_sending_is_a_request_that_was_sent(server):
+    """The server thinks for longer than we wait."""
+    server.delay_s = 0.5
+    server["POST /x"] = (200, {})
+
+    with pytest.raises(Unreachable, match="no answer within") as raised:
+        JsonHttp(server.url).post("/x", 0.1)
+
+    assert raised.value.sent is True
+
+
+def test_a_connection_that_closes_without_an_answer_is_a_request_that_was_sent():
+    """It was read, and nobody knows what was done with it."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def hang_up() -> None:
+            connection, _ = listening.accept()
+            connection.recv(4096)
+            connection.close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        with pytest.raises(Unreachable, match=r"closed the connection|reset the connection") as raised:
+            JsonHttp(f"http://127.0.0.1:{listening.getsockname()[1]}").post("/x", 5)
+        thread.join()
+
+    assert raised.value.sent is True
+
+
+def test_plain_http_on_a_tls_address_never_left(server):
+    """The handshake comes before the request."""
+    with pytest.raises(Unreachable, match="the port speaks plain HTTP") as raised:
+        JsonHttp(server.url.replace("http://", "https://")).post("/x", 5)
+
+    assert raised.value.sent is False
