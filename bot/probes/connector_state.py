@@ -4,12 +4,13 @@ The facts are the document of `cdc connector --json` (contract.md) with `failed_
 `delivered_total`. RUNNING means only that nothing left poll(): `delivered_total` is what proves progress. For a source
 it is the sum of the log end offsets of its topics, for a sink of what its group committed; None when not known.
 A trace can be of an earlier failure (after a task restart, until start() returns): it is never proof of a new one.
-Traces are shown without row values and credentials; configs are not shown at all.
+Traces are shown without row values and credentials; configs are not shown at all. A task's `cause` is the innermost
+exception in one line, or, for a schema that a registry refused, one sentence about the refusal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -78,12 +79,13 @@ def judge(facts: ConnectorFacts, now: datetime) -> Finding:
         )
     refusal = _refusal_of(state)
     refusal = completed(refusal, facts.subject) if refusal else None
+    causes = {task.task: _cause(task.trace, facts.subject) for task in state.tasks}
     tasks = [
         {
             "task": task.task,
             "state": task.state,
             "worker": task.worker,
-            "cause": cause_of(task.trace),
+            "cause": causes[task.task],
             "trace": _shown(task.trace),
         }
         for task in state.tasks
@@ -107,11 +109,11 @@ def judge(facts: ConnectorFacts, now: datetime) -> Finding:
         target=state.connector,
         verdict=verdict,
         status=_status(verdict),
-        headline=_headline(state, verdict, failed, refusal),
+        headline=_headline(state, verdict, failed, _why(state, causes, facts.subject)),
         at=now,
         signal=Signal.CONNECTOR,
         facts=document,
-        evidence=_evidence(state, verdict, failed, refusal, facts.delivered_total),
+        evidence=_evidence(state, verdict, causes, refusal, facts),
         not_known=facts.not_known,
     )
 
@@ -211,42 +213,60 @@ def _status(verdict: str) -> Status:
     return {"FAILED": Status.RED, "RUNNING": Status.GREEN}.get(verdict, Status.YELLOW)
 
 
-def _headline(state: ConnectorState, verdict: str, failed: Sequence[int], refusal: SchemaRefusal | None) -> str:
+def _headline(state: ConnectorState, verdict: str, failed: Sequence[int], why: str | None) -> str:
     if verdict == "FAILED":
         who = f"task {', '.join(map(str, failed))} FAILED" if failed else "connector FAILED"
-        why = sentence(refusal) if refusal else _first_cause(state)
         return f"{who}: {why}" if why else who
     if verdict == "NO_TASKS":
         return "connector RUNNING, but it has no tasks: nothing moves"
     running = sum(task.state == "RUNNING" for task in state.tasks)
-    return f"{verdict}: connector {state.state}, {running} of {len(state.tasks)} tasks RUNNING"
+    return f"connector {state.state}, {running} of {len(state.tasks)} tasks RUNNING"
 
 
-def _first_cause(state: ConnectorState) -> str | None:
-    traces = [task.trace for task in state.tasks if task.state == "FAILED"] + [state.trace]
-    return next((cause for trace in traces if (cause := cause_of(trace))), None)
+def _cause(trace: str | None, subject: SubjectState | None) -> str | None:
+    """Return the cause for a person: a refused schema in a sentence, anything else as the exception words it."""
+    refusal = read_refusal(trace) if trace else None
+    return sentence(completed(refusal, subject)) if refusal else cause_of(trace)
+
+
+def _why(state: ConnectorState, causes: Mapping[int, str | None], subject: SubjectState | None) -> str | None:
+    """Return the cause that the headline tells: a refusal before anything else, then the first known."""
+    traces = [(task.trace, causes[task.task]) for task in state.tasks if task.state == "FAILED"]
+    if state.state == "FAILED":
+        traces.append((state.trace, _cause(state.trace, subject)))
+    told = sorted(
+        ((trace, cause) for trace, cause in traces if trace and cause), key=lambda one: read_refusal(one[0]) is None
+    )
+    return told[0][1] if told else None
 
 
 def _evidence(
     state: ConnectorState,
     verdict: str,
-    failed: Sequence[int],
+    causes: Mapping[int, str | None],
     refusal: SchemaRefusal | None,
-    delivered_total: int | None,
+    facts: ConnectorFacts,
 ) -> tuple[str, ...]:
+    """Return what the headline does not say: where, the other causes, the registry's own words, what was delivered."""
     lines = []
+    why = _why(state, causes, facts.subject)
+    failed = [task for task in state.tasks if task.state == "FAILED"]
+    for cause in dict.fromkeys(causes[task.task] for task in failed):
+        who = ", ".join(
+            f"task {task.task} on {task.worker or 'an unknown worker'}" for task in failed if causes[task.task] == cause
+        )
+        lines.append(who if cause in (why, None) else f"{who}: {cause}")
+    if state.state == "FAILED":
+        cause = _cause(state.trace, facts.subject)
+        where = f"connector on {state.worker or 'an unknown worker'}"
+        lines.append(where if cause in (why, None) else f"{where}: {cause}")
     if refusal:
-        lines.append(refusal.words)
+        lines.append(f"the registry's words: {refusal.words}")
         if refusal.field_is_looked_up:
             lines.append(f"field {refusal.field} is what stands at {refusal.path} in the registered schema")
-    for task in state.tasks:
-        if task.task in failed and (cause := cause_of(task.trace)):
-            lines.append(f"task {task.task} on {task.worker or 'an unknown worker'}: {cause}")
-    if state.state == "FAILED" and (cause := cause_of(state.trace)):
-        lines.append(f"connector: {cause}")
-    if delivered_total is not None:
+    if facts.delivered_total is not None:
         unit = "records in its topics" if state.type == "source" else "records committed by its group"
-        lines.append(f"{delivered_total:,} {unit} (offsets)")
+        lines.append(f"{facts.delivered_total:,} {unit} (offsets)")
     elif verdict == "RUNNING":
         lines.append("RUNNING means only that nothing left poll(); what it delivered is not known")
     return tuple(lines)

@@ -2,6 +2,7 @@
 
 A trace goes to a channel, a journal and a postmortem; a customer's row must not. Identifiers (columns, tables,
 subjects, classes) stay: they are what the on-call needs. It rather takes too much than too little.
+A registry's refusal quotes schemas, which hold no row: it stays readable, but for the old schema's text, which is long.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import re
 _END_OF_MESSAGE = r"(?=\n\s*at |\n\s*Caused by|\n\s*Suppressed|\n\s*\.\.\. \d|\Z)"
 
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
+    # Confluent's refusal: `{oldSchema: '{"type":"record",...}'}`.
+    (re.compile(r"(\boldSchema:\s*(?P<quote>['\"])).*?(?P=quote)(?=\s*\})", re.S), r"\1...\g<quote>"),
     # PostgreSQL: `Detail: Failing row contains (1, Ana, ana@example.com).`; a value may hold a new line too.
     (re.compile(r"(Failing row contains \().*?" + _END_OF_MESSAGE, re.S), r"\1[redacted])"),
     (
@@ -39,7 +42,8 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     (
         re.compile(
             r"((?:input string|input syntax for (?:type )?[\w ]+|out of range for type [\w ]+|Unrecognized token|Text|"
-            r"Unparseable date|invalid value|value|literal)\s*:?\s*)"
+            # Not `customers-value"`: there the quote ends a subject's name, or an error type's.
+            r"Unparseable date|invalid value|value|literal)(?:\s*:\s*|\s+))"
             r"(?:\"[^\n]*?\"(?=[\s.,:;)]|$)|'[^\n]*?'(?=[\s.,:;)]|$))",
             re.M | re.I,
         ),

@@ -130,7 +130,7 @@ def _confluent(found: re.Match[str]) -> SchemaRefusal:
         field=field,
         path=path,
         registered_version=int(version["version"]) if version else None,
-        words=_cut(_CONFLUENT_OLD_SCHEMA.sub("oldSchema: '...'}", found[0])),
+        words=_cut(found[0]),
         more=max(0, len(details) - 1),
     )
 

@@ -576,6 +576,7 @@ def test_the_worst_state_of_connector_and_tasks(verdict, status, state):
     finding = connector_of(sources({"source": state}), "source", now)
 
     assert (verdict, status) == (finding.verdict, finding.status)
+    assert not finding.headline.startswith(f"{verdict}:")  # surfaces print the verdict beside the headline
     assert "hunter2" not in json.dumps(finding.facts)
 
 
@@ -619,7 +620,64 @@ def test_a_refused_schema_names_subject_field_and_conflicting_version():
     }.items() <= finding.facts["refusal"].items()
     (task,) = finding.facts["tasks"]
     assert {"task", "state", "worker", "cause", "trace"} == set(task)
-    assert task["cause"].startswith("RuleViolationException: Incompatible artifact: shop.public.customers-value")
+    assert finding.headline == f"task 0 FAILED: {task['cause']}"
+    assert "task 0 on w:8083" == finding.evidence[0]
+    assert finding.evidence[1].startswith(
+        "the registry's words: Incompatible artifact: shop.public.customers-value [AVRO]"
+    )
+    assert ("48 records in its topics (offsets)",) == finding.evidence[2:]
+
+
+CONFLUENT_TRACE = """org.apache.kafka.connect.errors.ConnectException: Tolerance exceeded in error handler
+\tat org.apache.kafka.connect.runtime.errors.X.y(X.java:1)
+Caused by: io.confluent.kafka.schemaregistry.client.rest.exceptions.RestClientException: Schema being registered is \
+incompatible with an earlier schema for subject "customers-value", details: [{errorType:'READER_FIELD_MISSING_DEFAULT_\
+VALUE', description:'The field 'tier' at path '/fields/3' in the new schema has no default value and is missing in the \
+old schema', additionalInfo:'tier'}, {oldSchemaVersion: 1}, {oldSchema: '{"type":"record","name":"c","fields":[]}'}, \
+{validateFields: 'false', compatibility: 'BACKWARD'}]; error code: 409
+"""
+
+
+def test_a_confluent_refusal_is_a_sentence_as_cause_and_readable_as_trace():
+    """The cause is also what a restart's plan warns with: one line, no schema text, nothing mangled."""
+    finding = connector_of(sources({"source": connector("FAILED", trace=CONFLUENT_TRACE)}), "source", now)
+    (task,) = finding.facts["tasks"]
+
+    assert (
+        "the registry refused a new schema of customers-value: field tier at /fields/3; conflicts with version 1"
+        == task["cause"]
+    )
+    assert "[redacted]" not in task["trace"]
+    assert "errorType:'READER_FIELD_MISSING_DEFAULT_VALUE'" in task["trace"]
+    assert "{oldSchema: '...'}" in task["trace"]
+
+
+def test_evidence_says_once_what_each_failed_task_says():
+    """The headline tells one cause: evidence adds where, and what else went wrong."""
+    state = replace(
+        connector("FAILED", "FAILED", "FAILED", trace="a.X: boom"), state="FAILED", trace="b.Y: no quorum\n\tat x"
+    )
+    state = replace(state, tasks=(*state.tasks[:2], replace(state.tasks[2], worker=None, trace="c.Z: full\n\tat x")))
+
+    finding = connector_of(sources({"source": state}), "source", now)
+
+    assert "task 0, 1, 2 FAILED: X: boom" == finding.headline
+    assert (
+        "task 0 on w:8083, task 1 on w:8083",
+        "task 2 on an unknown worker: Z: full",
+        "connector on w:8083: Y: no quorum",
+    ) == finding.evidence
+
+
+def test_a_refusal_is_the_headline_though_another_task_failed_first():
+    """Task 1's refusal explains; task 0 only says that it gave up."""
+    state = connector("FAILED", "FAILED", trace=CONFLUENT_TRACE)
+    state = replace(state, tasks=(replace(state.tasks[0], trace="a.X: gave up"), state.tasks[1]))
+
+    finding = connector_of(sources({"source": state}), "source", now)
+
+    assert finding.headline.startswith("task 0, 1 FAILED: the registry refused a new schema of customers-value")
+    assert "task 0 on w:8083: X: gave up" == finding.evidence[0]
 
 
 def test_a_type_change_gets_its_field_from_the_registered_schema():

@@ -7,6 +7,14 @@ import pytest
 from bot.probes.redact import normalise, redact
 
 SECRET = "ana.lopez"
+OLD_SCHEMA = '{"type":"record","name":"c","fields":[{"name":"value","type":"string","default":"it\'s"}]}'
+REFUSAL = (
+    "RestClientException: Schema being registered is incompatible with an earlier schema for subject "
+    "\"customers-value\", details: [{errorType:'READER_FIELD_MISSING_DEFAULT_VALUE', description:'The field 'tier' at "
+    "path '/fields/3' in the new schema has no default value and is missing in the old schema', "
+    f"additionalInfo:'tier'}}, {{oldSchemaVersion: 1}}, {{oldSchema: '{OLD_SCHEMA}'}}, "
+    "{validateFields: 'false', compatibility: 'BACKWARD'}]; error code: 409"
+)
 
 
 @pytest.mark.parametrize(
@@ -32,6 +40,10 @@ SECRET = "ana.lopez"
         f'sasl.jaas.config: password="{SECRET}";',
         f"Authorization: Bearer {SECRET}",
         f"no such user {SECRET}@example.com",
+        f"ERROR: invalid value: '{SECRET}'; error code: 409",
+        f"{REFUSAL}\nCaused by: X: Failing row contains (1, {SECRET}).",
+        f"X: Failing row contains (1, {SECRET}), {REFUSAL}\n\tat a.b(C.java:1)",
+        f"{REFUSAL}; For input string: \"{SECRET}\"",
     ],
 )  # fmt: skip
 def test_values_are_taken_out(text):
@@ -49,11 +61,31 @@ def test_values_are_taken_out(text):
         "Cannot alter table customers because schema evolution is disabled\n\tat io.debezium.X(X.java:12)",
         "Failed to deserialize data for topic shop.public.orders to Avro",
         "artifact reference cannot be null",
+        'Subject "orders-value", version 3, subject "orders-key", version 1',
+        "{errorType:'TYPE_MISMATCH', description:'The type (path '/fields/1/type') of a field in the new schema does "
+        "not match with the old schema', additionalInfo:'reader type: STRING not compatible with writer type: LONG'}",
+        'for subject "orders-value", details: [Incompatibility{type:TYPE_MISMATCH, location:/fields/2/type, '
+        'message:reader type: STRING not compatible with writer type: INT, reader:"string", writer:"int"}]',
     ],
 )
 def test_what_the_on_call_needs_stays(text):
     """Columns, tables, subjects and code positions are no data."""
     assert text == redact(text)
+
+
+@pytest.mark.parametrize("suffix", ["", "\n\tat a.b(C.java:1)", "\nCaused by: Y: z"])
+def test_a_registrys_refusal_loses_nothing_but_the_old_schemas_text(suffix):
+    """Error type, description, path, field and level are what is read at 3 a.m.; a schema holds no row."""
+    assert REFUSAL.replace(OLD_SCHEMA, "...") + suffix == redact(REFUSAL + suffix)
+
+
+def test_a_refusal_of_a_json_schema_is_quoted_otherwise_and_stays_too():
+    """Confluent quotes JSON Schema and Protobuf details with double quotes."""
+    start = (
+        'details: [{errorType:"PROPERTY_REMOVED", description:"... at path \'#/properties/x\'"}, {oldSchemaVersion: 1}'
+    )
+
+    assert start + ', {oldSchema: "..."}]' == redact(start + ", {oldSchema: \"{'type': 'object'}\"}]")
 
 
 def test_the_stack_after_a_redacted_row_stays():

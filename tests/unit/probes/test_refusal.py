@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bot.ports import SchemaVersion, SubjectState
+from bot.probes.redact import redact
 from bot.probes.refusal import SchemaRefusal, completed, read_refusal, sentence
 
 RECORDED = Path(__file__).parents[2] / "payloads" / "recorded"
@@ -74,6 +75,19 @@ def test_subject_field_path_and_version_as_the_registry_names_them(expected, tra
     assert found is not None
     assert expected == (found.subject, found.field, found.path, found.registered_version, found.more)
     assert "oldSchema: '{" not in found.words
+
+
+@pytest.mark.parametrize("details", [MISSING_DEFAULT, TYPE_MISMATCH, OLDER, ""])
+def test_a_redacted_trace_tells_the_same_subject_path_and_version(details):
+    """What is shown and journalled is redacted; metrics count the refusals of that text."""
+    whole, shown = read_refusal(confluent(details)), read_refusal(redact(confluent(details)))
+
+    assert (whole.subject, whole.path, whole.registered_version) == (
+        shown.subject,
+        shown.path,
+        shown.registered_version,
+    )
+    assert "[redacted]" not in shown.words
 
 
 def test_the_registrys_own_409_reads_the_same():
