@@ -53,6 +53,10 @@ ASSUMED_COMMIT_INTERVAL_S: Mapping[GroupKind, float] = {GroupKind.CONSUMER: 5.0,
 # Two reads closer than this are one read: the second committed fetch may be served before a commit in flight.
 MIN_WINDOW_S = 1.0
 
+# A restarting task leaves its group and is back within seconds; a group without members at two reads this far
+# apart has nobody who could commit, whatever the commit interval.
+DESERTED_FOR_S = 30.0
+
 FROZEN_INTERVALS = 3
 RATE_INTERVALS = 2
 
@@ -128,7 +132,8 @@ class Circumstances:
     """What a partition is judged by beside its own offsets.
 
     `window_s` is the time between the two reads; `interval_s` the known commit interval, `assumed_interval_s` that or
-    the default of the kind. `deserted`: a sink connector's group without any member.
+    the default of the kind. `deserted`: a sink connector's group without any member; `deserted_before`: at the read
+    before, too.
     """
 
     window_s: float
@@ -137,6 +142,7 @@ class Circumstances:
     over_warn: bool
     interval_s: float | None
     assumed_interval_s: float | None
+    deserted_before: bool = False
 
 
 _Judged = Callable[..., PartitionJudgement]
@@ -160,7 +166,8 @@ def judge_group(
     circumstances = Circumstances(
         window_s=(now.at - previous.at).total_seconds() if previous else 0.0,
         members=now.members,
-        deserted=kind is GroupKind.CONNECT_SINK and now.state == "EMPTY" and now.members == 0,
+        deserted=_is_deserted(now, kind),
+        deserted_before=previous is not None and _is_deserted(previous, kind),
         over_warn=at_least_records > objective.lag_warn.records,
         interval_s=commit_interval_s,
         assumed_interval_s=commit_interval_s or ASSUMED_COMMIT_INTERVAL_S.get(kind),
@@ -188,6 +195,10 @@ def judge_group(
         eta_s=max(etas) if worst.verdict is Verdict.CATCHING_UP and etas else None,
         partitions=partitions,
     )
+
+
+def _is_deserted(sample: GroupSample, kind: GroupKind) -> bool:
+    return kind is GroupKind.CONNECT_SINK and sample.state == "EMPTY" and sample.members == 0
 
 
 def judge_partition(
@@ -272,10 +283,14 @@ def _judge_movement(
 
 
 def _judge_frozen(unread: int, committed: int, circumstances: Circumstances, judged: _Judged) -> PartitionJudgement:
-    """Judge unread data whose commit did not move: only a window of three commit intervals proves anything."""
+    """Judge unread data whose commit did not move.
+
+    It takes three commit intervals to prove anything; for a sink without members see DESERTED_FOR_S.
+    """
     window = _seconds(circumstances.window_s)
     if circumstances.deserted and circumstances.assumed_interval_s is not None:
-        if circumstances.window_s >= FROZEN_INTERVALS * circumstances.assumed_interval_s:
+        long_s = FROZEN_INTERVALS * circumstances.assumed_interval_s
+        if circumstances.window_s >= (min(long_s, DESERTED_FOR_S) if circumstances.deserted_before else long_s):
             return judged(
                 Verdict.STOPPED, f"{unread:,} unread, no commit in {window}, no task is a member of the group"
             )

@@ -12,7 +12,15 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from bot.lag.judge import GroupSample, Judgement, PartitionSample, Verdict, dead_lettered, judge_group
+from bot.lag.judge import (
+    MIN_WINDOW_S,
+    GroupSample,
+    Judgement,
+    PartitionSample,
+    Verdict,
+    dead_lettered,
+    judge_group,
+)
 from bot.model import ConsumerGroup, Finding, GroupKind, Objective, Pipeline, Signal, Status
 from bot.ports import GroupOffsets, Kafka, PortError
 from bot.probes.error_headers import read_error_headers
@@ -87,9 +95,9 @@ def judge(
     earlier: list[GroupSample | None] = [
         read for read in (previous, *map(_sample, facts.reads[:-1])) if read and read.at < newest.at
     ]
-    judgements = [judge_group(newest, objective, read, kind, commit_interval_s) for read in earlier or [None]]
+    judgements = [(judge_group(newest, objective, read, kind, commit_interval_s), read) for read in earlier or [None]]
     # More than one earlier read: each proves something different, and only UNKNOWN proves nothing.
-    judgement = min(judgements, key=lambda one: (one.verdict is Verdict.UNKNOWN, one.verdict.rank))
+    judgement, before = min(judgements, key=lambda one: (one[0].verdict is Verdict.UNKNOWN, one[0].verdict.rank))
 
     not_known = (*facts.reads[-1].not_known, *facts.not_known, *_not_summed(newest))
     document = _document(newest, judgement, not_known)
@@ -98,7 +106,7 @@ def judge(
         target=facts.group,
         verdict=judgement.verdict.value,
         status=_status(judgement, objective),
-        headline=_headline(judgement),
+        headline=_headline(newest, before, judgement, kind),
         at=newest.at,
         signal=Signal.LAG,
         facts=document,
@@ -208,12 +216,61 @@ def _status(judgement: Judgement, objective: Objective) -> Status:
     return Status.UNKNOWN
 
 
-def _headline(judgement: Judgement) -> str:
+def _headline(newest: GroupSample, before: GroupSample | None, judgement: Judgement, kind: GroupKind) -> str:
+    """Return the lag and what is the matter with it; the verdict's own word stands beside it on every surface."""
     if judgement.lag_records is not None:
         lag = f"lag {judgement.lag_records:,}"
     else:
         lag = f"lag at least {judgement.at_least_records:,}" if judgement.at_least_records else "lag not known"
-    return f"{judgement.verdict.value}: {lag}"
+    match judgement.verdict:
+        case Verdict.OK:
+            return f"{lag}, commits keep up" if judgement.lag_records else lag
+        case Verdict.DATA_LOST:
+            return f"{judgement.evidence}; {lag}"
+        case Verdict.CATCHING_UP:
+            return f"{lag}, level in {_about(judgement.eta_s or 0)}"
+        case Verdict.RESIDUAL:
+            return f"{lag}, all of it is in the DLQ"
+        case Verdict.STOPPED | Verdict.FALLING_BEHIND:
+            return ", ".join((lag, *_movement(newest, before), *_who_reads(newest, kind)))
+        case Verdict.UNKNOWN if judgement.at_least_records:
+            return ", ".join((lag, *(_movement(newest, before) or ("one read so far",)), *_who_reads(newest, kind)))
+        case _:
+            return f"{lag}, {judgement.evidence}"
+
+
+def _movement(newest: GroupSample, before: GroupSample | None) -> tuple[str, ...]:
+    """Return what happened between the reads to the partitions with unread data; nothing when there is one read."""
+    window_s = (newest.at - before.at).total_seconds() if before else 0.0
+    earlier = {_key(one): one for one in (before.partitions if before else ())}
+    pairs = [(one, earlier[_key(one)]) for one in newest.partitions if one.lag_records and _key(one) in earlier]
+    known = [(now, was) for now, was in pairs if was.committed is not None and was.latest is not None]
+    if not known or window_s < MIN_WINDOW_S:
+        return ()
+    committed = sum((now.committed or 0) - (was.committed or 0) for now, was in known)
+    written = sum((now.latest or 0) - (was.latest or 0) for now, was in known)
+    if committed:
+        return (f"{committed:,} committed and {written:,} written in {_about(window_s)}",)
+    if all(was.lag_records == 0 for _, was in known):
+        return (f"all written in the last {_about(window_s)}",)
+    return (f"nothing committed for {_about(window_s)}",)
+
+
+def _who_reads(sample: GroupSample, kind: GroupKind) -> tuple[str, ...]:
+    """Return the question that an empty group puts; a Flink job is never a member, so there it puts none."""
+    if sample.state != "EMPTY" or sample.members != 0 or kind is GroupKind.FLINK:
+        return ()
+    return ("no members: is the sink running?" if kind is GroupKind.CONNECT_SINK else "no members: is it running?",)
+
+
+def _about(seconds: float) -> str:
+    """Return a duration in steps, so that two looks that say the same are worded the same: 2 s, 40 s, 3 min, 2 h."""
+    if seconds >= 7200:
+        return f"{seconds / 3600:.0f} h"
+    if seconds >= 95:
+        return f"{seconds / 60:.0f} min"
+    step_s = 1 if seconds < 5 else 5 if seconds < 20 else 10
+    return f"{step_s * round(seconds / step_s)} s"
 
 
 def _membership(sample: GroupSample, judgement: Judgement, kind: GroupKind) -> tuple[str, ...]:

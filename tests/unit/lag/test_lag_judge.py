@@ -145,6 +145,33 @@ def test_stopped_is_for_sink_connectors_only(verdict, kind, members, state, wind
     assert verdict == judge(now, group(partition(10, 20)), kind=kind).verdict
 
 
+@pytest.mark.parametrize(
+    ("verdict", "window_s", "before", "kind"),
+    [
+        (V.STOPPED, 30, "EMPTY", GroupKind.CONNECT_SINK),
+        (V.UNKNOWN, 29.9, "EMPTY", GroupKind.CONNECT_SINK),  # a task that restarts is back by then
+        (V.UNKNOWN, 30, "STABLE", GroupKind.CONNECT_SINK),  # may have left a second ago
+        (V.UNKNOWN, 30, "EMPTY", GroupKind.CONSUMER),
+        (V.UNKNOWN, 30, "EMPTY", GroupKind.FLINK),
+    ],
+)
+def test_a_sink_without_members_at_both_reads_is_stopped_whatever_its_interval(verdict, window_s, before, kind):
+    """Nobody is there who could commit: no commit interval has to pass."""
+    members = 0 if before == "EMPTY" else 2
+    now = group(partition(10, 25), after_s=window_s, members=0, state="EMPTY")
+    previous = group(partition(10, 20), members=members, state=before)
+
+    assert verdict == judge(now, previous, kind=kind).verdict
+
+
+def test_a_sink_without_members_that_committed_in_between_is_not_stopped():
+    """It was drained and stopped, or moved to another worker, between the reads."""
+    now = group(partition(20, 25), after_s=60, members=0, state="EMPTY")
+    previous = group(partition(10, 20), members=0, state="EMPTY")
+
+    assert V.OK == judge(now, previous, kind=GroupKind.CONNECT_SINK).verdict
+
+
 def test_eta_is_lag_over_the_speed_of_gaining():
     """450 unread, read at 10/s, written at 5/s: level in 90 s."""
     judgement = judge(group(partition(100, 550), after_s=10), group(partition(0, 500)))

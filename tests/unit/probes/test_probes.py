@@ -262,6 +262,144 @@ def test_an_earlier_finding_serves_as_the_previous_read():
     assert None is sample_of(lag_of(Sources(), "g", now))
 
 
+SINK = ConsumerGroup("g", GroupKind.CONNECT_SINK)
+CONSUMER = ConsumerGroup("g")
+EMPTY = {"state": "EMPTY", "members": 0}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "headline", "consumer", "before", "latest", "after_s"),
+    [
+        # a stopped sink: the group is empty, the commits are frozen, the lag grows
+        (
+            "UNKNOWN",
+            "lag 12,431, one read so far, no members: is the sink running?",
+            SINK,
+            None,
+            offsets((100, 0, 12_531), **EMPTY),
+            0,
+        ),
+        (
+            "UNKNOWN",
+            "lag 12,431, nothing committed for 2 s, no members: is the sink running?",
+            SINK,
+            offsets((100, 0, 12_400), **EMPTY),
+            offsets((100, 0, 12_531), **EMPTY),
+            1.6,
+        ),
+        (
+            "STOPPED",
+            "lag 12,431, nothing committed for 40 s, no members: is the sink running?",
+            SINK,
+            offsets((100, 0, 9_000), (50, 0, 50), **EMPTY),
+            offsets((100, 0, 12_531), (50, 0, 50), **EMPTY),
+            40.3,
+        ),
+        (
+            "UNKNOWN",
+            "lag 12,431, nothing committed for 40 s, no members: is the sink running?",
+            SINK,
+            offsets((100, 0, 9_000)),
+            offsets((100, 0, 12_531), **EMPTY),
+            38,
+        ),
+        (
+            "UNKNOWN",
+            "lag 31, all written in the last 40 s, no members: is the sink running?",
+            SINK,
+            offsets((100, 0, 100), **EMPTY),
+            offsets((100, 0, 131), **EMPTY),
+            40,
+        ),
+        # draining: a rate needs two commit intervals, the numbers do not
+        (
+            "UNKNOWN",
+            "lag 8,200, 4,500 committed and 300 written in 40 s",
+            SINK,
+            offsets((0, 0, 12_400)),
+            offsets((4_500, 0, 12_700)),
+            40,
+        ),
+        ("CATCHING_UP", "lag 8,200, level in 4 min", SINK, offsets((0, 0, 12_400)), offsets((4_500, 0, 12_700)), 120),
+        ("OK", "lag 25, commits keep up", SINK, offsets((0, 0, 100)), offsets((100, 0, 125)), 2),
+        ("OK", "lag 0", SINK, offsets((0, 0, 100)), offsets((100, 0, 100)), 2),
+        # losing
+        (
+            "FALLING_BEHIND",
+            "lag 501, 100 committed and 101 written in 10 s",
+            CONSUMER,
+            offsets((0, 0, 500)),
+            offsets((100, 0, 601)),
+            10,
+        ),
+        # no members says little of a consumer that may use assign(), and nothing of a Flink job
+        (
+            "UNKNOWN",
+            "lag 90, nothing committed for 5 min, no members: is it running?",
+            CONSUMER,
+            offsets((0, 0, 50), **EMPTY),
+            offsets((0, 0, 90), **EMPTY),
+            300,
+        ),
+        (
+            "UNKNOWN",
+            "lag 90, nothing committed for 2 h",
+            ConsumerGroup("g", GroupKind.FLINK),
+            offsets((0, 0, 50), **EMPTY),
+            offsets((0, 0, 90), **EMPTY),
+            7_300,
+        ),
+        (
+            "REWOUND",
+            "lag 11, t/0: the commit went back 1 records in 10 s: 10 -> 9",
+            CONSUMER,
+            offsets((10, 0, 20)),
+            offsets((9, 0, 20)),
+            10,
+        ),
+        # one read
+        ("UNKNOWN", "lag 6, one read so far", CONSUMER, None, offsets((4, 0, 10)), 0),
+        ("UNKNOWN", "lag at least 6, one read so far", CONSUMER, None, offsets((4, 0, 10), (5, 0, None)), 0),
+        (
+            "UNKNOWN",
+            "lag not known, t/0: log offsets not known: not answered",
+            CONSUMER,
+            None,
+            offsets((5, 0, None)),
+            0,
+        ),
+        ("UNKNOWN", "lag not known, no partitions are known", CONSUMER, None, offsets(), 0),
+        (
+            "NEVER_COMMITTED",
+            "lag 0, t/1: no offset was ever committed; the log holds 5 records",
+            CONSUMER,
+            None,
+            offsets((10, 0, 10), (None, 0, 5)),
+            0,
+        ),
+        (
+            "DATA_LOST",
+            "t/0: up to 1 records deleted before they were read: offsets 5..5; lag 5",
+            CONSUMER,
+            None,
+            offsets((5, 6, 10)),
+            0,
+        ),
+    ],
+)
+def test_the_headline_says_at_3_am_what_is_the_matter(verdict, headline, consumer, before, latest, after_s):
+    """The lag, what moved and for how long, who reads; the verdict's word is printed beside it, never in it."""
+    earlier = {}
+    if before is not None:
+        seen = lag_of(sources({"g": before}), consumer, now, OBJECTIVE)
+        earlier = {"g": sample_of(seen)}
+    latest = replace(latest, at=NOW + timedelta(seconds=after_s))
+
+    finding = lag_of(sources({"g": latest}, previous_lag=earlier), consumer, now, OBJECTIVE)
+
+    assert (verdict, headline) == (finding.verdict, finding.headline)
+
+
 def test_no_members_of_a_flink_group_is_explained_not_judged():
     """Flink assigns its partitions itself."""
     answers = {"flink": offsets((4, 0, 10), state="EMPTY", members=0)}
