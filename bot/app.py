@@ -176,12 +176,17 @@ class Journal:
 
     store: Store
     dispatcher: Dispatcher
+    api_url: str | None = None
 
     def board(self) -> Board:
         return self.dispatcher.board()
 
     def entries(self, incident_id: str) -> tuple[Entry, ...]:
         return tuple(entry for _, entry in self.store.entries(incident_id))
+
+    def link(self, incident_id: str) -> str | None:
+        """Return the address of the incident's thread, or None while there is no card."""
+        return thread_link(self.store.posted(incident_id, "card"), self.api_url)
 
     def order(self, incident_id: str, command: PersonCommand) -> Decision:
         """Decide a person's command now; the running bot says it and does it."""
@@ -198,10 +203,18 @@ def open_journal(config: Config) -> Journal:
 
     store, rules = Store(config.state), policy(config)
     nothing = Nudges(lambda: None, lambda: None)
-    return Journal(store, Dispatcher(store, lambda: rules, clock, nonce, nothing, lambda _: None))
+    api_url = config.slack.api_url if config.slack else None
+    return Journal(store, Dispatcher(store, lambda: rules, clock, nonce, nothing, lambda _: None), api_url)
 
 
 journal_reader = open_journal
+
+
+def thread_link(card: tuple[str, str] | None, api_url: str | None) -> str | None:
+    """Return Slack's redirect to a message: it needs neither the workspace's name nor another call."""
+    if card is None or api_url is None:
+        return None
+    return f"{api_url.removesuffix('api/')}app_redirect?channel={card[0]}&message_ts={card[1]}"
 
 
 def order(config: Config, environ: Mapping[str, str], incident_id: str, command: PersonCommand) -> tuple[str, Any]:
@@ -308,7 +321,7 @@ class Bot:
         from bot.incident.documents import incident_summary
 
         board = self.dispatcher.board()
-        return [dict(incident_summary(i, self.config.public_url)) for i in list(board.incidents.values())]
+        return [dict(incident_summary(i, self._link(i.id))) for i in list(board.incidents.values())]
 
     def read_incident(self, incident_id: str) -> dict[str, Any]:
         from bot.incident.documents import incident_document
@@ -317,7 +330,11 @@ class Bot:
         if incident is None:
             return {}
         entries = tuple(entry for _, entry in self.store.entries(incident_id))
-        return dict(incident_document(incident, entries, self.config.public_url))
+        return dict(incident_document(incident, entries, self._link(incident_id)))
+
+    def _link(self, incident_id: str) -> str | None:
+        slack = self.config.slack
+        return thread_link(self.store.posted(incident_id, "card"), slack.api_url if slack else None)
 
     # --- parts ---
 
@@ -368,7 +385,7 @@ class Bot:
                 name,
                 incident,
                 entries,
-                View(self.policy, now, public_url=self.config.public_url, names=self.config.addresses),
+                View(self.policy, now, names=self.config.addresses),
             )
 
         renderers = Renderers(slot, render_report, render_text, self.postmortem)

@@ -38,6 +38,7 @@ SCENARIOS = ("schema-break", "lag", "connector-failed", "idle")
 class Journal(Protocol):
     def board(self) -> Board: ...
     def entries(self, incident_id: str) -> Sequence[Entry]: ...
+    def link(self, incident_id: str) -> str | None: ...
 
 
 class App(Protocol):
@@ -242,7 +243,7 @@ def _ask(call: Call, query: Query, as_json: bool, bare: Mapping[str, str | None]
         app.clock(),
         reader.entries,
         "cdc",
-        config.public_url,
+        reader.link,
     )
     return _print(report, as_json)
 
@@ -355,7 +356,7 @@ def _read_journal(call: Call, verb: str, incident_id: str | None, as_json: bool)
     reader = call.app.journal_reader(config)
     report = answer(
         Query(verb, arguments), Sources(), config.pipelines, reader.board(), call.app.clock(), reader.entries, "cdc",
-        config.public_url,
+        reader.link,
     )  # fmt: skip
     return _print(report, as_json)
 
@@ -419,11 +420,6 @@ def _replied(incident_id: str | None, reply: str, refusal: Refusal | None, as_js
     return 0
 
 
-@click.group()
-def step() -> None:
-    """Mark a step of the checklist: done, skip or undo."""
-
-
 # Name, usage and help of the orders, as `bot.commands.VERBS` has them; a test compares the two.
 ORDERS = (
     ("ack", "ack [ID]", "Acknowledge; you lead unless someone does already."),
@@ -443,11 +439,7 @@ ORDERS = (
     ("link", "link [ID] OTHER [REASON]", "Tie two incidents together."),
 )
 for _name, _usage, _does in ORDERS:
-    _made = _order(_name, _usage, _does)
-    cdc.add_command(_made)
-    if _name in ("done", "skip", "undo"):
-        step.add_command(_made)
-cdc.add_command(step)
+    cdc.add_command(_order(_name, _usage, _does))
 
 
 # --- the rest ------------------------------------------------------------------------------------

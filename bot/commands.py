@@ -57,9 +57,17 @@ class Order:
 Ask = Query | Order
 
 
+Link = Callable[[str], str | None]
+
+
 def no_entries(incident_id: str) -> Sequence[Entry]:
     """The journal of somebody who has none."""
     return ()
+
+
+def no_link(incident_id: str) -> str | None:
+    """The address of an incident's thread where no chat is configured."""
+    return None
 
 
 @dataclass(frozen=True)
@@ -328,7 +336,7 @@ def answer(
     now: datetime,
     entries: Callable[[str], Sequence[Entry]] = no_entries,
     command: str = "/cdc",
-    public_url: str | None = None,
+    link: Link = no_link,
 ) -> Report:
     """Answer a question. `entries` reads one incident's journal; `command` is how people call us here.
 
@@ -339,12 +347,12 @@ def answer(
         case "help":
             return help_report(command)
         case "incidents":
-            return incidents_report(board, now, command, public_url)
+            return incidents_report(board, now, command, link)
         case "incident":
             known = board.get(said["id"])
             if known is None:
                 return no_incident(said["id"], board, command)
-            return incident_report(known, entries(known.id), now, command, public_url)
+            return incident_report(known, entries(known.id), now, command, link)
         case "postmortem":
             known = board.get(said["id"])
             return no_incident(said["id"], board, command) if known is None else _postmortem_ready(known, command)
@@ -668,7 +676,7 @@ def help_report(command: str) -> Report:
     )
 
 
-def incidents_report(board: Board, now: datetime, command: str, public_url: str | None = None) -> Report:
+def incidents_report(board: Board, now: datetime, command: str, link: Link = no_link) -> Report:
     """The open incidents, worst first, then the resolved ones, newest first. The document holds all of them."""
     opened = board.open()
     closed = sorted(
@@ -687,7 +695,7 @@ def incidents_report(board: Board, now: datetime, command: str, public_url: str 
         table=Table(("id", "status", "severity", "pipeline", "opened", "lead", "title"), rows) if rows else None,
         notes=(f"{more} older resolved incidents are not shown.",) if more > 0 else (),
         next_steps=(f"{command} incident {shown[0].id}",) if shown else (),
-        document=[incident_summary(i, public_url) for i in (*opened, *closed)],
+        document=[incident_summary(i, link(i.id)) for i in (*opened, *closed)],
     )
 
 
@@ -696,7 +704,7 @@ SHOWN_ROWS = 15
 
 
 def incident_report(
-    incident: Incident, entries: Sequence[Entry], now: datetime, command: str, public_url: str | None = None
+    incident: Incident, entries: Sequence[Entry], now: datetime, command: str, link: Link = no_link
 ) -> Report:
     """One incident: where it stands, its checklist, what the probes saw, the last rows of its timeline."""
     steps = sorted(incident.steps, key=lambda s: SECTIONS.index(s.step.section))
@@ -718,7 +726,7 @@ def incident_report(
         notes=notes,
         not_known=tuple(f"{f.target}: {line}" for f in incident.findings.values() for line in f.not_known),
         next_steps=_next_for(incident, command),
-        document=incident_document(incident, entries, public_url),
+        document=incident_document(incident, entries, link(incident.id)),
     )
 
 

@@ -17,7 +17,7 @@ from bot.model import Finding
 Document = dict[str, Any]
 
 
-def incident_summary(incident: Incident, public_url: str | None = None) -> Document:
+def incident_summary(incident: Incident, link: str | None = None) -> Document:
     """Return one element of `cdc incidents --json`."""
     return {
         "id": incident.id,
@@ -34,14 +34,14 @@ def incident_summary(incident: Incident, public_url: str | None = None) -> Docum
         "alerts": [_alert(alert) for alert in incident.alerts],
         "alerts_not_shown": incident.hidden_alerts,
         "steps": [_step(step) for step in incident.steps],
-        "link": f"{public_url.rstrip('/')}/incidents/{incident.id}" if public_url else None,
+        "link": link,
     }
 
 
-def incident_document(incident: Incident, entries: Sequence[Entry], public_url: str | None = None) -> Document:
+def incident_document(incident: Incident, entries: Sequence[Entry], link: str | None = None) -> Document:
     """Return `cdc incident ID --json`: the summary, the timeline, the newest finding of each probe and target."""
     return {
-        **incident_summary(incident, public_url),
+        **incident_summary(incident, link),
         "timeline": [row_document(row) for row in timeline(entries)],
         "findings": [finding_document(finding) for finding in incident.findings.values()],
     }

@@ -73,7 +73,6 @@ class View:
     policy: Policy
     now: datetime
     mention: Callable[[str], str] = mention_of
-    public_url: str | None = None
     names: Mapping[str, str] = field(default_factory=lambda: NOTHING)
 
 
@@ -265,8 +264,6 @@ def _standing(incident: Incident, view: View, mention: str) -> Iterator[str]:
     yield f"Checklist {progress(incident)}"
     if incident.links:
         yield "See also " + ", ".join(line(other, 40) for other, _ in incident.links[:5])
-    if view.public_url:
-        yield f"<{view.public_url.rstrip('/')}/incidents/{line(incident.id, 40)}|Open the page>"
 
 
 # --- buttons ---------------------------------------------------------------------------------------

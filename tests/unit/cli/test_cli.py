@@ -90,6 +90,9 @@ class App:
     def entries(self, incident_id: str) -> Sequence[e.Entry]:
         return ENTRIES
 
+    def link(self, incident_id: str) -> str | None:
+        return None
+
     def order(self, config, environ, incident_id, command):
         self.orders.append((incident_id, command))
         return "Noted.", self.refusal
@@ -198,7 +201,7 @@ def test_a_refused_order_is_1_and_says_why(capsys):
     """Nothing was done, and the next move is named."""
     refused = App(refusal=Refusal("Not skipped: say why.", "Give a reason."))
 
-    assert 1 == cdc("-c cdc.yml step skip CDC-1 look", refused)
+    assert 1 == cdc("-c cdc.yml skip CDC-1 look", refused)
     assert "Not skipped: say why. Give a reason." == capsys.readouterr().err.strip()
 
 

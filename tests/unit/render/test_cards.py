@@ -96,7 +96,7 @@ HOSTILE: Mapping[str, Callable[[], Scene]] = {
 def test_every_message_passes_slacks_rules(scene: Callable[[], Scene]) -> None:
     """Whatever the labels, names and numbers are: our lint and the workspace's rules take every slot, with blocks."""
     made = scene()
-    incident, view = made.incident, made.view(public_url="https://cdc.example.com/")
+    incident, view = made.incident, made.view()
     for slot in scenes.slots(made):
         message = render_slot(slot, incident, made.entries, view)
         assert () == violations(message), slot

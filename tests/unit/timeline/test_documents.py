@@ -60,9 +60,10 @@ def test_the_summary_has_the_keys_of_the_contract():
     assert [("look", "skipped")] == [(step["id"], step["status"]) for step in document["steps"]]
 
 
-def test_the_link_is_made_from_the_public_url():
-    """With a public address the document leads back to the incident."""
-    assert "https://cdc.example.com/incidents/CDC-1" == incident_summary(INCIDENT, "https://cdc.example.com/")["link"]
+def test_the_link_is_the_one_given():
+    """The document leads to the incident's thread, where there is one."""
+    assert "https://slack.example/t" == incident_summary(INCIDENT, "https://slack.example/t")["link"]
+    assert incident_summary(INCIDENT)["link"] is None
 
 
 def test_the_document_adds_timeline_and_findings_and_is_plain_json():
