@@ -4,11 +4,13 @@ Every test in this folder is marked `system`. A test whose part cannot be had is
 `CI=true`: a green run there means that it ran. The run ends with a table of the parts and their versions.
 """
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,7 @@ from tests.system import fetch, parts
 from tests.system.fetch import Available, PartMissing
 from tests.system.parts import Alertmanager, Chromium, Cluster, Connect, Kafka, Postgres, Prometheus, Registry
 from tests.system.pipeline import Pipeline
+from tests.system.walk import Walk
 
 HERE = Path(__file__).parent
 WHOLE_CLUSTER = ("java", "kafka", "debezium-postgres", "debezium-jdbc", "avro-converter", "apicurio", "postgresql")
@@ -124,6 +127,22 @@ def new_pipeline(cluster: Cluster) -> Iterator[Callable[..., Pipeline]]:
     yield create
     for pipeline in created:
         pipeline.remove()
+
+
+@pytest.fixture
+def new_walk(available: Available, cluster: Cluster, scratch: Path) -> Iterator[Callable[..., Walk]]:
+    """Return `new_walk(prefix, ...)`: a pipeline of the test's own with the bot and all that watches it."""
+    _need(available, "prometheus", "alertmanager")
+    with contextlib.ExitStack() as stack:
+
+        def start(prefix: str, **settings: Any) -> Walk:
+            pipeline = Pipeline(cluster, prefix)
+            stack.callback(pipeline.remove)
+            walk = Walk(available, scratch / prefix, pipeline, **settings)
+            stack.callback(walk.stop)
+            return walk
+
+        yield start
 
 
 @pytest.fixture
