@@ -46,6 +46,7 @@ log = logging.getLogger("cdc.runner")
 VERIFY_FOR = timedelta(seconds=90)
 ABSENT_FOR = timedelta(seconds=45)
 SAMPLE_EVERY = timedelta(seconds=5)
+ATTEMPTS = 3
 POOLS: Mapping[str, tuple[tuple[str, ...], int]] = {
     "probe": (("probe", "recovery", "fetch-group"), 4),
     "action": (("plan", "action", "verify"), 3),
@@ -116,12 +117,20 @@ class Runner:
         return True
 
     def _fail(self, task: TaskRow, error: Exception) -> None:
-        """A defect of ours: an action's outcome is unknown, a repeatable task is tried a few times more."""
+        """A defect of ours: an action's outcome is unknown, a repeatable task is tried a few times more.
+
+        Who waits for a plan or an answer is told in the end; nothing ends in silence.
+        """
         note = f"{type(error).__name__}: {error}"
         if task.kind == "action":
             self._dispatcher.settle(task, c.ReportOutcome(str(task.body["key"]), None, note), note=note)
-        elif task.attempts < 3:
+        elif task.attempts < ATTEMPTS:
             self._dispatcher.again(task, 5.0, task.body, note)
+        elif task.kind == "plan":
+            self._dispatcher.settle(task, _no_plan(task.body, f"Not planned: {note}. Nothing was changed."), note=note)
+        elif task.kind == "verb":
+            text = f"`{task.body['verb']}` failed: {note}. Nothing was changed; the bot's log has the details."
+            self._dispatcher.settle(task, None, note=note, answer=_answer_to(task.body, {"text": text}))
         else:
             self._dispatcher.settle(task, None, note=note)
 
@@ -210,13 +219,8 @@ class Runner:
     def _verb(self, task: TaskRow) -> None:
         query = verbs.Query(str(task.body["verb"]), task.body["arguments"])
         report = self.answer(query)
-        document = {
-            "report": REPORTS.dump_python(report, mode="json"),
-            "response_url": task.body.get("response_url"),
-            "channel": task.body.get("channel"),
-            "user": task.body["user"]["id"],
-        }
-        self._dispatcher.settle(task, None, answer=document)
+        document = {"report": REPORTS.dump_python(report, mode="json")}
+        self._dispatcher.settle(task, None, answer=_answer_to(task.body, document))
 
     def answer(self, query: verbs.Query) -> Report:
         policy = self._policy()
@@ -431,6 +435,17 @@ def _heard(alert: LiveAlert) -> Alert:
     return Alert(
         alert.fingerprint, "firing", alert.labels, alert.annotations, alert.starts_at, None, alert.generator_url
     )  # fmt: skip
+
+
+def _answer_to(body: Mapping[str, Any], said: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return an answer for the person who asked, by the way the question came."""
+    where = {"response_url": body.get("response_url"), "channel": body.get("channel"), "user": body["user"]["id"]}
+    return {**said, **where}
+
+
+def _no_plan(body: Mapping[str, Any], reason: str) -> c.ReportPlan:
+    who = e.Who(body["who"]["id"], body["who"]["name"])
+    return c.ReportPlan(str(body["key"]), body["step"], str(body["guard"]), None, reason, str(body["action"]), who)
 
 
 def hash_of(plan: Plan) -> str:

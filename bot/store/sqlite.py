@@ -156,7 +156,9 @@ class Store:
 
     def receivers(self) -> frozenset[str]:
         """Return the receiver names that webhooks came under."""
-        rows = self._db().execute("SELECT DISTINCT json_extract(body, '$.receiver') FROM events WHERE type = 'AlertFired'")
+        rows = self._db().execute(
+            "SELECT DISTINCT json_extract(body, '$.receiver') FROM events WHERE type = 'AlertFired'"
+        )
         return frozenset(row[0] for row in rows if row[0])
 
     # --- journal ---
@@ -182,10 +184,18 @@ class Store:
     # --- outbox ---
 
     def due_messages(self, now: datetime, limit: int) -> tuple[OutboxRow, ...]:
-        """Return messages that are due, most urgent lane first, oldest first within a lane."""
+        """Return messages that are due, most urgent lane first, oldest first within a lane.
+
+        At most `limit` of one channel, and as many answers: a storm in one channel holds up no other. A reply
+        is not due before its card is posted.
+        """
         rows = self._db().execute(
             "SELECT id, key, incident, slot, lane, channel, body, wanted, shown, attempts, uncertain, ts, channel_id, "
-            f"created_at FROM outbox WHERE state = 'due' AND not_before <= ? ORDER BY {LANE_ORDER}, id LIMIT ?",
+            "created_at FROM (SELECT o.*, row_number() OVER (PARTITION BY channel, slot = 'answer' "
+            f"ORDER BY {LANE_ORDER}, id) AS place FROM outbox o WHERE state = 'due' AND not_before <= ? "
+            "AND (slot IN ('card', 'answer') OR EXISTS (SELECT 1 FROM outbox c "
+            "WHERE c.key = o.incident || '/card' AND c.ts IS NOT NULL))) "
+            f"WHERE place <= ? ORDER BY {LANE_ORDER}, id",
             (_stamp(now), limit),
         )
         return tuple(

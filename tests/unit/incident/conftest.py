@@ -28,7 +28,8 @@ ALICE, BOB, CAROL = e.Who("slack:UALICE", "alice"), e.Who("slack:UBOB", "bob"), 
 
 CUSTOMERS = Pipeline(
     "customers", "#cdc-incidents", "@data-platform", "customers-source", ("customers",), ("customers-value",),
-    (ConsumerGroup("customers_canonical_flink", GroupKind.FLINK),), Sink("customers-sink", "lake.customers", "dlq.customers"),
+    (ConsumerGroup("customers_canonical_flink", GroupKind.FLINK),),
+    Sink("customers-sink", "lake.customers", "dlq.customers"),
 )  # fmt: skip
 LAG_BOOK = Runbook(
     id="consumer-lag", title="Consumer lag", signal=Signal.LAG, alerts=("*Lag*",), symptoms=("lag grows",), hash="aaa",

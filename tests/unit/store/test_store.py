@@ -165,15 +165,30 @@ def test_a_change_during_the_send_stays_due(store: Store) -> None:
 
 
 def test_urgent_lanes_come_first_and_postponed_rows_wait(store: Store) -> None:
-    """A page never waits behind cosmetics."""
+    """A page never waits behind cosmetics; nothing in a thread is due before its card is posted."""
     with store.deciding() as writer:
         for slot, lane in (("checklist", "cosmetic"), ("card", "card"), ("event:2", "reply"), ("page:x", "page")):
             writer.deliver("CDC-1", slot, lane, "#c", 1, NOW)
+    (card,) = store.due_messages(NOW, 10)
+    assert "card" == card.slot
+    store.sent(card, "C1", "1.1", 1, NOW)
     due = store.due_messages(NOW, 10)
-    assert ["page", "reply", "card", "cosmetic"] == [row.lane for row in due]
+    assert ["page", "reply", "cosmetic"] == [row.lane for row in due]
     store.postpone(due[0], NOW + timedelta(seconds=5), "ratelimited", False)
     assert "page" not in [row.lane for row in store.due_messages(NOW, 10)]
     assert "page" in [row.lane for row in store.due_messages(NOW + timedelta(seconds=5), 10)]
+
+
+def test_a_storm_in_one_channel_holds_up_no_other(store: Store) -> None:
+    """Thirty cards wait in one channel; the one of another channel, and an answer, are due all the same."""
+    with store.deciding() as writer:
+        for number in range(30):
+            writer.deliver(f"CDC-{number}", "card", "page", "#busy", 1, NOW)
+        writer.deliver("CDC-99", "card", "card", "#quiet", 1, NOW)
+        writer.answer("a", "#busy", {"text": "x"}, NOW)
+    due = store.due_messages(NOW, 5)
+    assert 5 == sum(row.channel == "#busy" and row.slot == "card" for row in due)
+    assert {"CDC-99/card", "a"} <= {row.key for row in due}
 
 
 def test_a_task_is_claimed_once_and_found_after_a_crash(store: Store) -> None:
