@@ -321,7 +321,7 @@ class Bot:
         from bot.incident.documents import incident_summary
 
         board = self.dispatcher.board()
-        return [dict(incident_summary(i, self._link(i.id))) for i in list(board.incidents.values())]
+        return [dict(incident_summary(i, self._link(i.id))) for i in board.all()]
 
     def read_incident(self, incident_id: str) -> dict[str, Any]:
         from bot.incident.documents import incident_document

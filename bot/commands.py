@@ -372,7 +372,7 @@ def answer(
 
 def no_incident(incident_id: str, board: Board, command: str) -> Report:
     """The clear error for an id that the journal does not hold."""
-    newest = sorted(board.incidents.values(), key=lambda i: (i.opened_at, i.id))[-3:]
+    newest = sorted(board.all(), key=lambda i: (i.opened_at, i.id))[-3:]
     known = f"The newest are {', '.join(i.id for i in newest)}." if newest else "There is none yet."
     return failure(f"There is no incident {incident_id}", known, f"{command} incidents")
 
@@ -679,9 +679,7 @@ def help_report(command: str) -> Report:
 def incidents_report(board: Board, now: datetime, command: str, link: Link = no_link) -> Report:
     """The open incidents, worst first, then the resolved ones, newest first. The document holds all of them."""
     opened = board.open()
-    closed = sorted(
-        (i for i in board.incidents.values() if not i.is_open), key=lambda i: (i.opened_at, i.id), reverse=True
-    )
+    closed = sorted((i for i in board.all() if not i.is_open), key=lambda i: (i.opened_at, i.id), reverse=True)
     shown = (*opened, *closed[:SHOWN_RESOLVED])
     rows = tuple(
         (i.id, i.status, str(i.severity), i.pipeline or "-", _age(i, now), i.lead.name if i.lead else "-", i.title)

@@ -19,7 +19,10 @@ GROUP_LABELS = ("consumergroup", "group", "group_id", "consumer_group")
 
 
 class Board:
-    """Every incident of the journal, indexed for correlation. It holds states, never decides."""
+    """Every incident of the journal, indexed for correlation. It holds states, never decides.
+
+    One thread writes, others may read meanwhile: a reader gets tuples of frozen states, each whole.
+    """
 
     def __init__(self) -> None:
         self.incidents: dict[str, Incident] = {}
@@ -44,10 +47,14 @@ class Board:
     def get(self, incident_id: str) -> Incident | None:
         return self.incidents.get(incident_id)
 
+    def all(self) -> tuple[Incident, ...]:
+        """Every incident, oldest first."""
+        return tuple(self.incidents.values())
+
     def open(self) -> tuple[Incident, ...]:
         """The unresolved incidents, worst first, then oldest first."""
         return tuple(
-            sorted((self.incidents[i] for i in self._open), key=lambda i: (-i.severity.rank, i.opened_at, i.id))
+            sorted((self.incidents[i] for i in tuple(self._open)), key=lambda i: (-i.severity.rank, i.opened_at, i.id))
         )
 
     def open_for(self, correlation: str) -> Incident | None:
@@ -69,7 +76,7 @@ class Board:
         """How often an action was started on a target since then, over all incidents: what a cap counts."""
         return sum(
             1
-            for incident in self.incidents.values()
+            for incident in self.all()
             for a in incident.actions
             if a.plan.action == action and a.plan.target == target and a.started_at and a.started_at >= since
         )
