@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("cdc")
 
 POLL_S = 0.25
-RECONCILE_EVERY_S = 60
+RECONCILE_EVERY_RECHECKS = 4
+ABSENT_FOR_RECHECKS = 10
 VERIFY_EVERY_S = 3.0
 
 
@@ -147,6 +148,7 @@ def _login(auth: Any, environ: Mapping[str, str]) -> Callable[[], Mapping[str, s
 
 def _world(config: Config, environ: Mapping[str, str], stop: threading.Event) -> World:
     from dataclasses import replace
+    from datetime import timedelta
 
     from bot.clients.alertmanager import HttpAlertmanager
     from bot.clients.connect import HttpConnect
@@ -164,7 +166,8 @@ def _world(config: Config, environ: Mapping[str, str], stop: threading.Event) ->
             alertmanagers[url.rstrip("/")] = HttpAlertmanager(http, url)
     probing = replace(sources(config, environ), wait=stop.wait)
     verify_every_s = min(VERIFY_EVERY_S, config.incidents.recheck)
-    return World(probing, acting, alertmanagers, verify_every_s, config.probes.deadline)
+    absent_for = timedelta(seconds=ABSENT_FOR_RECHECKS * config.incidents.recheck)
+    return World(probing, acting, alertmanagers, verify_every_s, config.probes.deadline, absent_for)
 
 
 # --- the journal, for one command --------------------------------------------------------------------
@@ -480,7 +483,10 @@ class Bot:
             self._guarded(self.monitor.look), "interval", seconds=self.config.probes.interval, next_run_time=now
         )
         self._scheduler.add_job(
-            self._guarded(self.runner.reconcile), "interval", seconds=RECONCILE_EVERY_S, next_run_time=now
+            self._guarded(self.runner.reconcile),
+            "interval",
+            seconds=RECONCILE_EVERY_RECHECKS * self.config.incidents.recheck,
+            next_run_time=now,
         )
         self._scheduler.start()
 

@@ -44,7 +44,6 @@ from bot.store.sqlite import Store, TaskRow
 log = logging.getLogger("cdc.runner")
 
 VERIFY_FOR = timedelta(seconds=90)
-ABSENT_FOR = timedelta(seconds=45)
 SAMPLE_EVERY = timedelta(seconds=5)
 ATTEMPTS = 3
 POOLS: Mapping[str, tuple[tuple[str, ...], int]] = {
@@ -53,17 +52,23 @@ POOLS: Mapping[str, tuple[tuple[str, ...], int]] = {
     "verb": (("verb",), 4),
 }
 REPORTS: TypeAdapter[Report] = TypeAdapter(Report)
+Absent = dict[tuple[str, str, datetime], tuple[datetime, str]]
 
 
 @dataclass(frozen=True)
 class World:
-    """The systems as the runner reaches them. `connect` is the one for actions, with its own credentials."""
+    """The systems as the runner reaches them. `connect` is the one for actions, with its own credentials.
+
+    `absent_for`: an alert that Alertmanager lists no more for so long has ended. Longer than a restarted
+    Alertmanager needs to hear of everything again (Prometheus repeats each minute).
+    """
 
     sources: Sources
     connect: Connect | None
     alertmanagers: Mapping[str, Alertmanager]
     verify_every_s: float = 3.0
     deadline_s: float = 8.0
+    absent_for: timedelta = timedelta(seconds=150)
 
 
 class Runner:
@@ -81,9 +86,9 @@ class Runner:
     ) -> None:
         self._store, self._dispatcher, self._world = store, dispatcher, world
         self._policy, self._clock, self._executor, self._count_error = policy, clock, executor, count_error
-        self._absent: dict[tuple[str, str, datetime], tuple[datetime, str]] = {}
+        self._absent: dict[str, Absent] = {}
         self._suppressed: dict[str, str] = {}
-        self._reconciled = False
+        self._adopted: set[str] = set()
         self._reconciling = threading.Lock()
         self._remembering = threading.Lock()
         self._lag: dict[str, tuple[GroupSample, GroupSample]] = {}
@@ -370,7 +375,7 @@ class Runner:
         """Compare what fires here with what each configured Alertmanager lists.
 
         No message is not "still firing", and a single absence is not the end (Alertmanager itself may have
-        restarted): an alert is ended when it was absent at two looks at least `ABSENT_FOR` apart.
+        restarted): an alert is ended when it was absent at every look for `absent_for`.
         """
         with self._reconciling:
             for source, alertmanager in self._world.alertmanagers.items():
@@ -391,29 +396,27 @@ class Runner:
             else:
                 self._suppressed.pop(alert.fingerprint, None)
         gone: dict[str, dict[str, list[tuple[str, datetime]]]] = {}
-        absent: dict[tuple[str, str, datetime], tuple[datetime, str]] = {}
+        before, absent = self._absent.get(source, {}), Absent()
         for incident in self._dispatcher.board().open():
             for known in incident.firing:
                 if known.source != source or known.fingerprint in listed:
                     continue
                 key = (incident.id, known.fingerprint, known.starts_at)
-                since, why = self._absent.get(key, (now, self._suppressed.get(known.fingerprint, "")))
-                if now - since >= ABSENT_FOR:
+                since, why = before.get(key, (now, self._suppressed.get(known.fingerprint, "")))
+                if now - since >= self._world.absent_for:
                     reason = "ended, no resolve was sent" + (f" ({why})" if why else "")
                     gone.setdefault(reason, {}).setdefault(incident.id, []).append((known.fingerprint, known.starts_at))
                 else:
                     absent[key] = (since, why)
-        self._absent = {
-            k: v for k, v in self._absent.items() if k[0] not in self._dispatcher.board().incidents
-        } | absent
+        self._absent[source] = absent
         for reason, episodes in gone.items():
             self._dispatcher.reconcile(episodes, reason, ())
-        if not self._reconciled:
+        if source not in self._adopted:
             self._adopt_missed(source, live)
 
     def _adopt_missed(self, source: str, live: Sequence[LiveAlert]) -> None:
         """At the first look after a start: take in what fires for our receivers and was never told to us."""
-        self._reconciled = True
+        self._adopted.add(source)
         receivers = self._store.receivers()
         board = self._dispatcher.board()
         missed = [
