@@ -369,7 +369,7 @@ class Runner:
             tuple(_heard(alert) for alert in active),
         )  # fmt: skip
         self._dispatcher.reconcile({}, "", [whole] if active else [])
-        self._dispatcher.settle(task, None, note=f"{len(active)} alerts of the group")
+        self._dispatcher.settle(task, c.ReportGroup(whole.group_key), note=f"{len(active)} alerts of the group")
 
     def reconcile(self) -> None:
         """Compare what fires here with what each configured Alertmanager lists.

@@ -176,6 +176,13 @@ class ReportVerification:
 
 
 @dataclass(frozen=True)
+class ReportGroup:
+    """A group that Alertmanager had cut was read whole: nothing of it is hidden any more."""
+
+    group_key: str
+
+
+@dataclass(frozen=True)
 class ReportRecovery:
     """Every part of the pipeline was probed again, to judge whether it recovered."""
 
@@ -198,5 +205,7 @@ PersonCommand = (
     | ApproveAction
     | CancelAction
 )
-TaskCommand = ReportFindings | ReportPlan | StartAction | ReportOutcome | ReportVerification | ReportRecovery
+TaskCommand = (
+    ReportFindings | ReportPlan | StartAction | ReportOutcome | ReportVerification | ReportGroup | ReportRecovery
+)
 Command = PersonCommand | TaskCommand

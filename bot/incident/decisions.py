@@ -328,6 +328,8 @@ def decide(board: Board, incident: Incident, command: c.Command, policy: Policy,
             return _outcome(incident, command)
         case c.ReportVerification():
             return _verification(incident, command, policy)
+        case c.ReportGroup():
+            return _whole_group(incident, command)
         case c.ReportRecovery():
             return _recovery(incident, command, policy, now)
         case _:
@@ -568,6 +570,13 @@ def _report(incident: Incident, findings: Sequence[Finding], policy: Policy) -> 
     if incident.is_open:
         events += _more_runbooks(incident, causes, policy)
     return _events(incident, e.BOT, *events) if events else Decision()
+
+
+def _whole_group(incident: Incident, command: c.ReportGroup) -> Decision:
+    if command.group_key not in incident.hidden:
+        return Decision()
+    tasks = (recovery_task(incident, "group"),) if incident.is_open else ()
+    return _events(incident, e.BOT, e.AlertsHidden(command.group_key, 0), tasks=tasks)
 
 
 def _is_news(known: Finding | None, found: Finding) -> bool:

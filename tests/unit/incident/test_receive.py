@@ -7,11 +7,12 @@ from datetime import timedelta
 
 import pytest
 
+from bot.incident import commands as c
 from bot.incident.alerts import Alert, Unreadable, read_notification, unescape_receiver
 from bot.incident.decisions import end_alerts
 from bot.model import Severity
 
-from .conftest import T0, Case
+from .conftest import ALICE, T0, Case
 
 
 def alert(name: str = "CDCConsumerLagHigh", fingerprint: str = "f1", status: str = "firing", **labels: str) -> Alert:
@@ -89,10 +90,6 @@ def test_refire_after_reopen_within_opens_a_linked_incident(case: Case) -> None:
 
 
 def _resolve(case: Case) -> None:
-    from bot.incident import commands as c
-
-    from .conftest import ALICE
-
     case.tell("CDC-1", c.ResolveIncident(ALICE, reason="test"))
 
 
@@ -112,6 +109,14 @@ def test_the_whole_group_clears_what_was_hidden(case: Case) -> None:
     cut = case.payload("08-truncated-firing.json")
     case.hear(cut)
     case.hear(replace(cut, truncated=0))
+    assert 0 == case.incident().hidden_alerts
+
+
+def test_a_group_read_whole_and_found_empty_hides_nothing(case: Case) -> None:
+    """The last notification of a cut group says "+3 not shown"; the API then shows none: nothing is hidden."""
+    cut = case.payload("08-truncated-firing.json")
+    case.hear(cut)
+    case.tell("CDC-1", c.ReportGroup(cut.group_key))
     assert 0 == case.incident().hidden_alerts
 
 
