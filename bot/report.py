@@ -24,7 +24,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Report:
-    """`title` and `status` for the first line, `facts` as label and value, then table, notes, and next steps to copy."""
+    """`title` and `status` make the first line; then facts as label and value, table, notes, next steps to copy."""
 
     title: str
     status: Status | None = None
