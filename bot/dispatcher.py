@@ -149,16 +149,21 @@ class Dispatcher:
         self, gone: Mapping[str, Sequence[tuple[str, datetime]]], reason: str, missed: Sequence[Notification]
     ) -> None:
         """Take in what Alertmanager's API says: alerts that ended without a word, and ones that we never heard of."""
-        with self._lock, self._store.deciding() as writer:
-            self._refresh()
-            policy, now = self._policy(), self._clock()
-            for incident_id, episodes in gone.items():
-                if incident := self._board.get(incident_id):
-                    self._write(end_alerts(incident, episodes, reason), writer, None)
-            self._refresh()
-            for notification in missed:
-                self._write(receive(self._board, notification, policy, self._ids(writer), now), writer, None)
-                self._refresh()
+        policy, now = self._policy(), self._clock()
+        with self._lock:
+            try:
+                with self._store.deciding() as writer:
+                    self._refresh()
+                    for incident_id, episodes in gone.items():
+                        if incident := self._board.get(incident_id):
+                            self._write(end_alerts(incident, episodes, reason), writer, None)
+                    self._refresh()
+                    for notification in missed:
+                        self._write(receive(self._board, notification, policy, self._ids(writer), now), writer, None)
+                        self._refresh()
+            except BaseException:
+                self._board, self._seq = Board(), 0  # a refresh took in events that were then rolled back
+                raise
         self._nudge()
 
     # --- one row ---
