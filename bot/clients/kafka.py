@@ -6,7 +6,7 @@ Promise
     Committed offsets are read before the log's ends, so a lag computed from them is never negative.
     Every request has a time-out; a call ends within its deadline, give or take 0.1 s.
     What a broker cannot or may not tell is None with a `not_known` line; only an answer that is wholly
-    absent is an error. Errors name the bootstrap address, never the credentials.
+    absent is an error. Errors name the bootstrap address, never the credentials; a refusal names the ACL it needs.
 
 Not every broker can tell everything: librdkafka's mock brokers do not describe groups, so an unknown group
 cannot be told there; on Kafka an unknown group is "DEAD with 0 members", not an error.
@@ -65,16 +65,17 @@ _SAMPLER_SETTINGS = {
     "fetch.wait.max.ms": 50,
 }
 
-_DENIED = frozenset(
+_NEEDS_ACL = frozenset(
     {
         KafkaError.TOPIC_AUTHORIZATION_FAILED,
         KafkaError.GROUP_AUTHORIZATION_FAILED,
         KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-        KafkaError.SASL_AUTHENTICATION_FAILED,
-        KafkaError._AUTHENTICATION,
     }
 )
+_DENIED = _NEEDS_ACL | {KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._AUTHENTICATION}
 _MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError.GROUP_ID_NOT_FOUND})
+
+_CANNOT_DESCRIBE = "this broker cannot list or describe groups"
 
 _EARLIEST = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]
@@ -177,7 +178,7 @@ class ConfluentKafka:
                         continue
                     _take(message, pending, records, not_known)
             except KafkaException as error:
-                raise self._port_error(error, f"records of {topic}") from error
+                raise self._port_error(error, f"records of {topic}", f"READ on topic {topic}") from error
             finally:
                 consumer.close()
         if pending:
@@ -195,10 +196,10 @@ class ConfluentKafka:
         try:
             found = self._admin().list_topics(topic, timeout=timeout_s).topics[topic]
         except KafkaException as error:
-            raise self._port_error(error, asked, timeout_s) from error
+            raise self._port_error(error, asked, f"DESCRIBE on topic {topic}", timeout_s) from error
         self._connection_errors.clear()
         if found.error is not None:
-            raise self._port_error(KafkaException(found.error), asked)
+            raise self._port_error(KafkaException(found.error), asked, f"DESCRIBE on topic {topic}")
         return [(topic, partition) for partition in sorted(found.partitions)]
 
     def _expanded(self, keys: Iterable[_Key], ends_at: float, not_known: list[str]) -> list[_Key]:
@@ -217,7 +218,7 @@ class ConfluentKafka:
         try:
             topics = self._admin().list_topics(timeout=timeout_s).topics
         except KafkaException as error:
-            raise self._port_error(error, "topics", timeout_s) from error
+            raise self._port_error(error, "topics", "DESCRIBE on the topics", timeout_s) from error
         return [
             (name, partition)
             for name, found in sorted(topics.items())
@@ -240,13 +241,15 @@ class ConfluentKafka:
         try:
             answers = consumer.committed([TopicPartition(*key) for key in keys], timeout=timeout_s)
         except KafkaException as error:
-            raise self._port_error(error, f"committed offsets of {group}", timeout_s) from error
+            raise self._port_error(
+                error, f"committed offsets of {group}", f"DESCRIBE on group {group}", timeout_s
+            ) from error
         finally:
             consumer.close()
         committed, errors = {}, {}
         for found in answers:
             if found.error is not None:
-                errors[(found.topic, found.partition)] = found.error.str()
+                errors[(found.topic, found.partition)] = _reason(found.error, f"DESCRIBE on topic {found.topic}")
             elif found.offset >= 0:
                 committed[(found.topic, found.partition)] = found.offset
         return committed, errors
@@ -257,11 +260,15 @@ class ConfluentKafka:
         """Return state, member count and assigned partitions; what is lacking becomes a `not_known` line."""
         try:
             # A third of what is left: the offsets are the answer, the state is a word beside it.
-            answer = self._result(future, f"state of group {group}", time.monotonic() + _left_s(ends_at) / 3)
+            answer = self._result(
+                future, f"state of group {group}", f"DESCRIBE on group {group}", time.monotonic() + _left_s(ends_at) / 3
+            )
         except Missing:
             return "DEAD", 0, set(), None
         except PortError as error:
-            not_known.append(str(error))
+            cause = _kafka_error(error)
+            unable = cause is not None and cause.code() == KafkaError._UNSUPPORTED_FEATURE
+            not_known.append(f"state of group {group}: {_CANNOT_DESCRIBE}" if unable else str(error))
             return None, None, set(), error if isinstance(error, Denied) else None
         assigned = {
             (found.topic, found.partition)
@@ -294,9 +301,11 @@ class ConfluentKafka:
             for answered, future in answers.items():
                 key = (answered.topic, answered.partition)
                 try:
-                    offset = self._result(future, f"offsets of {key[0]}/{key[1]}", ends_at).offset
+                    offset = self._result(
+                        future, f"offsets of {key[0]}/{key[1]}", f"DESCRIBE on topic {key[0]}", ends_at
+                    ).offset
                 except PortError as error:
-                    errors[key] = _reason(error)
+                    errors[key] = _reason(_kafka_error(error), f"DESCRIBE on topic {key[0]}")
                     last_error = error
                     continue
                 if offset >= 0:
@@ -323,7 +332,9 @@ class ConfluentKafka:
                 try:
                     self._client = AdminClient(self._settings(), logger=_SILENT)
                 except (KafkaException, ValueError, TypeError) as error:
-                    raise Unreachable(f"{self._where}: the settings are refused: {_words(error)}") from error
+                    raise Unreachable(
+                        f"{self._where}: the settings are refused: {_words(error)}", sent=False
+                    ) from error
             self._client.poll(0)
             return self._client
 
@@ -339,26 +350,26 @@ class ConfluentKafka:
         try:
             return Consumer(settings, logger=_SILENT)
         except (KafkaException, ValueError, TypeError) as error:
-            raise Unreachable(f"{self._where}: the settings are refused: {_words(error)}") from error
+            raise Unreachable(f"{self._where}: the settings are refused: {_words(error)}", sent=False) from error
 
-    def _result(self, future: Future[Any], asked: str, ends_at: float) -> Any:
+    def _result(self, future: Future[Any], asked: str, acl: str, ends_at: float) -> Any:
         timeout_s = _left_s(ends_at)
         try:
             # The request's own time-out is the deadline too: let it speak first, its words are better.
             return future.result(timeout_s + 0.05)
         except KafkaException as error:
-            raise self._port_error(error, asked, timeout_s) from error
+            raise self._port_error(error, asked, acl, timeout_s) from error
         except FutureTimeout as error:
             raise Unreachable(f"{self._where}: no answer to `{asked}` within {timeout_s:.2g} s") from error
 
-    def _port_error(self, error: KafkaException, asked: str, timeout_s: float | None = None) -> PortError:
+    def _port_error(self, error: KafkaException, asked: str, acl: str, timeout_s: float | None = None) -> PortError:
+        """Return what the error is to the port; `acl` is the permission that was needed to ask."""
         kafka_error = error.args[0]
         code = kafka_error.code()
         if self._client is not None:
             self._client.poll(0)
         if code in _DENIED:
-            needs = f" (needs {_permission(code)})" if _permission(code) else ""
-            return Denied(f"{self._where}: `{asked}` was refused: {kafka_error.str()}{needs}")
+            return Denied(f"{self._where}: `{asked}` was refused: {_reason(kafka_error, acl)}")
         if code in _MISSING:
             return Missing(f"{self._where}: no {asked.removeprefix('partitions of ')}: {kafka_error.str()}")
         if code in (KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN):
@@ -381,7 +392,9 @@ def _take(message: Message, pending: dict[int, int | None], records: list[Record
         return
     if error is not None:
         if error.code() != KafkaError._PARTITION_EOF:
-            not_known.append(f"records of {message.topic()}/{partition}: {error.str()}")
+            not_known.append(
+                f"records of {message.topic()}/{partition}: {_reason(error, f'READ on topic {message.topic()}')}"
+            )
         del pending[partition]
         return
     offset, latest = message.offset(), pending[partition]
@@ -453,24 +466,22 @@ def _lines(what: str, errors: Mapping[_Key, str]) -> list[str]:
     ]
 
 
-def _reason(error: PortError) -> str:
-    """Return the error without the partition it names, so that equal reasons are one line."""
-    cause = error.__cause__
-    if isinstance(cause, KafkaException):
-        return str(cause.args[0].str())
-    return "no answer in time"
+def _kafka_error(error: PortError) -> KafkaError | None:
+    """Return Kafka's own error behind ours, None when Kafka did not say anything."""
+    found = error.__cause__.args[0] if isinstance(error.__cause__, KafkaException) else None
+    return found if isinstance(found, KafkaError) else None
+
+
+def _reason(error: KafkaError | None, acl: str) -> str:
+    """Return why, without the partition, so that equal reasons are one line; None is an answer that did not come."""
+    if error is None:
+        return "no answer in time"
+    if error.code() in _NEEDS_ACL:
+        return f"needs the ACL {acl}"
+    return error.str()
 
 
 def _words(error: Exception | KafkaError) -> str:
     inner = error.args[0] if isinstance(error, KafkaException) else error
     text = inner.str() if isinstance(inner, KafkaError) else str(inner)
     return text.partition(" (after ")[0]
-
-
-def _permission(code: int) -> str:
-    permissions = {
-        KafkaError.TOPIC_AUTHORIZATION_FAILED: "DESCRIBE and READ on the topic",
-        KafkaError.GROUP_AUTHORIZATION_FAILED: "DESCRIBE on the group",
-        KafkaError.CLUSTER_AUTHORIZATION_FAILED: "DESCRIBE on the cluster",
-    }
-    return permissions.get(code, "")
