@@ -1,20 +1,22 @@
 """Did a schema change lately, what changed in it, and does the registry let it through?
 
 The facts are the document of `cdc schema --json` (contract.md). When a version came is the registry's own time,
-where it has one; else the bot's first sight of it, told apart as `first_seen_at`. A subject that changed lately is
-yellow, not red: the change was accepted. Red is a newest version that its own level would refuse.
+where it has one; else the time of its record on the registry's topic (`registered_by` tells which); else the bot's
+first sight of it, told apart as `first_seen_at`. A subject that changed lately is yellow, not red: the change was
+accepted. Red is a newest version that its own level would refuse.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from bot.model import Finding, Pipeline, Signal, Status
-from bot.ports import PortError, SchemaRegistry, SchemaVersion, SubjectState
+from bot.ports import Denied, Kafka, Missing, PortError, SchemaRegistry, SchemaVersion, SubjectState
 from bot.probes.avro_changes import INCOMPATIBLE, Change, changes_between
+from bot.probes.schemas_topic import TAIL_RECORDS, TOPIC, Registration, registered_at, registrations
 from bot.probes.sources import Sources, rfc3339, unseen
 
 PROBE = "schema_changes"
@@ -28,19 +30,67 @@ BREAKING = "BREAKING"
 UNKNOWN = "UNKNOWN"
 
 
+BY_REGISTRY = "the registry"
+BY_TOPIC = f"the {TOPIC} topic"
+
+# Of the deadline, for the registry's topic.
+TOPIC_SHARE = 0.4
+
+
 @dataclass(frozen=True)
 class SchemaFacts:
+    """`registrations` are those of the registry's topic, read only where the registry itself keeps no times."""
+
     subject: str
     state: SubjectState | None = None
     error: PortError | None = None
+    registrations: Mapping[tuple[str, int], Registration] = field(default_factory=dict)
+    not_known: tuple[str, ...] = ()
 
 
-def gather(registry: SchemaRegistry, subject: str, deadline_s: float) -> SchemaFacts:
-    """Read the subject and its newest versions."""
+def gather(
+    registry: SchemaRegistry,
+    kafka: Kafka | None,
+    subjects: Sequence[str],
+    first_seen: Mapping[tuple[str, int], datetime],
+    now: datetime,
+    deadline_s: float,
+) -> tuple[SchemaFacts, ...]:
+    """Read the subjects with their newest versions, then, once for all of them, the registry's topic if it is needed.
+
+    It is needed for a newest version without a time, unless the bot has known that version for longer than RECENT. A
+    registry that keeps its schemas elsewhere has no such topic, and many clouds hide it: then first sight has to do.
+    """
+    topic_s = deadline_s * TOPIC_SHARE if kafka is not None else 0.0
+    share_s = (deadline_s - topic_s) / max(1, len(subjects))
+    gathered = tuple(_read(registry, subject, share_s) for subject in subjects)
+    if kafka is None or not any(_lacks_time(one.state, first_seen, now) for one in gathered):
+        return gathered
+    try:
+        found = registrations(kafka.sample_tail(TOPIC, TAIL_RECORDS, topic_s).records)
+    except (Missing, Denied):
+        return gathered
+    except PortError as error:
+        line = f"when versions were registered, by {BY_TOPIC}: {error}"
+        return tuple(
+            replace(one, not_known=(line,)) if _lacks_time(one.state, first_seen, now) else one for one in gathered
+        )
+    return tuple(replace(one, registrations=found) for one in gathered)
+
+
+def _read(registry: SchemaRegistry, subject: str, deadline_s: float) -> SchemaFacts:
     try:
         return SchemaFacts(subject, registry.read_subject(subject, NEWEST_VERSIONS, deadline_s))
     except PortError as error:
         return SchemaFacts(subject, error=error)
+
+
+def _lacks_time(state: SubjectState | None, first_seen: Mapping[tuple[str, int], datetime], now: datetime) -> bool:
+    newest = state.versions[-1] if state and state.versions else None
+    if newest is None or newest.registered_at is not None:
+        return False
+    seen = first_seen.get((newest.subject, newest.version))
+    return seen is None or now - seen <= RECENT
 
 
 def judge(facts: SchemaFacts, first_seen: Mapping[tuple[str, int], datetime], now: datetime) -> Finding:
@@ -52,7 +102,19 @@ def judge(facts: SchemaFacts, first_seen: Mapping[tuple[str, int], datetime], no
     if state is None:
         nothing: dict[str, Any] = {"subject": facts.subject, "compatibility": None, "mode": None, "versions": []}
         return unseen(PROBE, facts.subject, Signal.SCHEMA, now, facts.error, nothing, "the schema registry")
-    not_known = list(state.not_known)
+    not_known = [*state.not_known, *facts.not_known]
+    by_topic = {version.version: registered_at(version, facts.registrations) for version in state.versions}
+    by = {
+        version.version: BY_REGISTRY if version.registered_at else BY_TOPIC if by_topic[version.version] else None
+        for version in state.versions
+    }
+    state = replace(
+        state,
+        versions=tuple(
+            replace(version, registered_at=version.registered_at or by_topic[version.version])
+            for version in state.versions
+        ),
+    )
     changes = _changes_by_version(state, not_known)
     newest = state.versions[-1] if state.versions else None
     at, word = _when(newest, first_seen) if newest else (None, "")
@@ -61,7 +123,9 @@ def judge(facts: SchemaFacts, first_seen: Mapping[tuple[str, int], datetime], no
             f"when version {newest.version} of {state.subject} was registered: this registry keeps no times"
         )
 
-    versions = [_entry(version, changes.get(version.version, ()), first_seen) for version in state.versions]
+    versions = [
+        _entry(version, by[version.version], changes.get(version.version, ()), first_seen) for version in state.versions
+    ]
     document = {
         "subject": state.subject,
         "compatibility": state.compatibility,
@@ -80,25 +144,30 @@ def judge(facts: SchemaFacts, first_seen: Mapping[tuple[str, int], datetime], no
         at=now,
         signal=Signal.SCHEMA,
         facts=document,
-        evidence=_evidence(state, newest, newest_changes),
+        evidence=_evidence(state, newest, newest_changes, at, word, by),
         not_known=tuple(not_known),
     )
 
 
 def schema_of(sources: Sources, subject: str, now: Callable[[], datetime], deadline_s: float | None = None) -> Finding:
     """Return the finding of one subject."""
-    facts = (
-        SchemaFacts(subject)
-        if sources.registry is None
-        else gather(sources.registry, subject, deadline_s or sources.deadline_s)
-    )
-    return judge(facts, sources.first_seen, now())
+    return _findings(sources, (subject,), now, deadline_s or sources.deadline_s)[0]
 
 
 def probe(sources: Sources, pipeline: Pipeline, now: Callable[[], datetime]) -> tuple[Finding, ...]:
     """Return one finding per subject of the pipeline."""
-    share_s = sources.deadline_s / max(1, len(pipeline.subjects))
-    return tuple(schema_of(sources, subject, now, share_s) for subject in pipeline.subjects)
+    return _findings(sources, pipeline.subjects, now, sources.deadline_s)
+
+
+def _findings(
+    sources: Sources, subjects: Sequence[str], now: Callable[[], datetime], deadline_s: float
+) -> tuple[Finding, ...]:
+    gathered = (
+        tuple(SchemaFacts(subject) for subject in subjects)
+        if sources.registry is None
+        else gather(sources.registry, sources.kafka, subjects, sources.first_seen, now(), deadline_s)
+    )
+    return tuple(judge(facts, sources.first_seen, now()) for facts in gathered)
 
 
 def _changes_by_version(state: SubjectState, not_known: list[str]) -> dict[int, tuple[Change, ...]]:
@@ -119,16 +188,20 @@ def _changes_by_version(state: SubjectState, not_known: list[str]) -> dict[int, 
 def _when(version: SchemaVersion, first_seen: Mapping[tuple[str, int], datetime]) -> tuple[datetime | None, str]:
     if version.registered_at is not None:
         return version.registered_at, "registered"
-    return first_seen.get((version.subject, version.version)), "first seen by the bot"
+    return first_seen.get((version.subject, version.version)), "first seen by the bot at"
 
 
 def _entry(
-    version: SchemaVersion, changes: tuple[Change, ...], first_seen: Mapping[tuple[str, int], datetime]
+    version: SchemaVersion,
+    by: str | None,
+    changes: tuple[Change, ...],
+    first_seen: Mapping[tuple[str, int], datetime],
 ) -> dict[str, Any]:
     return {
         "version": version.version,
         "id": version.schema_id,
         "registered_at": rfc3339(version.registered_at),
+        "registered_by": by,
         "first_seen_at": rfc3339(first_seen.get((version.subject, version.version))),
         "changes": [{"path": one.path, "change": one.change, "verdict": one.verdict} for one in changes],
     }
@@ -161,8 +234,19 @@ def _headline(newest: SchemaVersion | None, at: datetime | None, word: str, chan
     return f"newest version {newest.version}, {when}{what}{more}"
 
 
-def _evidence(state: SubjectState, newest: SchemaVersion | None, changes: tuple[Change, ...]) -> tuple[str, ...]:
-    lines = [f"version {newest.version}: {one.path} {one.change} ({one.verdict})" for one in changes[:5] if newest]
+def _evidence(
+    state: SubjectState,
+    newest: SchemaVersion | None,
+    changes: tuple[Change, ...],
+    at: datetime | None,
+    word: str,
+    by: Mapping[int, str | None],
+) -> tuple[str, ...]:
+    lines = []
+    if newest is not None and at is not None:
+        source = f", by {by[newest.version]}" if by[newest.version] else ""
+        lines.append(f"version {newest.version}: {word} {rfc3339(at)}{source}")
+    lines += [f"version {newest.version}: {one.path} {one.change} ({one.verdict})" for one in changes[:5] if newest]
     level = f"compatibility {state.compatibility or 'not known'}, mode {state.mode or 'not known'}"
     if state.compatibility == "NONE":
         level += ": the registry refuses nothing"

@@ -400,6 +400,22 @@ def test_the_headline_says_at_3_am_what_is_the_matter(verdict, headline, consume
     assert (verdict, headline) == (finding.verdict, finding.headline)
 
 
+def test_what_the_broker_cannot_tell_is_one_line_of_the_finding():
+    """Both reads say it; the finding says it once."""
+    line = "state of group g: this broker cannot list or describe groups"
+    reads = [
+        replace(
+            offsets((4, 0, latest), at=NOW + timedelta(seconds=after_s), state=None, members=None), not_known=(line,)
+        )
+        for latest, after_s in ((10, 0), (12, 2))
+    ]
+
+    finding = lag_of(sources({"g": reads}, wait=lambda _: None), "g", now, OBJECTIVE)
+
+    assert (line,) == finding.not_known
+    assert "lag 8, nothing committed for 2 s" == finding.headline
+
+
 def test_no_members_of_a_flink_group_is_explained_not_judged():
     """Flink assigns its partitions itself."""
     answers = {"flink": offsets((4, 0, 10), state="EMPTY", members=0)}
@@ -642,11 +658,19 @@ def test_schema_document_has_the_contracts_shape():
         "compatibility": "BACKWARD",
         "mode": None,
         "versions": [
-            {"version": 1, "id": 11, "registered_at": None, "first_seen_at": None, "changes": []},
+            {
+                "version": 1,
+                "id": 11,
+                "registered_at": None,
+                "registered_by": None,
+                "first_seen_at": None,
+                "changes": [],
+            },
             {
                 "version": 2,
                 "id": 12,
                 "registered_at": None,
+                "registered_by": None,
                 "first_seen_at": "2026-11-23T13:02:11Z",
                 "changes": [
                     {"path": "tier", "change": "added, string, without default", "verdict": "incompatible"},
@@ -657,9 +681,87 @@ def test_schema_document_has_the_contracts_shape():
     } == finding.facts
     assert "BREAKING" == finding.verdict
     assert (
-        "newest version 2, first seen by the bot 2026-11-23T13:02:11Z: tier added, string, without default"
+        "newest version 2, first seen by the bot at 2026-11-23T13:02:11Z: tier added, string, without default"
         == finding.headline
     )
+
+
+def registration(number: int, at: datetime | None, key: object = None, offset: int = 0, **value: object) -> Record:
+    """A record of the registry's topic, worded as Confluent's."""
+    key = key or {"keytype": "SCHEMA", "subject": "s", "version": number, "magic": 1}
+    written = {"subject": "s", "version": number, "id": number + 10, "schema": "{}", "deleted": False, **value}
+    return Record("_schemas", 0, offset, at, json.dumps(key).encode(), json.dumps(written).encode())
+
+
+def schemas_tail(*records: Record) -> TailSample:
+    return TailSample("_schemas", records, TopicOffsets("_schemas", {0: (0, len(records))}))
+
+
+WITHOUT_TIMES = SubjectState("s", "BACKWARD", "READWRITE", (V1, V2), (1, 2))
+
+
+def test_a_registry_without_times_is_dated_by_its_topic_and_says_so():
+    """Red needs a time; the source of the time is evidence."""
+    answers = {
+        "s": WITHOUT_TIMES,
+        "_schemas": schemas_tail(registration(1, NOW - 3 * DAY), registration(2, NOW - HOUR)),
+    }
+    finding = schema_of(sources(answers, first_seen={("s", 2): NOW}), "s", now)
+
+    assert ("BREAKING", ()) == (finding.verdict, finding.not_known)
+    assert finding.headline.startswith("newest version 2, registered 2026-11-23T13:02:11Z: tier added")
+    assert "version 2: registered 2026-11-23T13:02:11Z, by the _schemas topic" == finding.evidence[0]
+    assert [("2026-11-20T14:02:11Z", "the _schemas topic"), ("2026-11-23T13:02:11Z", "the _schemas topic")] == [
+        (one["registered_at"], one["registered_by"]) for one in finding.facts["versions"]
+    ]
+
+
+def test_the_registrys_own_time_is_believed_and_the_topic_not_read():
+    """One call less, and no doubt about which registry wrote the topic."""
+    state = replace(WITHOUT_TIMES, versions=(V1, replace(V2, registered_at=NOW - HOUR)))
+    asked = sources({"s": state})
+    finding = schema_of(asked, "s", now)
+
+    assert "version 2: registered 2026-11-23T13:02:11Z, by the registry" == finding.evidence[0]
+    assert ["s"] == [name for name, _ in asked.kafka.asked]
+
+
+def test_a_version_known_for_longer_than_a_day_needs_no_topic():
+    """It is older than recent already; a bot that looks every minute must not read a topic for it."""
+    asked = sources({"s": WITHOUT_TIMES}, first_seen={("s", 2): NOW - DAY - HOUR})
+
+    assert "UNCHANGED" == schema_of(asked, "s", now).verdict
+    assert ["s"] == [name for name, _ in asked.kafka.asked]
+
+
+@pytest.mark.parametrize("error", [Missing("no topic _schemas"), Denied("needs the ACL READ on topic _schemas")])
+def test_without_the_topic_first_sight_has_to_do_silently(error):
+    """Apicurio keeps its schemas elsewhere and clouds hide the topic: nothing that anybody has to repair."""
+    finding = schema_of(sources({"s": WITHOUT_TIMES, "_schemas": error}, first_seen={("s", 2): NOW - HOUR}), "s", now)
+
+    assert "version 2: first seen by the bot at 2026-11-23T13:02:11Z" == finding.evidence[0]
+    assert () == finding.not_known
+
+
+def test_a_kafka_that_does_not_answer_is_told():
+    """The time may be there, and was not seen."""
+    answers = {"s": WITHOUT_TIMES, "_schemas": Unreachable("Kafka at k:9092: no answer")}
+    finding = schema_of(sources(answers), "s", now)
+
+    assert "when versions were registered, by the _schemas topic: Kafka at k:9092: no answer" == finding.not_known[0]
+    assert "UNKNOWN" == finding.verdict
+
+
+def test_the_topic_is_read_once_for_all_subjects_within_the_deadline():
+    """A pipeline has a subject for keys and one for values."""
+    two = replace(PIPELINE, subjects=("s", "t"))
+    answers = {"s": WITHOUT_TIMES, "t": WITHOUT_TIMES, "_schemas": schemas_tail()}
+    asked = sources(answers, deadline_s=5.0)
+
+    PROBES["schema_changes"](asked, two, now)
+
+    assert ["s", "t", "_schemas"] == [name for name, _ in asked.kafka.asked]
+    assert sum(deadline_s for _, deadline_s in asked.kafka.asked) == pytest.approx(5.0)
 
 
 def test_a_schema_that_is_not_compared_says_so():
