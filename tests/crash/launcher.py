@@ -86,6 +86,7 @@ def main() -> None:
 def zygote() -> None:
     """Fork a bot for each line of standard input."""
     import_all()
+    print("ready", flush=True)
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:

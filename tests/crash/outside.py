@@ -33,7 +33,7 @@ TOKEN, SECRET, WEBHOOK = "xoxb-crash", "crash-signing-secret", "crash-webhook-to
 CONNECTOR = "customers-sink"
 PATIENCE_S = 25.0
 TICK_S = 0.01
-PASSES_S = 1.0
+PASSES_S = 2.0
 
 Json = dict[str, Any]
 
@@ -50,6 +50,7 @@ class Zygote:
             [sys.executable, "-m", "tests.crash.launcher", "--zygote"],
             cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
+        assert self._said() == "ready"
 
     def fork(self, environ: dict[str, str]) -> int:
         assert self._process.stdin is not None
@@ -70,7 +71,7 @@ class Zygote:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError("the zygote ended")
+            raise RuntimeError("the zygote ended: its words are on standard error")
         return line.strip()
 
 
