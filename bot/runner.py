@@ -13,6 +13,7 @@ import hashlib
 import json
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, wait
 from dataclasses import asdict, dataclass, replace
@@ -90,6 +91,7 @@ class Runner:
         self._suppressed: dict[str, str] = {}
         self._adopted: set[str] = set()
         self._reconciling = threading.Lock()
+        self._owed: deque[tuple[TaskRow, Exception]] = deque()
         self._remembering = threading.Lock()
         self._lag: dict[str, tuple[GroupSample, GroupSample]] = {}
 
@@ -110,6 +112,7 @@ class Runner:
 
     def run_one(self, kinds: Sequence[str]) -> bool:
         """Claim and run the next task; return False when none is due."""
+        self._settle_owed()
         task = self._store.claim_task(kinds, self._clock())
         if task is None:
             return False
@@ -118,8 +121,22 @@ class Runner:
         except Exception as error:
             log.exception("task %s failed", task.key)
             self._count_error(f"task:{task.kind}")
-            self._fail(task, error)
+            self._owed.append((task, error))
+            self._settle_owed()
         return True
+
+    def _settle_owed(self) -> None:
+        """Tell of failed tasks; what the journal does not take now is told at the next look, not at the next start."""
+        while self._owed:
+            try:
+                task, error = self._owed.popleft()
+            except IndexError:
+                return  # another thread was faster
+            try:
+                self._fail(task, error)
+            except BaseException:
+                self._owed.appendleft((task, error))
+                raise
 
     def _fail(self, task: TaskRow, error: Exception) -> None:
         """A defect of ours: an action's outcome is unknown, a repeatable task is tried a few times more.
@@ -128,7 +145,7 @@ class Runner:
         """
         note = f"{type(error).__name__}: {error}"
         if task.kind == "action":
-            self._dispatcher.settle(task, c.ReportOutcome(str(task.body["key"]), None, note), note=note)
+            self._dispatcher.settle(task, self._action_failed(task, note), note=note)
         elif task.attempts < ATTEMPTS:
             self._dispatcher.again(task, 5.0, task.body, note)
         elif task.kind == "plan":
@@ -138,6 +155,15 @@ class Runner:
             self._dispatcher.settle(task, None, note=note, answer=_answer_to(task.body, {"text": text}))
         else:
             self._dispatcher.settle(task, None, note=note)
+
+    def _action_failed(self, task: TaskRow, note: str) -> c.TaskCommand:
+        """Return what to say of an action that we failed on: before its start nothing was asked of anyone."""
+        key = str(task.body["key"])
+        incident = self._dispatcher.incident(task.incident)
+        action = incident.action(key) if incident else None
+        if action is not None and action.status == "confirmed":
+            return c.StartAction(key, f"Not started: {note}. Nothing was changed.")
+        return c.ReportOutcome(key, None, note)
 
     def _run(self, task: TaskRow) -> None:
         if task.kind == "verb":
