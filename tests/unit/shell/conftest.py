@@ -100,7 +100,7 @@ class FakeChat:
     def open_view(self, trigger_id: str, view: Mapping[str, Any]) -> None:
         self._call("open_view", trigger_id)
 
-    def keys(self) -> list[str]:
+    def said_keys(self) -> list[str]:
         return [_key(message) for _, _, message in self.said.values()]
 
 

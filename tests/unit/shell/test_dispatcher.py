@@ -123,7 +123,7 @@ def test_writers_at_once_leave_no_gap_and_lose_no_note(start: Callable[[], Shell
     entries = [entry for _, entry in shells[0].store.entries("CDC-1")]
     assert list(range(1, len(entries) + 1)) == [entry.version for entry in entries]
     said = [getattr(entry.event, "text", "") for entry in entries]
-    assert sorted(sum(notes, [])) == sorted(text for text in said if text)
+    assert sorted(text for texts in notes for text in texts) == sorted(text for text in said if text)
 
 
 def test_the_same_webhook_again_says_nothing_new(shell: Shell) -> None:
