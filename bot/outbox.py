@@ -97,7 +97,8 @@ class Outbox:
             except Exception as error:
                 log.exception("message %s failed", row.key)
                 self._count_error("outbox")
-                self._postpone(row, f"{type(error).__name__}: {error}", row.uncertain)
+                # The post may have gone out: the failure can be that of writing so.
+                self._postpone(row, f"{type(error).__name__}: {error}", row.ts is None)
                 moved += 1
         return moved
 
@@ -205,7 +206,8 @@ class Outbox:
             self._store.postpone(row, now + timedelta(seconds=error.retry_after_s), error.code, row.uncertain)
             return
         log.warning("%s: %s, trying again", row.key, error.code)
-        self._postpone(row, error.code, row.ts is None and error.uncertain)
+        # A failed look-up says nothing of the post before it: what was uncertain stays so.
+        self._postpone(row, error.code, row.ts is None and (row.uncertain or error.uncertain))
 
     def _postpone(self, row: OutboxRow, reason: str, uncertain: bool) -> None:
         delay = min(timedelta(seconds=2 ** min(row.attempts, 6)), SLOWEST_RETRY)
