@@ -1,0 +1,311 @@
+"""The outbox: everything due is said, the most urgent first, each message once, whatever Slack answers."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from bot.incident import commands as c
+from bot.outbox import KEPT_FOR_PAGES, POST_BURST, UPDATE_BURST, Bucket
+from bot.ports import ChatError
+from tests.unit.shell.conftest import ALICE, CHANNEL, T0, Clock, FakeChat, Shell, alert, webhook
+
+LOST = ChatError("connection_lost", uncertain=True)
+REFUSED = ChatError("unreachable")
+
+
+def note(shell: Shell, text: str = "x") -> None:
+    shell.dispatcher.order("CDC-1", c.AddNote(ALICE, text))
+
+
+def answer(shell: Shell, key: str, body: Mapping[str, Any], channel: str = "C1", lane: str = "reply") -> None:
+    with shell.store.deciding() as writer:
+        writer.answer(key, channel, body, shell.clock(), lane)
+
+
+def due(shell: Shell) -> list[str]:
+    return shell.rows("SELECT key FROM outbox WHERE state = 'due' ORDER BY id")
+
+
+# --- what is said, in which order ----------------------------------------------------------------------
+
+
+def test_a_burst_of_changes_becomes_one_edit_with_the_newest_words(shell: Shell, chat: FakeChat) -> None:
+    """The words are made when the message is sent: what came between is never shown."""
+    shell.hear(webhook(alert()))
+    shell.say_all()
+    chat.calls.clear()
+    shell.hear(webhook(alert("f2")))
+    shell.hear(webhook(alert("f3")))
+    shell.hear(webhook(alert("f4")))
+    shell.say_all()
+    assert [("update", "CDC-1/card")] == chat.calls
+    card = next(message for _, _, message in chat.said.values() if "card" in message.text)
+    assert f"CDC-1 card v{shell.incident().version}" == card.text
+
+
+def test_a_reply_waits_for_its_card(shell: Shell, chat: FakeChat) -> None:
+    """There is no thread before there is a card; a card that cannot be posted yet keeps its replies, in order."""
+    chat.fails["post"] = [REFUSED, REFUSED]
+    shell.hear(webhook(alert()))
+    shell.outbox.drain()
+    assert [("post", "CDC-1/card")] == chat.calls
+    shell.say_all()
+    assert "CDC-1/card" == chat.said_keys()[0]
+    card_ts = next(iter(chat.said))
+    assert {None, card_ts} == {thread for _, thread, _ in chat.said.values()}
+    assert [] == due(shell)
+
+
+def test_pages_overtake_and_have_the_last_slots_of_a_burst(shell: Shell, chat: FakeChat) -> None:
+    """Replies fill what a burst leaves free; a page that comes then still goes out at once."""
+    shell.hear(webhook(alert()))
+    shell.outbox.drain()
+    for n in range(10):
+        note(shell, str(n))
+    shell.outbox.drain()
+    shell.outbox.drain()
+    said = len(chat.said)
+    assert said <= POST_BURST - KEPT_FOR_PAGES + 1
+    shell.hear(webhook(alert("f2", severity="critical")))
+    shell.outbox.drain()
+    assert "CDC-1/page:severity-critical" in chat.said_keys()
+    assert said < len(chat.said)
+
+
+def test_one_channel_does_not_hold_up_another(shell: Shell, chat: FakeChat) -> None:
+    """A storm in one channel is paced there; a message for another channel goes out in the same pass."""
+    for n in range(300):
+        answer(shell, f"storm-{n}", {"text": f"storm {n}"}, "#storm", "page")
+    answer(shell, "other", {"text": "other"}, "#quiet", "cosmetic")
+    shell.outbox.drain()
+    assert "other" in [message.text for _, _, message in chat.said.values()]
+
+
+def test_a_card_that_is_refused_for_good_holds_up_nobody(shell: Shell, chat: FakeChat) -> None:
+    """Its replies have no thread and wait; those of other incidents are not behind them."""
+    for n in range(30):
+        shell.hear(webhook(alert(f"bad{n}", pipeline="", group=f"g{n}"), source=f"http://am{n}"))
+    chat.fails["post"] = [ChatError("channel_not_found", permanent=True)] * 30
+    shell.say_all()
+    assert [30] == shell.rows("SELECT count(*) FROM outbox WHERE state = 'failed' AND error = 'channel_not_found'")
+    shell.hear(webhook(alert("good")))
+    shell.say_all()
+    assert {"CDC-31/card", "CDC-31/checklist"} <= set(chat.said_keys())
+
+
+@pytest.mark.parametrize(("keep", "at_once"), [(0.0, 3), (2.0, 1)])
+def test_a_bucket_gives_its_burst_and_then_one_at_a_time(keep: float, at_once: int, clock: Clock) -> None:
+    """A burst at once, then one token per interval; `keep` leaves that many for who is more urgent."""
+    bucket = Bucket(3.0, 2.0)
+    assert [True] * at_once + [False] == [bucket.take(clock(), keep) for _ in range(at_once + 1)]
+    clock.passes(1.9)
+    assert not bucket.take(clock(), keep)
+    clock.passes(0.2)
+    assert bucket.take(clock(), keep)
+    clock.passes(3600)
+    assert [True] * at_once + [False] == [bucket.take(clock(), keep) for _ in range(at_once + 1)]
+
+
+def test_edits_are_paced_for_the_whole_workspace(shell: Shell, chat: FakeChat) -> None:
+    """chat.update counts per workspace: many cards that change at once are edited at its pace."""
+    for n in range(20):
+        shell.hear(webhook(alert(f"f{n}", pipeline="", group=f"g{n}"), source=f"http://am{n}"))
+    shell.say_all()
+    chat.calls.clear()
+    for n in range(20):
+        shell.hear(webhook(alert(f"more{n}", pipeline="", group=f"g{n}"), source=f"http://am{n}"))
+    shell.outbox.drain()
+    assert len(chat.calls) <= UPDATE_BURST
+    shell.say_all()
+    assert 20 == len({what for method, what in chat.calls if method == "update"})
+
+
+# --- what goes wrong -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+def test_an_uncertain_post_is_looked_up_before_it_is_repeated(shell: Shell, chat: FakeChat, arrived: bool) -> None:
+    """The connection dropped: whether Slack took it or not, the message stands there once."""
+    shell.hear(webhook(alert()))
+    chat.takes, chat.fails["post"] = arrived, [LOST]
+    shell.outbox.drain()
+    chat.takes = False
+    shell.say_all()
+    assert 1 == chat.said_keys().count("CDC-1/card")
+    assert ("find", "CDC-1/card") in chat.calls
+    posts = chat.calls.count(("post", "CDC-1/card"))
+    assert (1 if arrived else 2) == posts
+
+
+@pytest.mark.parametrize(
+    "look_up", [REFUSED, LOST, ChatError("ratelimited", retry_after_s=3), RuntimeError("a defect of ours")]
+)
+def test_a_look_up_that_fails_leaves_the_post_uncertain(shell: Shell, chat: FakeChat, look_up: Exception) -> None:
+    """Slack took the message and cannot be asked: whatever the look-up died of, the message is not posted blindly."""
+    shell.hear(webhook(alert()))
+    chat.takes, chat.fails["post"] = True, [LOST]
+    chat.fails["find"] = [look_up, look_up]
+    shell.outbox.drain()
+    chat.takes = False
+    shell.say_all()
+    assert 1 == chat.said_keys().count("CDC-1/card")
+    assert [] == due(shell)
+
+
+def test_a_crash_between_sending_and_sent_posts_nothing_twice(
+    start: Callable[[], Shell], chat: FakeChat, clock: Clock
+) -> None:
+    """The process died with the request on its way: the next one finds the message by its key."""
+
+    class Death(BaseException):
+        pass
+
+    dying = start()
+    dying.hear(webhook(alert()))
+    chat.takes, chat.fails["post"] = True, [Death()]  # type: ignore[list-item]
+    with pytest.raises(Death):
+        dying.outbox.drain()
+    chat.takes = False
+    after = start()
+    after.say_all()
+    assert [("post", "CDC-1/card"), ("find", "CDC-1/card")] == chat.calls[:2]
+    assert 1 == chat.said_keys().count("CDC-1/card")
+    assert [] == due(after)
+
+
+def test_a_post_whose_end_could_not_be_written_is_not_repeated(shell: Shell, chat: FakeChat) -> None:
+    """Slack has it and the journal was locked for a moment: it is looked up, not posted again."""
+    other = sqlite3.connect(shell.journal, isolation_level=None)
+    shell.store._db().execute("PRAGMA busy_timeout = 20")
+    sent = shell.store.sent
+
+    def locked_once(*arguments: Any) -> None:
+        shell.store.sent = sent  # type: ignore[method-assign]
+        other.execute("BEGIN IMMEDIATE")
+        try:
+            sent(*arguments)
+        finally:
+            other.execute("ROLLBACK")
+
+    shell.hear(webhook(alert()))
+    shell.store.sent = locked_once  # type: ignore[method-assign]
+    shell.outbox.drain()
+    shell.say_all()
+    other.close()
+    assert 1 == chat.calls.count(("post", "CDC-1/card"))
+    assert 1 == chat.said_keys().count("CDC-1/card")
+
+
+def test_a_429_pauses_that_method_in_that_channel_only(shell: Shell, chat: FakeChat) -> None:
+    """Posts here wait as long as Slack wishes; edits here and posts elsewhere go on."""
+    shell.hear(webhook(alert()))
+    shell.say_all()
+    chat.calls.clear()
+    chat.fails["post"] = [ChatError("ratelimited", retry_after_s=30)]
+    note(shell)
+    shell.outbox.drain()
+    answer(shell, "elsewhere", {"text": "elsewhere"}, "#elsewhere")
+    note(shell, "y")
+    shell.outbox.drain()
+    assert 1 == sum(method == "post" and what.startswith("CDC-1/") for method, what in chat.calls)
+    assert ("update", "CDC-1/card") in chat.calls
+    assert ("post", "elsewhere") in chat.calls
+    shell.clock.passes(29)
+    shell.outbox.drain()
+    assert 1 == sum(method == "post" and what.startswith("CDC-1/") for method, what in chat.calls)
+    shell.clock.passes(2)
+    shell.say_all()
+    assert [] == due(shell)
+
+
+def test_a_429_of_an_upload_does_not_pause_the_thread(shell: Shell, chat: FakeChat) -> None:
+    """The file waits, the messages do not."""
+    shell.hear(webhook(alert()))
+    shell.say_all()
+    chat.fails["upload"] = [ChatError("ratelimited", retry_after_s=30)]
+    answer(shell, "file", {"postmortem": "CDC-1"}, CHANNEL)
+    shell.outbox.drain()
+    note(shell)
+    chat.calls.clear()
+    shell.outbox.drain()
+    assert any(method == "post" for method, _ in chat.calls)
+    shell.clock.passes(31)
+    shell.outbox.drain()
+    assert ("upload", "postmortem-CDC-1.md") in chat.calls
+
+
+def test_a_permanent_refusal_is_kept_with_its_reason(shell: Shell, chat: FakeChat) -> None:
+    """It is not tried for ever, and health shows it; the next change of the card tries again."""
+    chat.fails["post"] = [ChatError("channel_not_found", permanent=True)]
+    shell.hear(webhook(alert()))
+    shell.say_all()
+    assert 1 == len(chat.calls)
+    depths = shell.store.depths()
+    assert (1, "channel_not_found") == (depths["outbox_failed"], depths["outbox_error"])
+    shell.hear(webhook(alert("f2")))
+    shell.say_all()
+    assert "CDC-1/card" in chat.said_keys()
+
+
+def test_a_message_that_we_cannot_render_holds_up_nobody(shell: Shell, chat: FakeChat) -> None:
+    """A defect of ours in one message is counted and tried again; the others are said."""
+    shell.hear(webhook(alert()))
+    shell.outbox.drain()
+    render = shell.outbox._render
+    shell.outbox._render = render.__class__(
+        lambda name, *rest: 1 / 0 if name == "checklist" else render.slot(name, *rest), render.report, render.text,
+        render.postmortem,
+    )  # type: ignore[arg-type,return-value]  # fmt: skip
+    note(shell)
+    shell.say_all()
+    assert ["CDC-1/checklist"] == due(shell)
+    assert any("event:" in key for key in chat.said_keys())
+    assert shell.errors["outbox"] > 1
+
+
+def test_an_outage_loses_nothing_and_is_asked_about_ever_more_rarely(shell: Shell, chat: FakeChat) -> None:
+    """Slack is down for an hour: a try a minute at last, and then everything is said once, in its newest words."""
+    chat.fails["post"] = [REFUSED] * 10_000
+    shell.hear(webhook(alert()))
+    for n in range(5):
+        note(shell, str(n))
+    for _ in range(720):
+        shell.outbox.drain()
+        shell.clock.passes(5)
+    assert len(chat.calls) < 80
+    chat.fails.clear()
+    shell.clock.passes(60)
+    shell.say_all()
+    assert [] == due(shell)
+    keys = chat.said_keys()
+    assert sorted(set(keys)) == sorted(keys)
+
+
+@pytest.mark.parametrize(
+    ("body", "way"),
+    [
+        ({"text": "t", "response_url": "https://hooks", "user": "U1"}, ("respond", "t")),
+        ({"text": "t", "user": "U1"}, ("post_ephemeral", "t")),
+        ({"text": "t"}, ("post", "t")),
+    ],
+)
+def test_an_answer_goes_back_the_way_the_question_came(
+    shell: Shell, chat: FakeChat, body: dict[str, str], way: tuple[str, str]
+) -> None:
+    """Through the response_url when there is one, to the person alone when there is one, else to the channel."""
+    answer(shell, "a", body)
+    shell.outbox.drain()
+    assert [way] == chat.calls
+    assert [] == due(shell)
+
+
+def test_a_message_of_an_unknown_incident_is_kept_as_failed(shell: Shell) -> None:
+    """It cannot be rendered, ever: it is not tried for ever, and not forgotten."""
+    with shell.store.deciding() as writer:
+        writer.deliver("CDC-404", "card", "page", CHANNEL, 1, T0)
+    shell.outbox.drain()
+    assert [("failed", "no such incident")] == shell.rows("SELECT state, error FROM outbox")
