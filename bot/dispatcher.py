@@ -94,7 +94,7 @@ class Dispatcher:
             raise  # the journal cannot be written now: the row stays, and is taken again
         except Exception as error:
             self._set_aside(row, error)
-        self._nudge()
+        self._nudge(writer)
         return True
 
     def _set_aside(self, row: InboxRow, error: Exception) -> None:
@@ -105,13 +105,14 @@ class Dispatcher:
         self._count_error(f"inbox:{row.kind}")
         with self._lock, self._store.deciding() as writer:
             self._report_unreadable(row, reason, writer)
+        self._nudge(writer)
 
     def order(self, incident_id: str, command: c.PersonCommand) -> Decision:
         """Decide a person's command now (the terminal): the same decision, the same transaction."""
         with self._lock, self._store.deciding() as writer:
             self._refresh()
             decision = self._decide(incident_id, command, writer, None)
-        self._nudge()
+        self._nudge(writer)
         return decision
 
     def open_incident(self, who: e.Who, pipeline: str, text: str) -> Decision:
@@ -119,7 +120,7 @@ class Dispatcher:
             self._refresh()
             decision = open_by_hand(self._board, who, pipeline, text, self._policy(), self._ids(writer))
             self._write(decision, writer, None)
-        self._nudge()
+        self._nudge(writer)
         return decision
 
     def settle(
@@ -137,7 +138,7 @@ class Dispatcher:
                 writer.answer(f"answer:{task.key}", str(answer.get("channel", "")), answer, now)
             if ended or decision.refusal is not None:
                 writer.end_task(task.id, now, note)
-        self._nudge()
+        self._nudge(writer)
         return decision
 
     def again(self, task: TaskRow, delay_s: float, body: Mapping[str, Any], note: str = "") -> None:
@@ -164,7 +165,7 @@ class Dispatcher:
             except BaseException:
                 self._board, self._seq = Board(), 0  # a refresh took in events that were then rolled back
                 raise
-        self._nudge()
+        self._nudge(writer)
 
     # --- one row ---
 
@@ -316,6 +317,9 @@ class Dispatcher:
 
         return Ids(next_id, self._nonce)
 
-    def _nudge(self) -> None:
-        self._nudges.outbox()
-        self._nudges.runner()
+    def _nudge(self, writer: Writer) -> None:
+        """Wake only those who got something to do: in a storm a needless wake costs a dozen threads a look each."""
+        if writer.says:
+            self._nudges.outbox()
+        if writer.asks:
+            self._nudges.runner()

@@ -33,6 +33,7 @@ POST_BURST, POST_EVERY_S = 5.0, 1.0
 UPDATE_BURST, UPDATE_EVERY_S = 10.0, 1.2
 KEPT_FOR_PAGES = 2.0
 URGENT = ("page",)
+REMEMBERED = 500
 
 
 @dataclass(frozen=True)
@@ -56,15 +57,19 @@ class Bucket:
 
     def take(self, now: datetime, keep: float) -> bool:
         """Take a token unless that would leave fewer than `keep`."""
+        if not self.has(now, keep):
+            return False
+        self.tokens -= 1.0
+        return True
+
+    def has(self, now: datetime, keep: float) -> bool:
+        """Whether a token may be taken."""
         if self.filled_at is None:
             self.tokens = self.burst
         else:
             self.tokens = min(self.burst, self.tokens + (now - self.filled_at).total_seconds() / self.every_s)
         self.filled_at = now
-        if self.tokens < 1.0 + keep:
-            return False
-        self.tokens -= 1.0
-        return True
+        return self.tokens >= 1.0 + keep
 
 
 class Outbox:
@@ -103,6 +108,8 @@ class Outbox:
         return moved
 
     def _deliver(self, row: OutboxRow) -> bool:
+        if self._waits(*_way(row), row.lane, take=False):
+            return False  # nothing is looked up or rendered for what cannot go out now
         if row.slot == "answer":
             return self._answer(row)
         incident = self._dispatcher.incident(row.incident or "")
@@ -117,8 +124,7 @@ class Outbox:
         return self._post(row, incident, parent[1] if parent else None)
 
     def _post(self, row: OutboxRow, incident: Incident, thread_ts: str | None) -> bool:
-        method = "post"
-        if self._waits(method, row.channel, row.lane):
+        if self._waits(*_way(row), row.lane):
             return False
         message = self._message(row, incident)
         if row.uncertain and (ts := self._chat.find(row.channel_id or row.channel, thread_ts, row.key)):
@@ -126,7 +132,7 @@ class Outbox:
             return True  # it had arrived; shown 0 makes the newer words an edit
         self._store.sending(row)
         channel_id, ts = self._chat.post(row.channel, message, thread_ts)
-        self._last[row.key] = message
+        self._remember(row.key, message)
         self._store.sent(row, channel_id, ts, incident.version, self._clock())
         return True
 
@@ -138,11 +144,11 @@ class Outbox:
         if self._last.get(row.key) == message and row.wanted > row.shown:
             self._store.sent(row, None, None, incident.version, self._clock())
             return True
-        if self._waits("update", "", row.lane):
+        if self._waits(*_way(row), row.lane):
             return False
         assert row.ts is not None
         self._chat.update(row.channel_id or row.channel, row.ts, message)
-        self._last[row.key] = message
+        self._remember(row.key, message)
         self._store.sent(row, None, None, incident.version, self._clock())
         return True
 
@@ -150,6 +156,12 @@ class Outbox:
         needs_entries = row.slot.startswith(("event:", "page:", "plan:"))
         entries = tuple(entry for _, entry in self._store.entries(incident.id)) if needs_entries else ()
         return self._render.slot(row.slot, incident, entries, self._clock())
+
+    def _remember(self, key: str, message: Message) -> None:
+        """Keep the newest messages as sent, to leave out edits that change nothing; older ones are just edited."""
+        self._last[key] = message
+        while len(self._last) > REMEMBERED:
+            del self._last[next(iter(self._last))]
 
     def _answer(self, row: OutboxRow) -> bool:
         body = row.body
@@ -161,7 +173,7 @@ class Outbox:
             message = self._render.text(str(body.get("text", "")))
         if body.get("response_url"):  # its own limit (5 uses): a person who waits is not paced with the channel
             self._chat.respond(str(body["response_url"]), message)
-        elif self._waits("post", row.channel, row.lane):
+        elif self._waits(*_way(row), row.lane):
             return False
         elif body.get("user"):
             self._chat.post_ephemeral(row.channel, str(body["user"]), message, body.get("thread_ts"))
@@ -172,7 +184,7 @@ class Outbox:
 
     def _upload(self, row: OutboxRow, incident_id: str) -> bool:
         card = self._store.posted(incident_id, "card")
-        if card is None or self._waits("upload", card[0], row.lane):
+        if card is None or self._waits(*_way(row), row.lane):
             return False
         filename, content = self._render.postmortem(incident_id)
         self._store.sending(row)
@@ -182,13 +194,14 @@ class Outbox:
 
     # --- pacing and failures ---
 
-    def _waits(self, method: str, channel: str, lane: str) -> bool:
+    def _waits(self, method: str, channel: str, lane: str, take: bool = True) -> bool:
         now = self._clock()
         if now < self._paused.get((method, channel), now):
             return True
         burst, every_s = (UPDATE_BURST, UPDATE_EVERY_S) if method == "update" else (POST_BURST, POST_EVERY_S)
         bucket = self._buckets.setdefault((method, channel), Bucket(burst, every_s))
-        return not bucket.take(now, 0.0 if lane in URGENT else KEPT_FOR_PAGES)
+        keep = 0.0 if lane in URGENT else KEPT_FOR_PAGES
+        return not (bucket.take(now, keep) if take else bucket.has(now, keep))
 
     def _failed(self, row: OutboxRow, error: ChatError) -> None:
         self._count_error(f"slack:{error.code}")
@@ -200,9 +213,7 @@ class Outbox:
             self._store.give_up(row, error.code, now)
             return
         if error.retry_after_s is not None:
-            method = "update" if row.ts is not None else "post"
-            channel = "" if method == "update" else row.channel
-            self._paused[(method, channel)] = now + timedelta(seconds=error.retry_after_s)
+            self._paused[_way(row)] = now + timedelta(seconds=error.retry_after_s)
             self._store.postpone(row, now + timedelta(seconds=error.retry_after_s), error.code, row.uncertain)
             return
         log.warning("%s: %s, trying again", row.key, error.code)
@@ -212,3 +223,14 @@ class Outbox:
     def _postpone(self, row: OutboxRow, reason: str, uncertain: bool) -> None:
         delay = min(timedelta(seconds=2 ** min(row.attempts, 6)), SLOWEST_RETRY)
         self._store.postpone(row, self._clock() + delay, reason, uncertain)
+
+
+def _way(row: OutboxRow) -> tuple[str, str]:
+    """Return (method, channel) whose rate limit a message counts against."""
+    if row.ts is not None:
+        return "update", ""
+    if row.slot == "answer" and row.body.get("postmortem"):
+        return "upload", row.channel
+    if row.slot == "answer" and row.body.get("response_url"):
+        return "respond", row.channel
+    return "post", row.channel

@@ -400,17 +400,19 @@ def _create_tables(db: sqlite_utils.Database) -> None:
 
 
 class Writer:
-    """What one decision may write; lives only inside `Store.deciding`."""
+    """What one decision may write; lives only inside `Store.deciding`. `says` and `asks` tell whom to wake after it."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
+        self.says = self.asks = False
 
     def next_number(self) -> int:
-        """Return the next incident number: unique, since no other writer is inside."""
-        row = self._db.execute(
-            "SELECT max(CAST(substr(incident, 5) AS INTEGER)) FROM events WHERE version = 1"
-        ).fetchone()  # fmt: skip
-        return int(row[0] or 0) + 1
+        """Return the next incident number: unique, since no other writer is inside.
+
+        Numbers are given in the order of the journal, so the last incident opened has the highest: no need to read all.
+        """
+        row = self._db.execute("SELECT incident FROM events WHERE version = 1 ORDER BY seq DESC LIMIT 1").fetchone()
+        return int(row[0].removeprefix("CDC-")) + 1 if row else 1
 
     def append(self, entry: e.Entry, cause: int | None) -> int:
         """Append one entry and return its seq. Raises sqlite3.IntegrityError when another writer was first."""
@@ -423,6 +425,7 @@ class Writer:
 
     def deliver(self, incident: str, slot: str, lane: str, channel: str, version: int, now: datetime) -> None:
         """Make a slot's message due; a burst of changes stays one row and becomes one edit."""
+        self.says = True
         self._db.execute(
             "INSERT INTO outbox (key, incident, slot, lane, channel, body, wanted, shown, attempts, uncertain, "
             "not_before, state, created_at) VALUES (?,?,?,?,?,'{}',?,0,0,0,?,'due',?) "
@@ -435,6 +438,7 @@ class Writer:
 
     def answer(self, key: str, channel: str, body: Mapping[str, Any], now: datetime, lane: str = "reply") -> None:
         """Make an answer due: words for one person, sent once."""
+        self.says = True
         self._db.execute(
             "INSERT INTO outbox (key, slot, lane, channel, body, wanted, shown, attempts, uncertain, not_before, "
             "state, created_at) VALUES (?,'answer',?,?,?,1,0,0,0,?,'due',?) ON CONFLICT (key) DO NOTHING",
@@ -444,6 +448,7 @@ class Writer:
     def enqueue(
         self, key: str, incident: str, kind: str, body: Mapping[str, Any], not_before: datetime, now: datetime
     ) -> None:
+        self.asks = True
         self._db.execute(
             "INSERT INTO tasks (key, incident, kind, body, state, attempts, not_before, created_at) "
             "VALUES (?,?,?,?,'todo',0,?,?) ON CONFLICT (key) DO NOTHING",
@@ -458,6 +463,7 @@ class Writer:
 
     def hasten_task(self, incident: str, kind: str, not_before: datetime) -> None:
         """Bring a waiting task forward."""
+        self.asks = True
         self._db.execute(
             "UPDATE tasks SET not_before = min(not_before, ?) WHERE incident = ? AND kind = ? AND state = 'todo'",
             (_stamp(not_before), incident, kind),

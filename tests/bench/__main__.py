@@ -1,0 +1,56 @@
+"""`python -m tests.bench`: measure everything, print one table.
+
+Exits 0 whether goals are met or not (the table says it), and 1 when something could not run, which it names.
+`--only storm,card,ack,terminal,memory` picks; `--small` makes everything short, to develop with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.bench.storm import measure_storm
+from tests.bench.table import Row, render_table
+from tests.system import fetch, parts
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Speed, as ratios in one run.")
+    parser.add_argument("--only", default="", metavar="NAMES", help="storm,card,ack,terminal,memory")
+    parser.add_argument("--small", action="store_true", help="short runs, to develop with")
+    asked = parser.parse_args()
+
+    folder = parts.scratch_folder()
+    measures = _measures(fetch.fetch(), folder, asked.small)
+    chosen = [name for name in asked.only.split(",") if name] or list(measures)
+    rows: list[Row] = []
+    failures: list[str] = []
+    for name in chosen:
+        print(f"bench: {name} ...", file=sys.stderr, flush=True)
+        try:
+            rows += measures[name]()
+        except Exception as error:
+            # The edge of the script: one measurement that cannot run does not take the others with it.
+            traceback.print_exc()
+            failures.append(f"{name} could not run: {type(error).__name__}: {error}")
+    print(render_table(rows))
+    for failure in failures:
+        print(failure, file=sys.stderr)
+    if failures:
+        print(f"The logs are kept in {folder}.", file=sys.stderr)
+        return 1
+    parts.remove_folder(folder)
+    return 0
+
+
+def _measures(available: fetch.Available, folder: Path, small: bool) -> dict[str, Callable[[], list[Row]]]:
+    return {
+        "storm": lambda: measure_storm(available, folder / "storm", groups=300 if small else 3000),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
