@@ -4,8 +4,8 @@
 reached (or the world was only shown), 1 when not. With `auto` the responder is played
 too and the world ends by itself; else it stays until Ctrl-C or SIGTERM.
 
-stdout carries one JSON document with `as_json`, else the page's address; what happens is
-told on stderr.
+stdout carries one JSON document with `as_json`, else the page's address (`Open ADDRESS` on
+a terminal); what happens is told on stderr.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ import requests
 
 from bot.drill.responder import Responder, Stuck
 from bot.drill.scenarios import IDLE, SCENARIOS, Scenario
-from bot.drill.score import ScoreSheet, Seen
+from bot.drill.score import STAGES, ScoreSheet, Seen
+from bot.drill.telling import FINISHED, REACHED, beginning, ending
 from bot.drill.world import PIPELINE, World
 
 LOOK_EVERY_S = 0.3
@@ -68,6 +69,10 @@ class Streams:
         """Tell what happens."""
         print(text, file=self.err, flush=True)
 
+    def show_page(self, address: str) -> None:
+        """The page's address on a line of its own; for a person, who is told what to do with it."""
+        print(f"Open {address}" if self.out.isatty() else address, file=self.out, flush=True)
+
 
 def scenario_names() -> tuple[str, ...]:
     """Every scenario that `run_drill` knows, idle last."""
@@ -85,18 +90,19 @@ def run_drill(
     work_dir: Path | None = None,
     manifest: Path | None = None,
     auto_s: float = AUTO_S,
+    scenarios: Mapping[str, Scenario] = SCENARIOS,
     ended: threading.Event | None = None,
     stdout: TextIO | None = None,
     stderr: TextIO | None = None,
 ) -> int:
-    """Run one scenario and return the exit code.
+    """Run one scenario of `scenarios`, or idle, and return the exit code.
 
     `port` is the page's (0: a free one). `auto_s` is how long the played responder has.
     `ended` ends a drill that waits, beside SIGINT and SIGTERM. Raises UnknownScenario, and
     RuntimeError when the world or the bot does not start.
     """
-    if scenario not in scenario_names():
-        raise UnknownScenario(f"no scenario {scenario!r}: there are {', '.join(scenario_names())}")
+    if scenario != IDLE and scenario not in scenarios:
+        raise UnknownScenario(f"no scenario {scenario!r}: there are {', '.join((*scenarios, IDLE))}")
     streams = Streams(stdout or sys.stdout, stderr or sys.stderr)
     gone = ended or threading.Event()
     with _signals(gone), _directory(work_dir) as directory:
@@ -108,7 +114,7 @@ def run_drill(
                 _await_bot(bot)
                 if scenario == IDLE:
                     return _idle(world, bot, streams, gone, as_json)
-                drill = _Drill(world, bot, SCENARIOS[scenario], streams, gone, auto_s)
+                drill = _Drill(world, bot, scenarios[scenario], streams, gone, auto_s)
                 return drill.run(auto=auto, out=out, as_json=as_json)
             finally:
                 bot.stop()
@@ -117,7 +123,7 @@ def run_drill(
 
 
 def ready_line(world: World, bot: Bot) -> dict[str, str]:
-    """The document of `cdc drill idle --json`."""
+    """The document of `cdc drill idle --json`; `token` posts to `webhook` and reads `slack_api`."""
     return {
         "page": world.places.page,
         "webhook": f"{bot.url}/alertmanager",
@@ -138,8 +144,8 @@ def _idle(world: World, bot: Bot, streams: Streams, gone: threading.Event, as_js
     if as_json:
         print(json.dumps(ready_line(world, bot)), file=streams.out, flush=True)
     else:
-        print(world.places.page, file=streams.out, flush=True)
-        streams.say("Nothing is broken. Stop with Ctrl-C.")
+        streams.show_page(world.places.page)
+        streams.say(f"Nothing is broken. The config is {world.config_path}. Ctrl-C ends it.")
     gone.wait()
     return 0
 
@@ -163,12 +169,17 @@ class _Drill:
         self._began_s = 0.0
 
     def run(self, *, auto: bool, out: Path | None, as_json: bool) -> int:
-        if not as_json:
-            print(self._world.places.page, file=self._streams.out, flush=True)
-        else:
+        if as_json:
             self._streams.say(self._world.places.page)
-        self._streams.say(self._scenario.story)
+        else:
+            self._streams.show_page(self._world.places.page)
         self._offer_repair()
+        if auto:
+            self._streams.say(self._scenario.story)
+        else:
+            repair = self._scenario.repair_command(self._world)
+            for line in beginning(self._scenario.story, repair, task_failed=self._scenario.action is not None):
+                self._streams.say(line)
         self._began_s = time.monotonic()
         self._scenario.make_break(self._world)
         if auto:
@@ -179,8 +190,8 @@ class _Drill:
         complete = self._write(out, document) if out is not None else True
         if as_json:
             print(json.dumps(document), file=self._streams.out, flush=True)
-        for stage in document["stages"]:
-            self._streams.say(f"{stage['stage']}: " + (f"{stage['at_s']} s" if stage["reached"] else "not reached"))
+        for line in ending(document, self._incident()):
+            self._streams.say(line)
         return 0 if complete and document["passed"] else 1
 
     # -- played by the responder -----------------------------------------------------------
@@ -224,17 +235,18 @@ class _Drill:
             return "Repaired at the part itself. What failed because of it still has to be put right."
 
         self._world.workspace.add_command("/drill", ("repair", "help"), command)
-        self._streams.say("To repair the broken part, type `/drill repair` on the page, or run:")
-        self._streams.say(f"  {self._scenario.repair_command(self._world)}")
 
     def _watch_until_gone(self) -> None:
-        self._streams.say("Stop with Ctrl-C.")
         told: set[str] = set()
         while not self._gone.wait(LOOK_EVERY_S):
             for stage, holds in self._look().items():
                 if holds and stage not in told:
                     told.add(stage)
-                    self._tell(stage)
+                    self._tell(REACHED[stage])
+                    if stage == STAGES[-1]:
+                        self._streams.say(FINISHED)
+        # The terminal's ^C stands on this line.
+        self._streams.say("")
 
     # -- judging -------------------------------------------------------------------------------
 

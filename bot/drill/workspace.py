@@ -38,7 +38,8 @@ PEOPLE = (
     User("U03CAROL", "carol", "Carol Lind", "viewer", "#a0705a"),
 )
 SLACKBOT = User("USLACKBOT", "slackbot", "Slackbot", "", "#5f6b7a", is_bot=True)
-USERGROUPS: Mapping[str, str] = {"S01DATAPLATFORM": "data-platform"}
+OWNERS = "S01DATAPLATFORM"
+USERGROUPS: Mapping[str, str] = {OWNERS: "data-platform"}
 INCIDENTS, DATA_PLATFORM = "C01INCIDENTS", "C02DATAPLATFORM"
 VERBS: Mapping[str, Sequence[str]] = {
     "/cdc": (
@@ -69,8 +70,10 @@ class SlackWorkspace:
         verbs: Mapping[str, Sequence[str]] = VERBS,
         port: int = 0,
         rate_limits: bool = True,
+        reader_tokens: Sequence[str] = (),
     ) -> None:
-        app = App(token, signing_secret, scopes=scopes_of_manifest(manifest) if manifest else None)
+        scopes = scopes_of_manifest(manifest) if manifest else None
+        app = App(token, signing_secret, scopes=scopes, reader_tokens=tuple(reader_tokens))
         bot = User(app.bot_user_id, bot_name, "CDC on-call", "app", "#2f6f8f", is_bot=True)
         everyone = tuple(user.id for user in (*PEOPLE, bot))
         self.app = app

@@ -30,7 +30,7 @@ from bot.drill.kafka import MockBrokers
 from bot.drill.lake import Lake
 from bot.drill.loopback import LoopbackServer, free_port
 from bot.drill.registry import SchemaRegistry
-from bot.drill.workspace import SlackWorkspace
+from bot.drill.workspace import OWNERS, SlackWorkspace
 
 PIPELINE, TOPIC, DLQ, TABLE = "customers", "customers", "dlq.customers", "lake.customers"
 JOB, JOB_GROUP, SINK_GROUP = "customers-canonical", "customers_canonical_flink", f"connect-{SINK}"
@@ -84,7 +84,7 @@ incidents: {{reopen_within: 10m, settle: 2s, recheck: 2s}}
 probes: {{deadline: 4s}}
 pipelines:
   {PIPELINE}:
-    owner: "@data-platform"
+    owner: {OWNERS}
     channel: "#cdc-incidents"
     source: {{connector: {SOURCE}}}
     topics: [{TOPIC}]
@@ -110,7 +110,9 @@ class World:
             "SLACK_SIGNING_SECRET": signing_secret,
             "CDC_WEBHOOK_TOKEN": self.token,
         }
-        self.workspace = SlackWorkspace(token=bot_token, signing_secret=signing_secret, manifest=manifest, port=port)
+        self.workspace = SlackWorkspace(
+            token=bot_token, signing_secret=signing_secret, manifest=manifest, port=port, reader_tokens=[self.token]
+        )
         self.workspace.connect_app(f"{self.bot_url}/slack/events")
         self.brokers = MockBrokers()
         self.registry = SchemaRegistry("BACKWARD")

@@ -4,7 +4,7 @@
 
 const S = { users: new Map(), channels: [], messages: new Map(), ephemerals: new Map(), views: new Map(), homes: new Map(),
   usergroups: {}, verbs: {}, faults: [], rate: true, user: sessionStorage.getItem("user") || "U01ALICE",
-  channel: null, thread: null, threadClosed: false, home: false, seen: new Map(), wire: [], ready: false };
+  channel: null, thread: null, threadClosed: false, pinned: false, home: false, seen: new Map(), wire: [], ready: false };
 const $ = (id) => document.getElementById(id);
 
 function h(tag, props, ...children) {
@@ -425,7 +425,9 @@ const drawn = { channel: new Map(), thread: new Map() };
 
 function fill(pane, list, rows) {
   const cache = drawn[pane];
-  const bottom = list.scrollHeight - list.scrollTop - list.clientHeight < 80;
+  const bottom = atBottom(list);
+  const newest = rows[rows.length - 1];
+  const more = S.ready && list.childNodes.length && newest && newest.message && !cache.has(newest.key);
   const nodes = [];
   const kept = new Set();
   for (const row of rows) {
@@ -448,7 +450,23 @@ function fill(pane, list, rows) {
   }
   while (at) { const next = at.nextSibling; at.remove(); at = next; }
   list.scrollTop = bottom || !S.ready ? list.scrollHeight : top;
+  if (pane === "thread" && S.pinned) toReplies();
+  if (more && !atBottom(list)) $(pane + "-newer").hidden = false;
 }
+
+// A thread opens at its first reply, where the checklist stands, and stays there until the person moves.
+const atBottom = (list) => list.scrollHeight - list.scrollTop - list.clientHeight < 80;
+function toReplies() {
+  const list = $("thread-messages");
+  const line = list.querySelector(".replies-line");
+  if (line) list.scrollTop += line.getBoundingClientRect().top - list.getBoundingClientRect().top;
+}
+function toBottom(pane) {
+  if (pane === "thread") S.pinned = false;
+  $(pane + "-messages").scrollTop = $(pane + "-messages").scrollHeight;
+  $(pane + "-newer").hidden = true;
+}
+function showThread(ts) { S.thread = ts; S.pinned = true; drawn.thread.clear(); $("thread-messages").replaceChildren(); $("thread-newer").hidden = true; }
 
 function messageRows(pane, messages) {
   const rows = [];
@@ -510,11 +528,9 @@ function drawThread(channel) {
 }
 
 function openThread(message) {
-  S.thread = message.ts;
+  showThread(message.ts);
   S.threadClosed = false;
-  drawn.thread.clear();
   render();
-  $("thread-messages").scrollTop = $("thread-messages").scrollHeight;
 }
 
 function drawRail() {
@@ -528,14 +544,13 @@ function drawRail() {
   $("people").replaceChildren(...[...S.users.values()].filter((user) => !user.is_bot).map((user) => h("button", { type: "button", role: "radio", "aria-checked": String(user.id === S.user), data: { user: user.name }, on: { click: () => become(user.id) } }, avatar(user, true), h("span", { class: "who" }, user.real_name, h("small", {}, user.title)))));
 }
 
-function go(channel) { S.channel = channel; S.home = false; S.thread = null; S.threadClosed = false; drawn.channel.clear(); drawn.thread.clear(); followNewest(); render(); bottom(); }
+function go(channel) { S.channel = channel; S.home = false; S.thread = null; S.threadClosed = false; drawn.channel.clear(); drawn.thread.clear(); followNewest(); render(); toBottom("channel"); }
 function become(user) { S.user = user; sessionStorage.setItem("user", user); drawn.channel.clear(); drawn.thread.clear(); render(); if (S.home) openHome(); }
-function bottom() { for (const id of ["channel-messages", "thread-messages"]) $(id).scrollTop = $(id).scrollHeight; }
 async function openHome() { S.home = true; drawn.channel.clear(); render(); await call("/control/home", { user: S.user }); }
 function followNewest() {
   if (S.thread || S.threadClosed || S.home) return;
   const parents = [...S.messages.values()].filter((one) => one.channel === S.channel && !one.thread_ts && repliesOf(one).length).sort(byTs);
-  if (parents.length) { S.thread = parents[parents.length - 1].ts; drawn.thread.clear(); }
+  if (parents.length) showThread(parents[parents.length - 1].ts);
 }
 
 // ---- modals --------------------------------------------------------------------------------
@@ -665,6 +680,7 @@ function composer(holder, pane) {
     const text = input.value.trim();
     if (!text) return;
     input.value = ""; show(); menu.hidden = true;
+    toBottom(pane);
     const where = { channel: S.channel, user: S.user, thread_ts: pane === "thread" ? S.thread : undefined };
     const command = Object.keys(S.verbs).find((one) => text === one || text.startsWith(one + " "));
     if (!command && text.startsWith("/")) { toast(text.split(" ")[0] + " is not a command of this workspace."); return; }
@@ -753,7 +769,7 @@ async function load() {
   if (!S.channel) S.channel = S.channels[0].id;
   followNewest();
   render();
-  if (!S.ready) { S.ready = true; requestAnimationFrame(bottom); }
+  if (!S.ready) { S.ready = true; requestAnimationFrame(() => toBottom("channel")); }
 }
 
 function heard(event) {
@@ -776,6 +792,12 @@ $("faults-toggle").addEventListener("click", () => { $("faults").hidden = !$("fa
 $("wire-toggle").addEventListener("click", () => toggleWire($("wire").hidden));
 $("wire-close").addEventListener("click", () => toggleWire(false));
 $("wire-filter").addEventListener("input", () => { for (const row of $("wire-rows").childNodes) row.hidden = !row.dataset.name.includes($("wire-filter").value); });
+for (const pane of ["channel", "thread"]) {
+  const list = $(pane + "-messages");
+  $(pane + "-newer").addEventListener("click", () => toBottom(pane));
+  list.addEventListener("scroll", () => { if (atBottom(list)) $(pane + "-newer").hidden = true; });
+}
+for (const moved of ["wheel", "pointerdown", "touchstart", "keydown"]) $("thread-messages").addEventListener(moved, () => { S.pinned = false; }, { passive: true });
 const stream = new EventSource("/events");
 stream.onmessage = (message) => heard(JSON.parse(message.data));
 stream.onerror = () => { $("live").textContent = "reconnecting"; };

@@ -18,6 +18,7 @@ from plain_bot import PlainBot
 
 from bot.drill.drill import UnknownScenario, run_drill, scenario_names
 from bot.drill.score import STAGES, ScoreSheet, Seen, reached
+from bot.drill.telling import MISSING, REACHED, beginning, ending
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,14 @@ def drills(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
     """Every scenario played, and one sabotaged, all at once: worlds do not touch each other."""
 
     def play(name: str) -> Ended:
-        said, out = io.StringIO(), tmp_path_factory.mktemp(name) / "out"
+        said, out = io.StringIO(), folder / name
         start = start_deaf if name == "sabotaged" else PlainBot
         scenario = "connector-failed" if name == "sabotaged" else name
         auto_s = 4.0 if name == "sabotaged" else 30.0
         code = run_drill(scenario, start, auto=True, auto_s=auto_s, out=out, stdout=said, stderr=said)
         return Ended(code, said.getvalue(), out)
 
+    folder = tmp_path_factory.mktemp("drills")
     names = ("schema-break", "lag", "connector-failed", "sabotaged")
     with ThreadPoolExecutor(len(names)) as pool:
         return dict(zip(names, pool.map(play, names), strict=True))
@@ -166,3 +168,63 @@ def test_a_stage_lost_again_does_not_count() -> None:
     sheet.look(Seen([CARD, CHECKLIST, PROVED], DONE, True), 3.04)
     document = sheet.document("lag")
     assert (True, [1.0, 1.0, 1.0, 3.0, 3.0]) == (document["passed"], [one["at_s"] for one in document["stages"]])
+
+
+def score(*reached: str) -> dict[str, Any]:
+    stages = [{"stage": one, "reached": one in reached, "at_s": 1.5 if one in reached else None} for one in STAGES]
+    return {"scenario": "lag", "stages": stages, "passed": len(reached) == len(STAGES)}
+
+
+@pytest.mark.parametrize(
+    ("document", "incident", "told"),
+    [
+        (
+            score(),
+            None,
+            [
+                "Not finished: opened not reached, and no later stage counts without it.",
+                "Next was: no incident card in Slack.",
+            ],
+        ),
+        (
+            score("opened"),
+            with_step("a", "todo"),
+            [
+                "Not finished: opened 1.5 s; triaged not reached, and no later stage counts without it.",
+                "Next was: acknowledge it, and tick or skip every triage step.",
+                "Triage steps missed: a.",
+            ],
+        ),
+        (
+            score(*STAGES[:4]),
+            DONE,
+            [
+                "Not finished: opened 1.5 s, triaged 1.5 s, acted 1.5 s, recovered 1.5 s; resolved not reached.",
+                "Next was: it resolves once recovery is proved and no alert fires.",
+            ],
+        ),
+        (
+            score(*STAGES),
+            DONE,
+            ["Finished lag: opened 1.5 s, triaged 1.5 s, acted 1.5 s, recovered 1.5 s, resolved 1.5 s."],
+        ),
+    ],
+)
+def test_the_score_is_told_in_words(document: dict[str, Any], incident: dict[str, Any] | None, told: list[str]) -> None:
+    """When each stage was reached; leaving early is "not finished", with what was lacking, not a crash."""
+    assert told == list(ending(document, incident))
+
+
+def test_every_stage_has_its_words() -> None:
+    """A stage that is added is told of as well."""
+    assert set(STAGES) == set(REACHED) == set(MISSING)
+
+
+@pytest.mark.parametrize(("task_failed", "then"), [(True, "Plan, then Run"), (False, "mark the action step done")])
+def test_the_beginning_says_how_to_repair(task_failed: bool, then: str) -> None:
+    """The story, the command, what remains after the repair, and how to leave."""
+    told = "\n".join(beginning("It broke.", "curl -X PUT http://part", task_failed=task_failed))
+    missing = [
+        one for one in ("It broke.", "/drill repair", "curl -X PUT http://part", then, "Ctrl-C") if one not in told
+    ]
+    assert [] == missing

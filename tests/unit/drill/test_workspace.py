@@ -265,6 +265,17 @@ def test_scopes_come_from_the_manifest(tmp_path: Any) -> None:
     workspace.stop()
 
 
+def test_a_reader_reads_and_writes_nothing() -> None:
+    """A reader's token sees channels and messages, whatever scopes the app was granted, and cannot post."""
+    workspace = SlackWorkspace(token=TOKEN, signing_secret=SECRET, reader_tokens=["looks-on"]).start()
+    WebClient(token=TOKEN, base_url=workspace.api_url).chat_postMessage(channel=INCIDENTS, text="customers")
+    reader = WebClient(token="looks-on", base_url=workspace.api_url, retry_handlers=[])
+    seen = reader.conversations_history(channel=INCIDENTS)["messages"]
+    refused = error_of(lambda: reader.chat_postMessage(channel=INCIDENTS, text="x"))
+    workspace.stop()
+    assert (["customers"], "invalid_auth") == ([message["text"] for message in seen], refused)
+
+
 @pytest.mark.parametrize("headers", [{"Host": "evil.example"}, {"Origin": "https://evil.example"}])
 def test_another_site_cannot_use_the_controls(drill: Drill, headers: dict[str, str]) -> None:
     """A foreign Host (DNS rebinding) or Origin (cross-site request) is refused."""
