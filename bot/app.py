@@ -432,16 +432,12 @@ class Bot:
         )  # fmt: skip
         self._server = uvicorn.Server(settings)
         socket = settings.bind_socket()
+        socket.listen(settings.backlog)  # from here on nobody is refused: who comes before the server waits for it
         self._port = socket.getsockname()[1]
-        started = threading.Event()
-
-        def run() -> None:
-            started.set()
-            self._server.run(sockets=[socket])
-
-        self._server_thread = threading.Thread(target=run, name="web", daemon=True)
+        self._server_thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [socket]}, name="web", daemon=True
+        )
         self._server_thread.start()
-        started.wait()
 
     def _slack_routes(self, chat: Chat) -> Sequence[Any]:
         from bot.edge.slack import SlackEdge
