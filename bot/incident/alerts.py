@@ -129,7 +129,7 @@ def _alert(read: _Alert) -> Alert:
         status=read.status,
         labels=read.labels,
         annotations=read.annotations,
-        starts_at=_utc(read.startsAt),
+        starts_at=_episode(read.startsAt),
         ends_at=_utc(ended) if ended else None,
         generator_url=read.generatorURL,
     )
@@ -137,6 +137,11 @@ def _alert(read: _Alert) -> Alert:
 
 def _identity(labels: Mapping[str, str]) -> str:
     return "labels:" + json.dumps(dict(sorted(labels.items())), separators=(",", ":"))
+
+
+def _episode(at: datetime) -> datetime:
+    """Return startsAt in milliseconds: all that Alertmanager's API tells of it, while its webhook tells nanoseconds."""
+    return _utc(at).replace(microsecond=at.microsecond // 1000 * 1000)
 
 
 def _utc(at: datetime) -> datetime:

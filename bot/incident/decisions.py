@@ -218,7 +218,7 @@ def _hidden(
     incident_id = next(iter(gathered))
     incident = gathered[incident_id].incident
     known = incident.hidden.get(notification.group_key, 0) if incident else 0
-    if known == notification.truncated:
+    if known == notification.truncated or (incident and _shows_all(incident, notification)):
         return ()
     tasks: tuple[Task, ...] = ()
     if notification.truncated:
@@ -232,6 +232,13 @@ def _hidden(
         )  # fmt: skip
     event = e.AlertsHidden(notification.group_key, notification.truncated)
     return (Change(incident_id, e.ALERTMANAGER, (event,), tasks),)
+
+
+def _shows_all(incident: Incident, notification: Notification) -> bool:
+    """A repeat of a cut list hides nothing when as many firing alerts as it cut were fetched already."""
+    shown = {alert.fingerprint for alert in notification.alerts}
+    ours = [alert for alert in incident.firing if alert.group_key == notification.group_key]
+    return 0 < notification.truncated <= sum(alert.fingerprint not in shown for alert in ours)
 
 
 def recovery_task(incident: Incident, why: str, delay_s: float = 0.0) -> Task:
