@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 
 from tests.system import fetch, parts
+from tests.system.alerts import quick, silence_through_the_bot
 from tests.system.fetch import Available, PartMissing
 from tests.system.parts import Alertmanager, Chromium, Cluster, Connect, Kafka, Postgres, Prometheus, Registry
 from tests.system.pipeline import Pipeline
-from tests.system.walk import Walk
+from tests.system.walk import OnCall, Walk, without_pipeline
 
 HERE = Path(__file__).parent
 WHOLE_CLUSTER = ("java", "kafka", "debezium-postgres", "debezium-jdbc", "avro-converter", "apicurio", "postgresql")
@@ -143,6 +144,26 @@ def new_walk(available: Available, cluster: Cluster, scratch: Path) -> Iterator[
             return walk
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def new_oncall(available: Available, scratch: Path) -> Iterator[Callable[..., OnCall]]:
+    """Return `new_oncall(name, ...)`: a bot with an Alertmanager and a Slack workspace, until the end of the run."""
+    _need(available, "alertmanager")
+    with contextlib.ExitStack() as stack:
+
+        def start(name: str, *settings: Any) -> OnCall:
+            oncall = OnCall(available, scratch / name, *settings)
+            stack.callback(oncall.stop)
+            return oncall
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def silenced(new_oncall: Callable[..., OnCall]) -> OnCall:
+    """A bot whose alert was silenced through it; the alert ends minutes later, and the last test looks at that."""
+    return silence_through_the_bot(new_oncall("silenced", without_pipeline, quick))
 
 
 @pytest.fixture

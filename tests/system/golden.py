@@ -16,7 +16,9 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parents[1] / "golden" / "postmortems"
 
-MASKS = (
+Masks = tuple[tuple[str, str], ...]
+
+MASKS: Masks = (
     (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\dZ?", "<time>"),
     (r"\d\d:\d\d:\d\d", "<time>"),
     (r"\d{1,2} (January|February|March|April|May|June|July|August|September|October|November|December) \d{4}", "<day>"),
@@ -50,7 +52,7 @@ def compare_with_golden(
     assert "" == differences, f"{path} and this run differ:\n{differences}"
 
 
-def masked(text: str, more_masks: tuple[tuple[str, str], ...] = ()) -> str:
+def masked(text: str, more_masks: Masks = ()) -> str:
     for pattern, mask in (*MASKS, *more_masks):
         text = re.sub(pattern, mask, text)
     return text

@@ -28,6 +28,7 @@ from types import TracebackType
 from typing import Any
 
 import requests
+import yaml
 
 from bot.drill.workspace import SlackWorkspace
 from tests.system.fetch import Available
@@ -55,7 +56,7 @@ class BotProcess:
         self.start()
 
     def start(self) -> None:
-        command = [CDC, "-c", self._config, "serve"]
+        command: list[str | Path] = [CDC, "-c", self._config, "serve"]
         self.process = Process("cdc-oncall", command, self._config.parent, self._environ)
         self.process.wait_ready(lambda: requests.get(f"{self._url}/healthz", timeout=2), deadline_s=20)
 
@@ -157,8 +158,8 @@ class Person:
 
     def decide(self, step: str, choice: str, reason: str) -> None:
         self.press("checklist", f"step.done:{step}", lambda: self._modal() is not None)
-        modal = self._modal()
-        options = [o for block in (modal or {})["view"]["blocks"] for o in block.get("element", {}).get("options", ())]
+        view = (self._modal() or {"view": {}})["view"]
+        options = [o for block in view["blocks"] for o in block.get("element", {}).get("options", ())]
         value = next(option["value"] for option in options if option["text"]["text"] == choice)
         self.fill(choice=value, reason=reason)
         wait_until(lambda: self.is_settled(step), f"step {step} decided")
@@ -262,7 +263,9 @@ class Person:
 
     def control(self, slot: str, action_id: str) -> Control:
         """Return what is to be clicked as it stands now; keep it, and it may be stale later."""
-        return wait_until(lambda: self._control(slot, action_id), f"{action_id} in {slot}")
+        found = wait_until(lambda: self._control(slot, action_id), f"{action_id} in {slot}")
+        assert found is not None
+        return found
 
     def _control(self, slot: str, action_id: str, option: str | None = None) -> Control | None:
         message = self._channel.slot(slot, self._incident)
@@ -415,8 +418,6 @@ class Walk:
 
 def by_pipeline(webhook_url: str, token: str) -> str:
     """Return the alertmanager.yml that runbooks/alerts.yml recommends: grouped by pipeline, critical lag inhibits."""
-    import yaml
-
     document = yaml.safe_load(alertmanager_config(webhook_url, token, group_by=["pipeline"]))
     document["inhibit_rules"] = [
         {
@@ -426,6 +427,24 @@ def by_pipeline(webhook_url: str, token: str) -> str:
         }
     ]
     return str(yaml.safe_dump(document, sort_keys=False))
+
+
+def without_pipeline(path: Path, oncall: OnCall) -> None:
+    """Write the smallest cdc.yml: alerts in, Slack out, nothing to probe."""
+    document = {
+        "listen": oncall.url.removeprefix("http://"),
+        "alertmanager": {"url": oncall.alertmanager.url, "tokens": ["${CDC_WEBHOOK_TOKEN}"]},
+        "slack": {
+            "bot_token": "${SLACK_BOT_TOKEN}",
+            "signing_secret": "${SLACK_SIGNING_SECRET}",
+            "api_url": oncall.workspace.api_url,
+            "channel": "#cdc-incidents",
+        },
+        "people": SHORT["people"],
+        "actions": ["silence_alerts"],
+        "incidents": SHORT["incidents"],
+    }
+    path.write_text(yaml.safe_dump(document))
 
 
 def run_cdc(*arguments: str, environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
