@@ -20,7 +20,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from bot.app import Bot, start_bot
-from bot.edge.web import MAX_BODY, Intake, webhook_routes
+from bot.edge.web import MAX_BODY, Inbox, Intake, webhook_routes
 from bot.store.sqlite import Store
 from tests.unit.shell.conftest import T0, alert, webhook
 
