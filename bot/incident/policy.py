@@ -27,6 +27,7 @@ class Policy:
     caps: Mapping[str, int] = field(default_factory=dict)
     sources: frozenset[str] = frozenset()
     command: str = "/cdc"
+    environment: str | None = None
     reopen_within: timedelta = timedelta(minutes=30)
     settle: timedelta = timedelta(seconds=20)
     recheck: timedelta = timedelta(seconds=15)

@@ -122,7 +122,8 @@ def render_card(incident: Incident, view: View) -> Message:
 
 
 def _card(incident: Incident, view: View, mention: str, alerts: int, numbers: int, title: int) -> Iterator[Block]:
-    yield header(f"{_sign(incident)} · {incident.pipeline or 'no pipeline'} · {incident.id}")
+    where = f" · {view.policy.environment}" if view.policy.environment else ""
+    yield header(f"{_sign(incident)} · {incident.pipeline or 'no pipeline'} · {incident.id}{where}")
     yield section(_cause(incident, title))
     if lines := number_lines(incident)[:numbers]:
         yield section("\n".join(lines))
