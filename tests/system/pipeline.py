@@ -30,7 +30,6 @@ import yaml
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
-    ConsumerGroupTopicPartitions,
     KafkaError,
     Message,
     Producer,
@@ -381,11 +380,24 @@ class Pipeline:
         )
 
     def lag(self) -> dict[int, int | None]:
-        """Return the sink's lag in records per partition; None where it has never committed."""
+        """Return the sink's lag in records per partition; None where it has never committed.
+
+        Asked by a consumer: `list_consumer_group_offsets` kills the process when the group's coordinator moves.
+        """
         admin = self.cluster.kafka.admin()
         partitions = [TopicPartition(self.topic, number) for number in range(self.partitions)]
-        request = ConsumerGroupTopicPartitions(self.group, partitions)
-        committed = admin.list_consumer_group_offsets([request])[self.group].result(timeout=10).topic_partitions
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self.cluster.kafka.bootstrap,
+                "group.id": self.group,
+                "enable.auto.commit": False,
+                "isolation.level": "read_uncommitted",
+            }
+        )
+        try:
+            committed = consumer.committed(partitions, timeout=10)
+        finally:
+            consumer.close()
         ends = {
             partition.partition: future.result(timeout=10).offset
             for partition, future in admin.list_offsets({p: OffsetSpec.latest() for p in partitions}).items()  # type: ignore[no-untyped-call]
