@@ -101,7 +101,6 @@ def policy(config: Config) -> Policy:
 
 def sources(config: Config, environ: Mapping[str, str]) -> Sources:
     """Return the systems that probes ask, with their own credentials; what is not configured is None."""
-    from bot.clients.http import JsonHttp
     from bot.probes.sources import Sources
 
     kafka = registry = connect = None
@@ -110,11 +109,13 @@ def sources(config: Config, environ: Mapping[str, str]) -> Sources:
 
         kafka = ConfluentKafka(config.kafka.client_settings(environ), clock)
     if config.registry:
+        from bot.clients.http import JsonHttp
         from bot.clients.registry import HttpSchemaRegistry
 
         registry = HttpSchemaRegistry(JsonHttp(config.registry.url, _login(config.registry.auth, environ)))
     if config.connect:
         from bot.clients.connect import HttpConnect
+        from bot.clients.http import JsonHttp
 
         connect = HttpConnect(JsonHttp(config.connect.url, _login(config.connect.auth, environ)))
     return Sources(kafka, registry, connect, deadline_s=config.probes.deadline)
@@ -287,16 +288,19 @@ class Bot:
         return f"http://{self.config.listen.host}:{self._port}"
 
     def start(self) -> None:
-        """Settle what the last process left, then start threads, schedule and server; return once it listens."""
+        """Listen, settle what the last process left, then start threads and schedule.
+
+        The address comes first: a second bot started by mistake ends there, before it settles the first one's work.
+        """
         from bot.runner import POOLS
 
+        self._serve()
         self.runner.recover()
         self._loop("dispatcher", "inbox", self.dispatcher.step, 1)
         for pool, (kinds, count) in POOLS.items():
             self._loop(pool, pool, partial(self.runner.run_one, kinds), count)
         if self._outbox is not None:
             self._loop("outbox", "outbox", self._outbox.drain, 1)
-        self._serve()
         self._schedule()
 
     def stop(self) -> None:

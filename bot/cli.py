@@ -222,7 +222,10 @@ def _width() -> int:
 
 
 def _ask(call: Call, query: Query, as_json: bool, bare: Mapping[str, str | None] | None = None) -> int:
-    """Ask a question: of the named system alone when an address is given, else of what cdc.yml knows."""
+    """Ask a question: of the named system alone when an address is given, else of what cdc.yml knows.
+
+    The journal is not opened: these questions are about the systems, and reading one must not create the other.
+    """
     from bot.commands import answer
     from bot.incident.correlation import Board
 
@@ -234,18 +237,8 @@ def _ask(call: Call, query: Query, as_json: bool, bare: Mapping[str, str | None]
         flags = " or ".join(f"--{name}" for name in bare)
         stop(f"Which system is to be asked? There is no cdc.yml here and no {flags}.", f"Give {flags}, or -c PATH.")
     config = call.config()
-    reader = app.journal_reader(config)
-    report = answer(
-        query,
-        app.sources(config, call.environ),
-        config.pipelines,
-        reader.board(),
-        app.clock(),
-        reader.entries,
-        "cdc",
-        reader.link,
-    )
-    return _print(report, as_json)
+    sources = app.sources(config, call.environ)
+    return _print(answer(query, sources, config.pipelines, Board(), app.clock(), command="cdc"), as_json)
 
 
 # --- the command and its questions ---------------------------------------------------------------

@@ -106,6 +106,8 @@ def _config(bootstrap: str) -> str:
     return f"""\
 state: ./cdc-oncall.db
 kafka: {{bootstrap: "{bootstrap}"}}
+registry: {{url: "http://127.0.0.1:9"}}
+connect: {{url: "http://127.0.0.1:9"}}
 pipelines:
   bench: {{topics: [{TOPIC}], consumers: [{{group: {GROUP}, topics: [{TOPIC}]}}]}}
 """
