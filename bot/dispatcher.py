@@ -103,6 +103,7 @@ class Dispatcher:
             log.exception("inbox row %d (%s) failed", row.id, row.kind)
         reason = str(error) if isinstance(error, Unreadable) else f"{type(error).__name__}: {error}"
         self._count_error(f"inbox:{row.kind}")
+        reason = reason.encode("utf-8", "replace").decode()  # it may quote what no journal can hold
         with self._lock, self._store.deciding() as writer:
             self._report_unreadable(row, reason, writer)
         self._nudge(writer)
