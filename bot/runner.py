@@ -150,6 +150,9 @@ class Runner:
             self._dispatcher.again(task, 5.0, task.body, note)
         elif task.kind == "plan":
             self._dispatcher.settle(task, _no_plan(task.body, f"Not planned: {note}. Nothing was changed."), note=note)
+        elif task.kind == "verify":
+            report = c.ReportVerification(str(task.body["key"]), False, (f"not verified: {note}",))
+            self._dispatcher.settle(task, report, note=note)
         elif task.kind == "verb":
             text = f"`{task.body['verb']}` failed: {note}. Nothing was changed; the bot's log has the details."
             self._dispatcher.settle(task, None, note=note, answer=_answer_to(task.body, {"text": text}))
