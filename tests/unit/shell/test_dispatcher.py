@@ -170,3 +170,22 @@ def test_an_incident_of_another_alertmanager_is_kept_apart(shell: Shell) -> None
     shell.hear(webhook(plain))
     shell.hear(webhook({**plain, "fingerprint": "f8"}, source="http://elsewhere:9093"))
     assert [AM, "http://elsewhere:9093"] == [shell.incident(i).alerts[0].source for i in ("CDC-1", "CDC-2")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("alertmanager", b'{"version":"4","alerts":[{"status":"firing","labels":{"\\ud800":5},"startsAt":"x"}]}'),
+        ("alertmanager", b'{"version":"\\ud800","alerts":[]}'),
+        ("slack.action", b'{"user":{"id":"U"},"verb":"\\ud800","value":{"i":"CDC-1"}}'),
+        ("slack.command", b'{"user":{"id":"\\ud800","name":"\\ud800"},"channel":"\\ud800","text":"\\ud800"}'),
+        ("slack.command", b'{"user":{"id":"U"},"channel":"C","text":"note CDC-1 \\ud800"}'),
+    ],
+)
+def test_no_row_can_block_the_inbox_by_what_its_error_quotes(shell: Shell, kind: str, body: bytes) -> None:
+    """A reason that quotes foreign text must be storable itself, or one row would stop every alert for ever."""
+    shell.hear(webhook(alert()))
+    shell.store.receive("poison", kind, body, shell.clock())
+    shell.hear(webhook(alert("f2")))
+    assert ["f1", "f2"] == [known.fingerprint for known in shell.incident().alerts]
+    assert [0] == shell.rows("SELECT count(*) FROM inbox WHERE state = 'new'")

@@ -246,3 +246,21 @@ def test_probing_everything_survives_a_probe_that_raises(shell: Shell, connect: 
     with pytest.raises(RuntimeError):
         shell.runner.probe_all(CUSTOMERS)
     assert "FAILED" in {finding.verdict for finding in shell.runner.probe_all(CUSTOMERS)}
+
+
+def test_a_verification_that_we_fail_on_ends_in_words(shell: Shell, connect: FakeConnect) -> None:
+    """However often it had looked before: the action is told as not verified, with the reason."""
+    shell.confirmed()
+    shell.work("action")
+    connect.state = "RUNNING"
+    for _ in range(4):
+        shell.clock.passes(3)
+        shell.work("verify")
+    connect.reads = [RuntimeError("a defect of ours")] * 9
+    for _ in range(4):
+        shell.clock.passes(30)
+        shell.work("verify")
+    assert (False, ["done"]) == (
+        shell.incident().actions[-1].verified, shell.rows("SELECT state FROM tasks WHERE kind = 'verify'"),
+    )  # fmt: skip
+    assert "a defect of ours" in shell.incident().actions[-1].evidence[0]

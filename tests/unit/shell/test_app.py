@@ -1,0 +1,52 @@
+"""The composition: what a start promises, and what a second start by mistake may not do."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import requests
+
+from bot.app import clock, start_bot
+from bot.drill.loopback import free_port
+
+ENVIRON = {"TOKEN": "token"}
+
+
+def config(folder: Path) -> Path:
+    path = folder / "cdc.yml"
+    path.write_text(
+        f"listen: 127.0.0.1:{free_port()}\n"
+        "state: ./journal.db\n"
+        'alertmanager: {url: "http://127.0.0.1:9", tokens: ["${TOKEN}"]}\n'
+        "probes: {interval: 1d}\n"
+        'pipelines: {customers: {owner: "@o", channel: "#c", topics: [customers]}}\n'
+    )
+    return path
+
+
+def test_a_started_bot_takes_the_very_first_webhook(tmp_path: Path) -> None:
+    """`start` returns when nobody is refused any more."""
+    bot = start_bot(config(tmp_path), ENVIRON)
+    try:
+        headers = {"Authorization": "Bearer token"}
+        assert 200 == requests.post(f"{bot.url}/alertmanager", data=b"{}", headers=headers, timeout=5).status_code
+    finally:
+        bot.stop()
+
+
+def test_a_second_bot_on_the_same_address_touches_nothing(tmp_path: Path) -> None:
+    """`cdc serve` twice by mistake: the second ends at the address and does not settle the first one's running work."""
+    path = config(tmp_path)
+    bot = start_bot(path, ENVIRON)
+    try:
+        later = clock() + timedelta(days=1)
+        with bot.store.deciding() as writer:
+            writer.enqueue("under way", "CDC-1", "action", {"key": "k"}, later, later)
+        assert bot.store.claim_task(["action"], later) is not None
+        with pytest.raises(SystemExit):
+            start_bot(path, ENVIRON)
+        assert ["under way"] == [task.key for task in bot.store.running_tasks()]
+    finally:
+        bot.stop()
