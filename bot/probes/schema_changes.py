@@ -144,7 +144,7 @@ def judge(facts: SchemaFacts, first_seen: Mapping[tuple[str, int], datetime], no
         at=now,
         signal=Signal.SCHEMA,
         facts=document,
-        evidence=_evidence(state, newest, newest_changes, at, word, by),
+        evidence=_evidence(state, newest, newest_changes, by),
         not_known=tuple(not_known),
     )
 
@@ -238,14 +238,12 @@ def _evidence(
     state: SubjectState,
     newest: SchemaVersion | None,
     changes: tuple[Change, ...],
-    at: datetime | None,
-    word: str,
     by: Mapping[int, str | None],
 ) -> tuple[str, ...]:
     lines = []
-    if newest is not None and at is not None:
-        source = f", by {by[newest.version]}" if by[newest.version] else ""
-        lines.append(f"version {newest.version}: {word} {rfc3339(at)}{source}")
+    # The headline gives the time: here stands only a source that it leaves out.
+    if newest is not None and by[newest.version] == BY_TOPIC:
+        lines.append(f"version {newest.version}: registered {rfc3339(newest.registered_at)}, by {BY_TOPIC}")
     lines += [f"version {newest.version}: {one.path} {one.change} ({one.verdict})" for one in changes[:5] if newest]
     level = f"compatibility {state.compatibility or 'not known'}, mode {state.mode or 'not known'}"
     if state.compatibility == "NONE":

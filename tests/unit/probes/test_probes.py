@@ -722,7 +722,9 @@ def test_the_registrys_own_time_is_believed_and_the_topic_not_read():
     asked = sources({"s": state})
     finding = schema_of(asked, "s", now)
 
-    assert "version 2: registered 2026-11-23T13:02:11Z, by the registry" == finding.evidence[0]
+    assert finding.headline.startswith("newest version 2, registered 2026-11-23T13:02:11Z")
+    assert "the registry" == finding.facts["versions"][1]["registered_by"]
+    assert not any("registered" in line for line in finding.evidence)  # the headline says it
     assert ["s"] == [name for name, _ in asked.kafka.asked]
 
 
@@ -739,7 +741,7 @@ def test_without_the_topic_first_sight_has_to_do_silently(error):
     """Apicurio keeps its schemas elsewhere and clouds hide the topic: nothing that anybody has to repair."""
     finding = schema_of(sources({"s": WITHOUT_TIMES, "_schemas": error}, first_seen={("s", 2): NOW - HOUR}), "s", now)
 
-    assert "version 2: first seen by the bot at 2026-11-23T13:02:11Z" == finding.evidence[0]
+    assert finding.headline.startswith("newest version 2, first seen by the bot at 2026-11-23T13:02:11Z")
     assert () == finding.not_known
 
 
