@@ -188,7 +188,7 @@ def _changes_by_version(state: SubjectState, not_known: list[str]) -> dict[int, 
 def _when(version: SchemaVersion, first_seen: Mapping[tuple[str, int], datetime]) -> tuple[datetime | None, str]:
     if version.registered_at is not None:
         return version.registered_at, "registered"
-    return first_seen.get((version.subject, version.version)), "first seen by the bot at"
+    return first_seen.get((version.subject, version.version)), "first seen by the bot"
 
 
 def _entry(

@@ -475,7 +475,7 @@ def test_the_schemas_topic_dates_the_versions_of_a_registry_that_does_not(own_ka
 
     after = schema_of(Sources(kafka, UndatedRegistry(), first_seen=first_seen), "s", now)
 
-    assert before.headline.startswith("newest version 2, first seen by the bot at ")
+    assert before.headline.startswith("newest version 2, first seen by the bot ")
     assert () == before.not_known
     assert f"version 2: registered {at:%Y-%m-%dT%H:%M:%SZ}, by the _schemas topic" == after.evidence[0]
 

@@ -681,7 +681,7 @@ def test_schema_document_has_the_contracts_shape():
     } == finding.facts
     assert "BREAKING" == finding.verdict
     assert (
-        "newest version 2, first seen by the bot at 2026-11-23T13:02:11Z: tier added, string, without default"
+        "newest version 2, first seen by the bot 2026-11-23T13:02:11Z: tier added, string, without default"
         == finding.headline
     )
 
@@ -741,7 +741,7 @@ def test_without_the_topic_first_sight_has_to_do_silently(error):
     """Apicurio keeps its schemas elsewhere and clouds hide the topic: nothing that anybody has to repair."""
     finding = schema_of(sources({"s": WITHOUT_TIMES, "_schemas": error}, first_seen={("s", 2): NOW - HOUR}), "s", now)
 
-    assert finding.headline.startswith("newest version 2, first seen by the bot at 2026-11-23T13:02:11Z")
+    assert finding.headline.startswith("newest version 2, first seen by the bot 2026-11-23T13:02:11Z")
     assert () == finding.not_known
 
 
