@@ -39,7 +39,9 @@ LAST_LOOKS_S = 4.0
 class Bot(Protocol):
     """The bot as a drill knows it: where it listens, and what `cdc incidents --json` says."""
 
-    url: str
+    @property
+    def url(self) -> str:
+        """Where it listens."""
 
     def stop(self) -> None:
         """End the bot; returns when it has ended."""
