@@ -7,6 +7,7 @@ Exits 0 whether goals are met or not (the table says it), and 1 when something c
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -41,6 +42,8 @@ def main() -> int:
             traceback.print_exc()
             failures.append(f"{name} could not run: {type(error).__name__}: {error}")
     print(render_table(rows))
+    load = " ".join(f"{average:.1f}" for average in os.getloadavg())
+    print(f"Load average {load} on {os.cpu_count()} cores: what else ran lengthens every time above.")
     for failure in failures:
         print(failure, file=sys.stderr)
     if failures:
