@@ -598,7 +598,7 @@ def _is_news(known: Finding | None, found: Finding) -> bool:
 
 def _recovery(incident: Incident, command: c.ReportRecovery, policy: Policy, now: datetime) -> Decision:
     """Prove recovery or say that it is not: resolve by ourselves only when proved and nothing fires."""
-    if not incident.is_open:
+    if not incident.is_open or _is_overtaken(incident, command.findings):
         return Decision()
     pipeline = policy.pipeline(incident.pipeline)
     judged = judge_recovery(incident, pipeline, command.findings, now, policy.settle)
@@ -625,6 +625,15 @@ def _recovery(incident: Incident, command: c.ReportRecovery, policy: Policy, now
     tasks = () if resolves or not _keeps_checking(incident) else (_again(incident, policy, now),)
     first = Change(incident.id, e.BOT, tuple(events), tasks)
     return Decision((first, *changes) if events or tasks else tuple(changes))
+
+
+def _is_overtaken(incident: Incident, findings: Sequence[Finding]) -> bool:
+    """Two checks may run at once: one that began to look before the proof cannot take it back.
+
+    The one that proved it looks again.
+    """
+    proved_at = incident.recovery.at if incident.recovery.proved else None
+    return proved_at is not None and any(finding.at < proved_at for finding in findings)
 
 
 def _awaits_person(incident: Incident) -> bool:
