@@ -368,6 +368,7 @@ function drawFile(file) {
     }
     preview.hidden = false;
     toggle.textContent = "Hide";
+    preview.scrollIntoView({ block: "nearest" });
   });
   const path = new URL(file.url_private).pathname;
   return h("div", { class: "file" },
@@ -798,6 +799,7 @@ for (const pane of ["channel", "thread"]) {
   list.addEventListener("scroll", () => { if (atBottom(list)) $(pane + "-newer").hidden = true; });
 }
 for (const moved of ["wheel", "pointerdown", "touchstart", "keydown"]) $("thread-messages").addEventListener(moved, () => { S.pinned = false; }, { passive: true });
+addEventListener("resize", () => { if (S.pinned) toReplies(); });
 const stream = new EventSource("/events");
 stream.onmessage = (message) => heard(JSON.parse(message.data));
 stream.onerror = () => { $("live").textContent = "reconnecting"; };
