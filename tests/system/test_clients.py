@@ -57,10 +57,19 @@ def client(kafka: Kafka, **settings: object) -> ConfluentKafka:
 
 
 def create_topic(kafka: Kafka, topic: str, partitions: int = 1, config: Mapping[str, str] | None = None) -> None:
+    """Create a topic and wait until each partition has a leader that answers."""
     admin = kafka.admin()
     for future in admin.create_topics([NewTopic(topic, partitions, 1, config=dict(config or {}))]).values():
         future.result(timeout=30)
-    wait_until(lambda: topic in admin.list_topics(timeout=5).topics, f"topic {topic}")
+    looking = client(kafka)
+
+    def answers() -> bool:
+        try:
+            return looking.read_topic(topic, 5).end_total == 0
+        except PortError:
+            return False
+
+    wait_until(answers, f"topic {topic}")
 
 
 def produce(kafka: Kafka, topic: str, records: int, partition: int = 0, **settings: object) -> None:
