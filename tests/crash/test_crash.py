@@ -75,7 +75,7 @@ def test_a_kill_at_any_commit_loses_nothing_and_repeats_nothing(lives: Lives) ->
     """Whatever the commit, and on either side of it: the incident is whole, the restart was asked for at most once."""
     began = time.monotonic()
     dry = lives.live(())
-    assert [] == lives.problems, "the dry run itself"
+    assert [] == lives.problems, "\n".join(["the dry run itself:", *lives.problems])
     commits = [(n, site) for n, moment, site in dry.commits() if moment == "after"]
     sites = {site for _, site in commits}
     assert len(commits) > 60 and len(sites) > 15, "the dry run saw hardly any commit: is the hook still called?"
@@ -87,7 +87,7 @@ def test_a_kill_at_any_commit_loses_nothing_and_repeats_nothing(lives: Lives) ->
 
     took_s = time.monotonic() - began
     print(f"\n{len(commits)} commits from {len(sites)} call sites, {lives.lived} lives, {took_s:.0f} s")
-    assert [] == lives.problems
+    assert [] == lives.problems, "\n".join(lives.problems)
     assert set() == wanted - lives.killed
 
 
@@ -101,7 +101,7 @@ def test_a_bot_that_dies_again_while_it_recovers_still_repeats_nothing(lives: Li
              f"{posting}#1:after", f"{posted}#1:before")  # fmt: skip
     again = [f"{n}:{moment}" for n in (1,) for moment in ("before", "after")]
     lives.live_all((one, other) for one in first for other in again)
-    assert [] == lives.problems
+    assert [] == lives.problems, "\n".join(lives.problems)
     recovering = {site for site, _ in lives.killed if "Runner.recover" in site}
     assert {"Dispatcher.settle<Runner.recover", "Dispatcher.again<Runner.recover"} == recovering
 
@@ -111,7 +111,7 @@ def test_a_bot_that_dies_all_the_time_still_gets_there(lives: Lives, deaths: tup
     """Every process lives for a few commits only; the incident is walked from alert to postmortem all the same."""
     life = lives.live(deaths)
     assert life.bot.killed > 8
-    assert [] == lives.problems
+    assert [] == lives.problems, "\n".join(lives.problems)
 
 
 # --- what must hold ----------------------------------------------------------------------------------
