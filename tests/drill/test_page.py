@@ -43,12 +43,13 @@ PAYLOAD = CHECKOUT / "tests" / "payloads" / "01-first-firing.json"
 
 @dataclass(frozen=True)
 class Desk:
-    """A person's screen: the page, what went wrong in it, and the drill behind it."""
+    """A person's screen: the page, what went wrong in it, the drill behind it and the file of what that told."""
 
     page: Page
     complaints: list[str]
     drill: subprocess.Popen[str]
     printed_at_s: float
+    told: Path
 
     @property
     def card(self) -> Locator:
@@ -103,16 +104,26 @@ def opened(browser: Browser, address: str) -> tuple[Page, list[str]]:
 
 
 @pytest.fixture(scope="module")
-def desk(browser: Browser) -> Iterator[Desk]:
+def desk(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """What `make demo` starts, with its page open."""
-    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen([str(CDC), "drill", "schema-break"], **pipes) as drill:
-        address = first_line(drill, READY_WITHIN_S).strip()
-        printed_at_s = time.monotonic()
-        try:
-            yield Desk(*opened(browser, address), drill, printed_at_s)
-        finally:
-            drill.terminate()
+    told = tmp_path_factory.mktemp("walk") / "stderr"
+    with told.open("w") as stderr:
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": stderr, "text": True}
+        with subprocess.Popen([str(CDC), "drill", "schema-break"], **pipes) as drill:
+            address = first_line(drill, READY_WITHIN_S).strip()
+            printed_at_s = time.monotonic()
+            try:
+                yield Desk(*opened(browser, address), drill, printed_at_s, told)
+            finally:
+                drill.terminate()
+
+
+@pytest.fixture(autouse=True)
+def _what_the_drill_told(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Beside a failure stands what the drill and the bot in it had to say."""
+    yield
+    if "desk" in request.fixturenames:
+        print(request.getfixturevalue("desk").told.read_text(encoding="utf-8"))
 
 
 # --- the walk ---------------------------------------------------------------------------------------
@@ -244,7 +255,8 @@ def test_the_terminal_told_the_walk_and_the_score(desk: Desk) -> None:
     """Each stage was told as it was reached; Ctrl-C after the last ends with the score and exit 0."""
     time.sleep(1)
     desk.drill.send_signal(signal.SIGINT)
-    _, said = desk.drill.communicate(timeout=30)
+    desk.drill.wait(timeout=30)
+    said = desk.told.read_text(encoding="utf-8")
     missing = [one for one in ("opened: ", "triaged: ", "acted: ", "recovered: ", "resolved: ") if one not in said]
     assert (0, []) == (desk.drill.returncode, missing), said
     assert "Finished schema-break: opened " in said
