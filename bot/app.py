@@ -91,6 +91,7 @@ def policy(config: Config) -> Policy:
         caps=caps,
         sources=frozenset(config.alertmanager.external_urls if config.alertmanager else ()),
         command=config.command,
+        environment=config.environment,
         reopen_within=timedelta(seconds=config.incidents.reopen_within),
         settle=timedelta(seconds=config.incidents.settle),
         recheck=timedelta(seconds=config.incidents.recheck),
@@ -290,10 +291,12 @@ class Bot:
     def start(self) -> None:
         """Listen, settle what the last process left, then start threads and schedule.
 
-        The address comes first: a second bot started by mistake ends there, before it settles the first one's work.
+        Journal and address come first: a second bot started by mistake ends there, before it settles the first one's
+        work.
         """
         from bot.runner import POOLS
 
+        self.store.own()
         self._serve()
         self.runner.recover()
         self._loop("dispatcher", "inbox", self.dispatcher.step, 1)

@@ -157,7 +157,7 @@ def _nearest(message: str) -> str | None:
 def _told(error: Exception) -> tuple[list[str], int]:
     """Return what to say of an error and its exit code: those we know are the user's to act on, others are ours."""
     from bot.config import ConfigErrors, SecretError
-    from bot.incident.runbook import RunbookErrors
+    from bot.incident.runbook_file import RunbookErrors
     from bot.ports import PortError
     from bot.store.sqlite import StoreError
 
@@ -571,7 +571,7 @@ def _runbook_files(path: Path) -> list[Path]:
 def _runbook_findings(file: Path) -> list[dict[str, Any]]:
     """Return what is wrong with a runbook, as `cdc check ... --format json` lists it."""
     from bot.config import ACTIONS, PROBES
-    from bot.incident.runbook import RunbookErrors, parse
+    from bot.incident.runbook_file import RunbookErrors, parse
 
     try:
         parse(file.read_bytes(), str(file), probes=PROBES, actions=ACTIONS)

@@ -26,6 +26,7 @@ import hashlib
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
@@ -42,8 +43,9 @@ from pydantic import (
     model_validator,
 )
 
-from bot.incident.runbook import Runbook, RunbookErrors
-from bot.incident.runbook import parse as parse_runbook
+from bot.incident.runbook import Runbook
+from bot.incident.runbook_file import RunbookErrors
+from bot.incident.runbook_file import parse as parse_runbook
 from bot.incident.yaml_lines import Document, KeyPath, Problem, closest, read, schema_at, validate
 from bot.model import ConsumerGroup, GroupKind, LagThreshold, Objective, Pipeline, Severity, Sink
 from bot.shipped import shipped
@@ -791,6 +793,7 @@ def settings() -> list[tuple[str, str, str]]:
 # --- leaves ----------------------------------------------------------------------------------------
 
 
+@cache
 def _schema() -> dict[str, Any]:
     schema = _File.model_json_schema()
     limits = schema["properties"]["actions"]

@@ -23,7 +23,7 @@ from bot import commands as verbs
 from bot.edge import slack_requests
 from bot.incident import commands as c
 from bot.incident import events as e
-from bot.incident.alerts import Notification, Unreadable, read_notification
+from bot.incident.alerts import Unreadable, read_notification
 from bot.incident.announce import deliveries
 from bot.incident.correlation import Board
 from bot.incident.decisions import (
@@ -35,6 +35,7 @@ from bot.incident.decisions import (
     open_by_hand,
     receive,
 )
+from bot.incident.notification import Notification
 from bot.incident.policy import Policy
 from bot.incident.state import Incident, apply
 from bot.model import Refusal

@@ -28,8 +28,8 @@ from bot.actions.outcome import Outcome, Verification
 from bot.dispatcher import Dispatcher
 from bot.incident import commands as c
 from bot.incident import events as e
-from bot.incident.alerts import Alert, Notification
 from bot.incident.decisions import MISSED
+from bot.incident.notification import Alert, Notification
 from bot.incident.policy import Policy
 from bot.incident.state import ActionState, Incident
 from bot.lag.judge import GroupSample
@@ -146,8 +146,8 @@ class Runner:
         note = f"{type(error).__name__}: {error}"
         if task.kind == "action":
             self._dispatcher.settle(task, self._action_failed(task, note), note=note)
-        elif task.attempts < ATTEMPTS:
-            self._dispatcher.again(task, 5.0, task.body, note)
+        elif task.kind == "recovery" or task.attempts < ATTEMPTS:  # an open incident is looked after to its end
+            self._dispatcher.again(task, min(5.0 * task.attempts, 120.0), task.body, note)
         elif task.kind == "plan":
             self._dispatcher.settle(task, _no_plan(task.body, f"Not planned: {note}. Nothing was changed."), note=note)
         elif task.kind == "verify":

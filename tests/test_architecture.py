@@ -62,7 +62,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "yaml": ("config.py", "incident/yaml_lines.py", "slo/", "drill/"),
     "jinja2": ("render/", "drill/"),
     "pydantic": (
-        "config.py", "incident/alerts.py", "incident/runbook.py", "incident/yaml_lines.py", "store/", "runner.py",
+        "config.py", "incident/alerts.py", "incident/runbook_file.py", "incident/yaml_lines.py", "store/", "runner.py",
         "outbox.py",
     ),
 }  # fmt: skip

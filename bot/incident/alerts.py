@@ -12,46 +12,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bot.model import Severity
+from bot.incident.notification import Alert, Notification
 
 
 class Unreadable(ValueError):
     """The body is not a notification we know; the text says where it went wrong."""
-
-
-@dataclass(frozen=True)
-class Alert:
-    """One alert of a notification. `ends_at` is None while it fires (the wire says year 1)."""
-
-    fingerprint: str
-    status: Literal["firing", "resolved"]
-    labels: Mapping[str, str]
-    annotations: Mapping[str, str]
-    starts_at: datetime
-    ends_at: datetime | None
-    generator_url: str = ""
-
-    @property
-    def name(self) -> str:
-        return self.labels.get("alertname", "alert")
-
-
-@dataclass(frozen=True)
-class Notification:
-    receiver: str
-    group_key: str
-    group_labels: Mapping[str, str]
-    external_url: str
-    truncated: int
-    alerts: tuple[Alert, ...]
-    sender: Literal["alertmanager", "grafana"] = "alertmanager"
-    reason: str = ""
 
 
 class _Alert(BaseModel):
@@ -108,16 +78,6 @@ def read_notification(body: bytes) -> Notification:
 def unescape_receiver(name: str) -> str:
     """Undo Go's regexp.QuoteMeta, which Alertmanager applies to the receiver name (template.go)."""
     return re.sub(r"\\([\\.+*?()|\[\]{}^$-])", r"\1", name)
-
-
-def severity_of(labels: Mapping[str, str]) -> Severity:
-    """Return the incident severity for an alert's `severity` label; an unlabelled alert is a warning."""
-    word = labels.get("severity", "").lower()
-    if word in ("critical", "page", "error", "fatal", "high"):
-        return Severity.CRITICAL
-    if word in ("info", "none", "notice", "low"):
-        return Severity.INFO
-    return Severity.WARNING
 
 
 def _alert(read: _Alert) -> Alert:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from bot.incident.alerts import Alert, Notification
+from bot.incident.notification import Alert, Notification
 from bot.incident.state import Incident
 from bot.model import Pipeline
 

@@ -14,9 +14,9 @@ from typing import Any, assert_never
 
 from bot.incident import commands as c
 from bot.incident import events as e
-from bot.incident.alerts import Alert, Notification, severity_of
 from bot.incident.correlation import Board, correlation_of, home_of, pipeline_of
 from bot.incident.guards import refuse_action, refuse_approval, refuse_cap, refuse_run
+from bot.incident.notification import Alert, Notification, severity_of
 from bot.incident.policy import Policy
 from bot.incident.recovery import Judgement, judge_recovery
 from bot.incident.runbook import choose
@@ -119,6 +119,7 @@ def _change(
         events.append(e.IncidentReopened(f"{opening.alerts[0].name} fires again"))
     fired = [a for a in opening.alerts if a.status == "firing" and not _known(incident, a)]
     for alert in fired:
+        events += _superseded(incident, alert)
         events.append(
             e.AlertFired(
                 alert.fingerprint, alert.starts_at, alert.labels, alert.annotations, notification.external_url,
@@ -146,6 +147,16 @@ def _change(
 
 
 MISSED = "missed while down"
+
+
+def _superseded(incident: Incident | None, alert: Alert) -> list[e.Event]:
+    """An alert fires once at a time: a newer start ends the older episode, whose resolve will never come."""
+    older = [
+        known
+        for known in (incident.firing if incident else ())
+        if known.fingerprint == alert.fingerprint and known.starts_at < alert.starts_at
+    ]
+    return [e.AlertEnded(known.fingerprint, known.starts_at, "fires again with a newer start") for known in older]
 
 
 def _known(incident: Incident | None, alert: Alert) -> bool:

@@ -17,6 +17,7 @@ thread; `busy_timeout` 5 s; WAL. This module knows no Slack, no Kafka and no dec
 
 from __future__ import annotations
 
+import fcntl
 import json
 import sqlite3
 import threading
@@ -26,7 +27,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import sqlite_utils
 from pydantic import TypeAdapter
@@ -108,6 +109,7 @@ class Store:
         self._on_commit = on_commit
         self._local = threading.local()
         self._open: list[sqlite3.Connection] = []
+        self._owned: TextIO | None = None
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         try:
@@ -116,7 +118,23 @@ class Store:
         except (sqlite3.Error, OSError) as error:
             raise StoreError(f"{path}: cannot be opened as the journal: {error}") from error
 
+    def own(self) -> None:
+        """Make this process the one bot of the journal, until it ends. Raises StoreError when another one is.
+
+        Readers and `cdc ack` need not own it. The kernel lets go of the lock when the process dies.
+        """
+        path = self.path.with_name(self.path.name + ".lock")
+        self._owned = path.open("w")
+        try:
+            fcntl.flock(self._owned, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StoreError(
+                f"{self.path}: another bot runs on this journal: stop it first, or use another `state`"
+            ) from error
+
     def close(self) -> None:
+        if self._owned is not None:
+            self._owned.close()
         with self._lock:
             connections, self._open = self._open, []
         for connection in connections:

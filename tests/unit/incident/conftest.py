@@ -14,9 +14,10 @@ import pytest
 
 from bot.incident import commands as c
 from bot.incident import events as e
-from bot.incident.alerts import Notification, read_notification
+from bot.incident.alerts import read_notification
 from bot.incident.correlation import Board
 from bot.incident.decisions import Decision, Ids, decide, receive
+from bot.incident.notification import Notification
 from bot.incident.policy import Policy
 from bot.incident.runbook import Runbook, Step
 from bot.incident.state import Incident, apply

@@ -8,8 +8,9 @@ from datetime import timedelta
 import pytest
 
 from bot.incident import commands as c
-from bot.incident.alerts import Alert, Unreadable, read_notification, unescape_receiver
+from bot.incident.alerts import Unreadable, read_notification, unescape_receiver
 from bot.incident.decisions import end_alerts
+from bot.incident.notification import Alert
 from bot.model import Severity
 
 from .conftest import ALICE, T0, Case
@@ -78,6 +79,13 @@ def test_refire_within_reopen_reopens_the_thread(case: Case) -> None:
     case.pass_time(minutes=10)
     case.hear("06-refired-same-group.json")
     assert ("open", 1, 1) == (case.incident().status, case.incident().reopened, len(case.board.incidents))
+
+
+def test_a_newer_start_ends_the_older_episode(case: Case) -> None:
+    """The resolve in between was lost: one alert fires once, not twice."""
+    case.hear("01-first-firing.json")
+    case.hear("06-refired-same-group.json")
+    assert ["ended", "firing"] == [a.status for a in case.incident().alerts]
 
 
 def test_refire_after_reopen_within_opens_a_linked_incident(case: Case) -> None:

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bot.incident.runbook import Runbook, RunbookErrors, Step, choose, fill, parse
+from bot.incident.runbook import Runbook, Step, choose, fill
+from bot.incident.runbook_file import RunbookErrors, parse
 from bot.model import Finding, Pipeline, Signal, Sink, Status
 
 PROBES = ("consumer_lag", "connector_state")

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from bot import config
-from bot.incident.runbook import PLACEHOLDERS, Runbook, RunbookErrors, choose, fill
+from bot.incident.runbook import PLACEHOLDERS, Runbook, choose, fill
+from bot.incident.runbook_file import RunbookErrors
 from bot.lag.judge import Verdict
 from bot.model import Signal
 from bot.probes import schema_changes

@@ -10,6 +10,7 @@ import requests
 
 from bot.app import clock, start_bot
 from bot.drill.loopback import free_port
+from bot.store.sqlite import StoreError
 
 ENVIRON = {"TOKEN": "token"}
 
@@ -37,7 +38,7 @@ def test_a_started_bot_takes_the_very_first_webhook(tmp_path: Path) -> None:
 
 
 def test_a_second_bot_on_the_same_address_touches_nothing(tmp_path: Path) -> None:
-    """`cdc serve` twice by mistake: the second ends at the address and does not settle the first one's running work."""
+    """`cdc serve` twice by mistake: the second ends at once and does not settle the first one's running work."""
     path = config(tmp_path)
     bot = start_bot(path, ENVIRON)
     try:
@@ -45,7 +46,7 @@ def test_a_second_bot_on_the_same_address_touches_nothing(tmp_path: Path) -> Non
         with bot.store.deciding() as writer:
             writer.enqueue("under way", "CDC-1", "action", {"key": "k"}, later, later)
         assert bot.store.claim_task(["action"], later) is not None
-        with pytest.raises(SystemExit):
+        with pytest.raises(StoreError, match="another bot"):
             start_bot(path, ENVIRON)
         assert ["under way"] == [task.key for task in bot.store.running_tasks()]
     finally:

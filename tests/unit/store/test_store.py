@@ -217,3 +217,15 @@ def test_numbers_go_on_where_they_stopped(store: Store) -> None:
         assert 1 == writer.next_number()
         writer.append(e.Entry("CDC-11", 1, NOW, WHO, e.NoteAdded("a")), None)
         assert 12 == writer.next_number()
+
+
+def test_one_bot_owns_the_journal(tmp_path: Path) -> None:
+    """A second bot is refused by name; a reader is not, and the first one's end lets go."""
+    first, second = Store(tmp_path / "journal.db"), Store(tmp_path / "journal.db")
+    first.own()
+    with pytest.raises(StoreError, match="another bot"):
+        second.own()
+    assert second.receive("k", "alertmanager", b"{}", NOW)
+    first.close()
+    second.own()
+    second.close()
