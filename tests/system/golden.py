@@ -33,17 +33,12 @@ MASKS: Masks = (
     (r"[\d,]+ records (in its topics|committed by its group)", r"<count> records \1"),
 )
 SETS = ("Findings", "Timeline")
-TRANSIENT = (
-    r"unknown, UNKNOWN|\[UNKNOWN\]",
-    r"too new to judge",
-)
+TRANSIENT = (r"UNKNOWN", r"too new to judge")
 
 
-def compare_with_golden(
-    name: str, postmortem: str, *more_masks: tuple[str, str], transient: tuple[str, ...] = ()
-) -> None:
+def compare_with_golden(name: str, postmortem: str, masks: Masks = (), transient: tuple[str, ...] = ()) -> None:
     """Compare a postmortem with the kept one; `transient` are patterns of entries that a run may or may not have."""
-    now = masked(postmortem, more_masks)
+    now = masked(postmortem, masks)
     path = FOLDER / f"{name}.md"
     if os.environ.get("CDC_GOLDEN") == "1":
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -60,13 +60,13 @@ def test_an_unchanged_repeat_posts_nothing(oncall: OnCall) -> None:
     messages = [m for m in oncall.channel.messages() if m["thread_ts"] is None]
 
     sent = sent_to_webhook(oncall)
-    wait_until(lambda: sent_to_webhook(oncall) >= sent + 2, "two repeats")
+    wait_until(lambda: sent_to_webhook(oncall) > sent, "a repeat")
     assert before == oncall.incident(incident["id"])["timeline"]
     assert messages == [m for m in oncall.channel.messages() if m["thread_ts"] is None]
 
 
 def test_a_partially_resolved_group_stays_open(oncall: OnCall) -> None:
-    """The resolved alert comes once and then vanishes from the list; the other one fires on, and so does the incident."""
+    """The resolved alert comes once and then vanishes; the other one fires on, and the incident stays open."""
     oncall.alertmanager.post_alerts(alert("partial", partition="0"), alert("partial", partition="1"))
     incident = incident_of(oncall, "partial", {"firing": 2})
 

@@ -6,6 +6,10 @@ from tests.system.golden import compare_with_golden
 from tests.system.walk import Walk, words
 
 NewWalk = Callable[..., Walk]
+LAG_IN_BETWEEN = (
+    (r"(at least|peaked at) \d+", r"\1 <n>"),
+    (r"while \d+ were processed", "while <n> were processed"),
+)
 
 
 def test_dead_letters_are_walked_to_proved_recovery(new_walk: NewWalk) -> None:
@@ -35,8 +39,8 @@ def test_dead_letters_are_walked_to_proved_recovery(new_walk: NewWalk) -> None:
         alice.tick(step)
     alice.tick("bad_producer")
     alice.tick("defend")
-    pipeline.insert(30)
-    pipeline.wait_for_rows(51)
+    pipeline.insert(16)
+    pipeline.wait_for_rows(37)
 
     channel.wait_for("page:recovered", "Recovery proved", "no new dead letter", "were processed", deadline_s=60)
     channel.wait_for("card", "Resolved (warning)", deadline_s=60)
@@ -44,4 +48,4 @@ def test_dead_letters_are_walked_to_proved_recovery(new_walk: NewWalk) -> None:
     assert "resolved" == incident["status"]
     assert incident["acknowledged_at"] <= incident["mitigated_at"] <= incident["resolved_at"]
     assert 4 == len(pipeline.dead_letters())
-    compare_with_golden("dead-letters", alice.export())
+    compare_with_golden("dead-letters", alice.export(), LAG_IN_BETWEEN, transient=("RESIDUAL",))

@@ -7,6 +7,11 @@ from tests.system.parts import wait_until
 from tests.system.walk import Walk
 
 NewWalk = Callable[..., Walk]
+LAG_ON_THE_WAY = (
+    (r"\blag (60|260)\b", "lag <n>"),
+    (r"\d+ unread", "<n> unread"),
+    (r"one read so far|nothing committed for [^,]+", "<no commit seen>"),
+)
 
 
 def test_lag_is_walked_from_warning_over_critical_to_proved_recovery(new_walk: NewWalk) -> None:
@@ -40,4 +45,4 @@ def test_lag_is_walked_from_warning_over_critical_to_proved_recovery(new_walk: N
     assert {"CDCConsumerLagWarning", "CDCConsumerLagCritical"} == {a["labels"]["alertname"] for a in incident["alerts"]}
     assert 1 == len(channel.cards())
     assert 0 == pipeline.total_lag()
-    compare_with_golden("lag", alice.export())
+    compare_with_golden("lag", alice.export(), LAG_ON_THE_WAY)

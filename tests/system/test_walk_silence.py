@@ -1,4 +1,4 @@
-"""An alert that ends while it is silenced: Alertmanager sends no resolve, and the bot neither invents nor misses the end.
+"""An alert that ends while it is silenced: Alertmanager sends no resolve; the bot neither invents nor misses it.
 
 The last test of the run: the silence was made by the first, and Alertmanager is asked once a minute.
 """

@@ -254,6 +254,7 @@ class Person:
     def fill(self, **values: str) -> None:
         """Submit the open modal and wait until it is gone."""
         view = wait_until(self._modal, "a modal")
+        assert view is not None
         self._channel.post("submit", {"view_id": view["id"], "user": self._user, "values": values})
         wait_until(lambda: self._modal() is None, "the modal closed")
 
@@ -419,6 +420,7 @@ class Walk:
 def by_pipeline(webhook_url: str, token: str) -> str:
     """Return the alertmanager.yml that runbooks/alerts.yml recommends: grouped by pipeline, critical lag inhibits."""
     document = yaml.safe_load(alertmanager_config(webhook_url, token, group_by=["pipeline"]))
+    document["route"]["group_wait"] = "3s"  # A refused schema fires before the connector that it fails: both in one.
     document["inhibit_rules"] = [
         {
             "source_matchers": ["alertname = CDCConsumerLagCritical"],
