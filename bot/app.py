@@ -505,6 +505,8 @@ class Bot:
             try:
                 job()
             except Exception:
+                if self._stop.is_set():
+                    return  # the journal was closed under it, as it should be
                 log.exception("scheduled %s failed", getattr(job, "__name__", "job"))
                 self.tally.error("schedule")
 

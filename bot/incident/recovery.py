@@ -41,7 +41,8 @@ def judge_recovery(
     """Return one evidence line per part that is in the way, or per part when every one is proved."""
     if pipeline is None:
         return Judgement(False, False, ("no pipeline of cdc.yml is named by these alerts: there is nothing to probe",))
-    lines = tuple(_judge(incident, pipeline, finding, now, settle) for finding in fresh)
+    broken_first = sorted(fresh, key=lambda finding: (finding.probe, finding.target) not in incident.worst)
+    lines = tuple(_judge(incident, pipeline, finding, now, settle) for finding in broken_first)
     if not lines:
         return Judgement(False, False, (f"no probe of pipeline {pipeline.name} answered",))
     unproved = [line for line in lines if line.proved is not True]

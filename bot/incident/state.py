@@ -301,8 +301,7 @@ def _action(i: Incident, key: str, **changes: object) -> Incident:
 def _finding(i: Incident, finding: Finding) -> Incident:
     key = (finding.probe, finding.target)
     first = i.first if key in i.first else {**i.first, key: finding}
-    broken = finding.status in (Status.RED, Status.YELLOW)
-    worst = {**i.worst, key: finding} if broken else i.worst
+    worst = {**i.worst, key: finding} if is_broken(finding) else i.worst
     return replace(i, findings={**i.findings, key: finding}, first=first, worst=worst)
 
 
@@ -311,6 +310,11 @@ def signals(incident: Incident) -> tuple[Signal, ...]:
     named = {signal_of(alert.labels) for alert in incident.alerts}
     named |= {cause_of(finding) for finding in incident.worst.values()}
     return tuple(sorted(named, key=lambda s: s.upstream_rank))
+
+
+def is_broken(finding: Finding) -> bool:
+    """A schema that merely changed is evidence, not a broken part: it takes a refusal to accuse one."""
+    return finding.status is Status.RED or (finding.status is Status.YELLOW and finding.signal is not Signal.SCHEMA)
 
 
 def cause_of(finding: Finding) -> Signal:
@@ -343,12 +347,7 @@ def signal_of(labels: Mapping[str, str]) -> Signal:
 
 
 def suspect(incident: Incident) -> Finding | None:
-    """Return the most upstream broken finding: the part to look at first; the newest word on it.
-
-    A schema that merely changed is evidence, not a suspect: it takes a refusal to accuse one.
-    """
+    """Return the most upstream broken finding: the part to look at first; the newest word on it."""
     broken = [f for f in incident.findings.values() if f.status is Status.RED]
-    broken = broken or [
-        f for f in incident.findings.values() if f.status is Status.YELLOW and f.signal is not Signal.SCHEMA
-    ]
+    broken = broken or [f for f in incident.findings.values() if is_broken(f)]
     return min(broken, key=lambda f: cause_of(f).upstream_rank) if broken else None

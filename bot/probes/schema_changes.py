@@ -140,7 +140,7 @@ def judge(facts: SchemaFacts, first_seen: Mapping[tuple[str, int], datetime], no
         target=state.subject,
         verdict=verdict,
         status=status,
-        headline=_headline(newest, at, word, newest_changes),
+        headline=_headline(state, newest, at, word, newest_changes),
         at=now,
         signal=Signal.SCHEMA,
         facts=document,
@@ -218,20 +218,27 @@ def _verdict(
         return UNKNOWN, Status.UNKNOWN
     if at is None:
         return UNKNOWN, Status.UNKNOWN
-    if now - at > RECENT:
+    if now - at > RECENT or _only(state):
         return UNCHANGED, Status.YELLOW if state.compatibility == "NONE" else Status.GREEN
     if any(change.verdict == INCOMPATIBLE for change in changes):
         return BREAKING, Status.RED
     return CHANGED, Status.YELLOW
 
 
-def _headline(newest: SchemaVersion | None, at: datetime | None, word: str, changes: tuple[Change, ...]) -> str:
+def _only(state: SubjectState) -> bool:
+    """A subject's first version changed nothing."""
+    return len(state.all_versions or state.versions) == 1
+
+
+def _headline(
+    state: SubjectState, newest: SchemaVersion | None, at: datetime | None, word: str, changes: tuple[Change, ...]
+) -> str:
     if newest is None:
         return "no version is registered"
     when = f"{word} {rfc3339(at)}" if at else "registered at a time not known"
     what = f": {changes[0].path} {changes[0].change}" if changes else ""
     more = f" and {len(changes) - 1} more changes" if len(changes) > 1 else ""
-    return f"newest version {newest.version}, {when}{what}{more}"
+    return f"{'only' if _only(state) else 'newest'} version {newest.version}, {when}{what}{more}"
 
 
 def _evidence(

@@ -20,7 +20,7 @@ from datetime import datetime
 from bot.incident.announce import mentions
 from bot.incident.events import Entry
 from bot.incident.policy import Policy
-from bot.incident.state import AlertState, Incident, suspect
+from bot.incident.state import AlertState, Incident, cause_of, suspect
 from bot.incident.timeline import duration
 from bot.model import NOTHING, Finding, Status
 from bot.ports import Message
@@ -152,16 +152,18 @@ def _cause(incident: Incident, limit: int) -> str:
         return f"*{line(found.headline, limit)}*\nSuspect: {found_part(found)}"
     title = f"*{line(incident.title, limit)}*"
     if not incident.is_open:
-        return title
+        was = min(incident.worst.values(), key=lambda f: cause_of(f).upstream_rank, default=None)
+        return f"*Was: {line(was.headline, limit)}*\n{found_part(was)}" if was else title
     if not incident.findings:
         return f"{title}\nSuspect: not known yet, no probe has answered"
     return f"{title}\nSuspect: not known, no probe found a broken part"
 
 
 def found_part(found: Finding) -> str:
-    """`🔴 INCOMPATIBLE · schema customers-value`."""
+    """`🔴 INCOMPATIBLE · schema customers-value`. What is over its line is named so, whatever else is not known."""
     part = found.signal.replace("_", " ")
-    return f"{STATUS_SIGN[found.status]} {line(found.verdict, 40)} · {part} `{line(found.target, 120)}`"
+    word = "OVER ITS LINE" if found.verdict == "UNKNOWN" and found.status is not Status.UNKNOWN else found.verdict
+    return f"{STATUS_SIGN[found.status]} {line(word, 40)} · {part} `{line(found.target, 120)}`"
 
 
 NUMBERS = (
@@ -250,7 +252,8 @@ def _cleared(incident: Incident) -> bool:
 
 def _standing(incident: Incident, view: View, mention: str) -> Iterator[str]:
     """Who is on it and since when, in the small print."""
-    owner = mention or (line(incident.owner, 80) if incident.owner else "")
+    owner = mention or (view.mention(incident.owner) if incident.owner else "")
+    owner = "" if not mention and owner.startswith("<") else owner  # an id would only be noise, or ping
     lead = f"Lead: {line(incident.lead.name, 80)}" if incident.lead else "Nobody leads yet"
     yield f"{lead} · Owner: {owner}" if owner else lead
     times = [f"Opened {clock(incident.opened_at, view.now)}"]

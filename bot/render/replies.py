@@ -228,7 +228,7 @@ def render_event(version: str, entries: Sequence[e.Entry], now: datetime) -> Mes
 
     def form(evidence: int, width: int) -> Callable[[], Message]:
         said = "".join(f"\n• {line(one, 300)}" for one in told.evidence[:evidence])
-        words = f"{sign} {clock(entry.at, now)} · {line(told.what, width)}{said}"
+        words = f"{sign} {clock(entry.at, now)} · {line(told.what, width)}{said}".removeprefix("• ")
         return lambda: Message(line(told.what, 120) or "(no words)", (context(words),))
 
     return fitting((form(4, 1500), form(1, 300), form(0, 100)))
@@ -258,12 +258,13 @@ def _summary(incident: Incident, key: str) -> str:
 
 def render_page(incident: Incident, kind: str, mention: str, now: datetime) -> Message:
     """Return a reply that notifies the owner: what happened, in one line, and what it wants of a person."""
-    sign, what, detail, wanted = _page(incident, kind)
+    sign, what, details, wanted = _page(incident, kind)
     where = line(incident.pipeline or incident.id, 40)
     room = max(40, 120 - len(where) - len(mention) - 3)
     text = f"{where}: {line(what, room)} {mention}".strip()
     body = f"{sign} *{line(what, 300)}* · {where}"
-    said = f"\n{line(detail, 1000)}" if detail else ""
+    bullet = "\n• " if len(details) > 1 else "\n"
+    said = "".join(f"{bullet}{line(detail, 300)}" for detail in details[:8] if detail)
     ask = f"\n*Next:* {wanted}" if wanted else ""
     to = f"\n{mention}" if mention else ""
     return fitting(
@@ -274,26 +275,26 @@ def render_page(incident: Incident, kind: str, mention: str, now: datetime) -> M
     )
 
 
-def _page(incident: Incident, kind: str) -> tuple[str, str, str, str]:
+def _page(incident: Incident, kind: str) -> tuple[str, str, tuple[str, ...], str]:
+    """Return (sign, what, details, what is wanted of a person)."""
     name, _, rest = kind.partition("-")
     red, yellow, green = (STATUS_SIGN[s] for s in (Status.RED, Status.YELLOW, Status.GREEN))
     found = suspect(incident)
     cause = found.headline if found else incident.title
     if name == "severity":
         word = rest or str(incident.severity)
-        return SEVERITY_SIGN[incident.severity], f"Severity raised to {word}", cause, ""
+        return SEVERITY_SIGN[incident.severity], f"Severity raised to {word}", (cause,), ""
     if kind == "data-lost":
         lost = [f.headline for f in incident.findings.values() if f.verdict == "DATA_LOST"]
-        return red, "Data was lost", "; ".join(lost) or cause, "find out which records, and who must know."
+        return red, "Data was lost", tuple(lost) or (cause,), "find out which records, and who must know."
     if name == "approval":
         asked = _summary(incident, rest)
-        return yellow, f"Approval wanted: {asked}", "", "a second person reads the plan above and presses *Approve*."
+        return yellow, f"Approval wanted: {asked}", (), "a second person reads the plan above and presses *Approve*."
     if name == "unknown":
         action = incident.action(rest)
-        detail = action.detail if action else ""
+        detail = (action.detail,) if action else ()
         wanted = "look by hand whether it happened; it is not run again by itself."
         return yellow, f"Outcome unknown: {_summary(incident, rest)}", detail, wanted
     if name == "recovered":
-        evidence = "; ".join(incident.recovery.evidence)
-        return green, "Recovery proved", evidence, ""
-    return SEVERITY_SIGN[incident.severity], kind.replace("-", " "), cause, ""
+        return green, "Recovery proved", incident.recovery.evidence, ""
+    return SEVERITY_SIGN[incident.severity], kind.replace("-", " "), (cause,), ""
