@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 RUN    := $(VENV)/.run
 DEV    := $(VENV)/.dev
+FAST   := tests/unit tests/test_architecture.py tests/test_docs.py
 
 .PHONY: help demo test unit lint bench pipeline docs clean
 .DEFAULT_GOAL := help
@@ -38,11 +39,12 @@ lint: $(DEV)
 	@$(BIN)/mypy
 
 unit: $(DEV)
-	@$(BIN)/pytest -q tests/unit tests/test_architecture.py tests/test_docs.py
+	@$(BIN)/pytest -q -n auto $(FAST)
 
 test: lint
 	@$(BIN)/python -m tests.system.fetch
-	@$(BIN)/pytest tests --ignore=tests/bench
+	@$(BIN)/pytest -q -n auto $(FAST)
+	@$(BIN)/pytest tests/test_packaging.py tests/drill tests/crash tests/system
 
 bench: $(DEV)
 	@$(BIN)/python -m tests.system.fetch

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 import requests
-from plain_bot import PlainBot
 
 from bot.drill.drill import UnknownScenario, run_drill, scenario_names
 from bot.drill.score import STAGES, ScoreSheet, Seen, reached
 from bot.drill.telling import MISSING, REACHED, beginning, ending
+from tests.drill.plain_bot import PlainBot
 
 
 @dataclass(frozen=True)
