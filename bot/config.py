@@ -458,7 +458,7 @@ class AlertmanagerSection(_Section):
 
 
 class PrometheusSection(_Section):
-    """The Prometheus that scrapes the bot; only linked to."""
+    """The Prometheus that scrapes the bot. Nothing asks it yet: charts will."""
 
     url: HttpUrl = _setting(..., "Address of Prometheus.", "http://prometheus:9090")
 
@@ -640,9 +640,6 @@ class _File(_Section):
     """cdc.yml: what the bot watches, where it speaks, and who may do what."""
 
     listen: ListenAddress = _setting("127.0.0.1:8080", "Where the bot's HTTP server listens; port 0 takes a free one.")
-    public_url: HttpUrl | None = _setting(
-        None, "Address under which people and Slack reach it.", "https://cdc.example.com"
-    )
     environment: Name | None = _setting(None, "Name of this environment, shown on every card.", "prod-eu")
     state: Name = _setting("./cdc-oncall.db", "File of the journal.")
     runbooks: Name | None = _setting(None, "Folder of runbooks. Default: those that ship with the bot.", "./runbooks")
@@ -652,7 +649,9 @@ class _File(_Section):
     alertmanager: AlertmanagerSection | None = _setting(
         None, "The Alertmanager.", {"url": "http://alertmanager:9093", "tokens": ["${CDC_WEBHOOK_TOKEN}"]}
     )
-    prometheus: PrometheusSection | None = _setting(None, "The Prometheus.", {"url": "http://prometheus:9090"})
+    prometheus: PrometheusSection | None = _setting(
+        None, "The Prometheus. Nothing asks it yet.", {"url": "http://prometheus:9090"}
+    )
     slack: SlackSection | None = _setting(None, "The Slack workspace.", {"bot_token": "${SLACK_BOT_TOKEN}"})
     people: PeopleSection = _setting({}, "Who may do what.", {"responders": ["U0123ABCD"]})
     actions: Annotated[Mapping[str, ActionLimits], BeforeValidator(_named)] = _setting(
@@ -678,7 +677,6 @@ class Config:
     path: Path
     hash: str
     listen: Listen
-    public_url: str | None
     environment: str | None
     state: Path
     runbooks: Path
@@ -954,7 +952,6 @@ def _config(file: _File, raw: bytes, path: Path) -> Config:
         path=path,
         hash=hashlib.sha256(raw).hexdigest()[:12],
         listen=file.listen,
-        public_url=file.public_url,
         environment=file.environment,
         state=path.parent / file.state,
         runbooks=path.parent / file.runbooks if file.runbooks else shipped("runbooks"),

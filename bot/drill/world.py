@@ -62,7 +62,6 @@ def config_text(places: Places) -> str:
     return f"""\
 # Written by `cdc drill`: the customers pipeline of the local drill world.
 listen: {places.bot.removeprefix("http://")}
-public_url: {places.bot}
 environment: drill
 state: ./cdc-oncall.db
 kafka: {{bootstrap: "{places.kafka}"}}

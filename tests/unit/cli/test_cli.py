@@ -48,7 +48,6 @@ class Workers:
 class Configured:
     path: Path = Path("cdc.yml")
     pipelines: tuple[object, ...] = ()
-    public_url: str | None = None
     actions: frozenset[str] = frozenset()
 
 
