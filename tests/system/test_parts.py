@@ -3,8 +3,6 @@
 No bot here. What the walks and the unit tests rely on is proved first, and the parts' answers are kept in `recorded/`.
 """
 
-# ruff: noqa: SIM300
-
 import json
 import subprocess
 import sys
