@@ -10,7 +10,7 @@ NewWalk = Callable[..., Walk]
 LAG_ON_THE_WAY = (
     (r"\blag (60|260)\b", "lag <n>"),
     (r"\d+ unread", "<n> unread"),
-    (r"one read so far|nothing committed for [^,]+", "<no commit seen>"),
+    (r"lag <n>, .+?, no members", "lag <n>, <what was committed>, no members"),
 )
 
 

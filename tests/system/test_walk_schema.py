@@ -8,7 +8,12 @@ from tests.system.walk import Walk
 
 NewWalk = Callable[..., Walk]
 DELIVERED = ((r"it delivered \d+ records", "it delivered <n> records"),)
-SEEN_RUNNING = (r"green: connector RUNNING", r"source: connector RUNNING", r"CDCConnectorFailed (fired|resolved)")
+SEEN_RUNNING = (
+    r"green: connector RUNNING",
+    r"source: connector RUNNING",
+    r"RESTARTING",
+    r"CDCConnectorFailed (fired|resolved)",
+)
 
 
 def test_schema_break_is_walked_to_proved_recovery(new_walk: NewWalk) -> None:
