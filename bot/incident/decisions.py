@@ -620,6 +620,7 @@ def _recovery(incident: Incident, command: c.ReportRecovery, policy: Policy, now
     changes: list[Change] = []
     if judged.proved:
         if incident.recovery.proved is not True:
+            events += _as_proved(incident, command.findings, events)
             events.append(e.RecoveryProved(evidence))
         if incident.status in ("open", "acknowledged"):
             events.append(e.IncidentMitigated("recovery proved"))
@@ -645,6 +646,12 @@ def _is_overtaken(incident: Incident, findings: Sequence[Finding]) -> bool:
     """
     proved_at = incident.recovery.at if incident.recovery.proved else None
     return proved_at is not None and any(finding.at < proved_at for finding in findings)
+
+
+def _as_proved(incident: Incident, fresh: Sequence[Finding], told: Sequence[e.Event]) -> list[e.Event]:
+    """The look at each once broken part on which the proof stands: the record keeps its numbers."""
+    said = [event.finding for event in told if isinstance(event, e.ProbeReported)]
+    return [e.ProbeReported(f) for f in fresh if (f.probe, f.target) in incident.worst and f not in said]
 
 
 def _awaits_person(incident: Incident) -> bool:

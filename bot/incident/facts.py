@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bot.incident import events as e
-from bot.incident.state import ActionState, Incident, StepState, signal_of
+from bot.incident.state import ActionState, Incident, StepState, accuses, cause_of, signal_of
 from bot.incident.timeline import Row, rfc3339, timeline
 from bot.model import Finding, Plan, Signal, Status
 
@@ -86,6 +86,7 @@ class ActionFacts:
     verified: bool | None
     evidence: tuple[str, ...]
     break_glass: bool = False
+    step: str | None = None
 
 
 @dataclass(frozen=True)
@@ -199,10 +200,17 @@ def _between(start: datetime | None, end: datetime | None) -> float | None:
 # --- how much ------------------------------------------------------------------------------------
 
 
+RESIDUAL = "RESIDUAL"  # an unread tail that is in the DLQ: dead-lettered, not delayed
+
+
 def _delayed(findings: Sequence[FindingFacts]) -> Amount:
     peaks: list[tuple[int, str]] = []
     for part in _of(findings, Signal.LAG):
-        seen = [(lag, look.at) for look in part.looks if (lag := _number(look.facts.get("lag_records"))) is not None]
+        seen = [
+            (lag, look.at)
+            for look in part.looks
+            if look.verdict != RESIDUAL and (lag := _number(look.facts.get("lag_records"))) is not None
+        ]
         if seen:
             lag, at = max(seen, key=lambda pair: pair[0])
             peaks.append(
@@ -324,9 +332,9 @@ def _cause(incident: Incident, findings: Sequence[FindingFacts]) -> Finding | No
     """
     named = {signal_of(alert.labels) for alert in incident.alerts}
     looks = [look for part in findings for look in part.looks]
-    red = [look for look in looks if look.status is Status.RED]
+    accusing = [look for look in looks if accuses(look)]
     accused = [look for look in looks if look.status is not Status.GREEN and look.signal in named]
-    return next(iter([*red, *accused]), None)
+    return min(accusing or accused, key=lambda look: cause_of(look).upstream_rank, default=None)
 
 
 def _action(action: ActionState) -> ActionFacts:
@@ -342,6 +350,7 @@ def _action(action: ActionState) -> ActionFacts:
         detail=action.detail,
         verified=action.verified,
         evidence=action.evidence,
+        step=action.step,
     )
 
 

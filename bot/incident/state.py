@@ -264,8 +264,9 @@ def _revised(i: Incident, **changes: object) -> Incident:
 
 
 def _in_sections(steps: tuple[StepState, ...]) -> tuple[StepState, ...]:
+    """Steps of several runbooks: by section, the most upstream part first, so that a repair precedes a restart."""
     order = ("triage", "actions", "post_incident")
-    return tuple(sorted(steps, key=lambda s: order.index(s.step.section)))
+    return tuple(sorted(steps, key=lambda s: (order.index(s.step.section), s.step.signal.upstream_rank)))
 
 
 def _alert(
@@ -317,6 +318,11 @@ def is_broken(finding: Finding) -> bool:
     return finding.status is Status.RED or (finding.status is Status.YELLOW and finding.signal is not Signal.SCHEMA)
 
 
+def accuses(finding: Finding) -> bool:
+    """What is red, and a connector that is not running as it should: a stopped sink explains the lag behind it."""
+    return finding.status is Status.RED or (finding.status is Status.YELLOW and finding.signal is Signal.CONNECTOR)
+
+
 def cause_of(finding: Finding) -> Signal:
     """Return the part to blame: a connector that failed on a refused schema points upstream, to the schema."""
     return Signal.SCHEMA if finding.facts.get("refusal") else finding.signal
@@ -348,6 +354,6 @@ def signal_of(labels: Mapping[str, str]) -> Signal:
 
 def suspect(incident: Incident) -> Finding | None:
     """Return the most upstream broken finding: the part to look at first; the newest word on it."""
-    broken = [f for f in incident.findings.values() if f.status is Status.RED]
-    broken = broken or [f for f in incident.findings.values() if is_broken(f)]
+    found = incident.findings.values()
+    broken = [f for f in found if accuses(f)] or [f for f in found if is_broken(f)]
     return min(broken, key=lambda f: cause_of(f).upstream_rank) if broken else None

@@ -151,7 +151,8 @@ def _lines(
         if len(findings) > 2:
             yield f"+{len(findings) - 2} more findings of this probe"
         if step.step.probe and not findings and step.status == "todo" and incident.is_open:
-            yield f"{STATUS_SIGN[Status.UNKNOWN]} UNKNOWN: the probe has not answered yet"
+            why = "the probe has not answered yet" if pipeline else "no probe runs, this pipeline is not in cdc.yml"
+            yield f"{STATUS_SIGN[Status.UNKNOWN]} UNKNOWN: {why}"
     if form.commands and step.step.command and step.status == "todo":
         yield code(fill(step.step.command, pipeline, _facts(findings, names)), 700)
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from bot.incident.documents import finding_document, incident_summary, row_document, time_or_null
 from bot.incident.facts import ActionFacts, Amount, FindingFacts, Moment, PostmortemFacts
+from bot.incident.state import accuses
 from bot.incident.timeline import duration, rfc3339
 from bot.model import Finding, Status
 
@@ -87,10 +88,10 @@ def _sentences(facts: PostmortemFacts) -> Iterator[str]:
         yield f"Harm had begun at {_clock(harm.at)} at the latest, {duration(times.detect_s)} earlier: {md(harm.why)}."
     if facts.cause is None:
         yield "No probe saw a broken part."
-    elif facts.cause.status is Status.RED:
-        yield f"The most upstream broken part was {_named(facts.cause)}."
+    elif accuses(facts.cause):
+        yield f"The most upstream broken part was {_ended(_named(facts.cause))}"
     else:
-        yield f"Of the part that the alerts name the probes said: {_named(facts.cause)}."
+        yield f"Of the part that the alerts name the probes said: {_ended(_named(facts.cause))}"
     if times.acknowledge_s is not None and incident.lead is not None:
         after = f"after {duration(times.acknowledge_s)}" if times.acknowledge_s >= 1 else "at once"
         yield f"It was acknowledged {after}; {md(incident.lead.name)} led."
@@ -102,7 +103,7 @@ def _sentences(facts: PostmortemFacts) -> Iterator[str]:
             yield f"{md(action.action)} on {md(action.target)}{by} was verified to have worked."
     yield _ending(facts)
     amounts = ((facts.delayed, "delayed"), (facts.dead_lettered, "dead-lettered"), (facts.lost, "lost"))
-    yield f"Records: {', '.join(f'{_amount(amount)} {word}' for amount, word in amounts)}."
+    yield f"Records {', '.join(f'{word}: {_amount(amount)}' for amount, word in amounts)}."
 
 
 def _ending(facts: PostmortemFacts) -> str:
@@ -255,8 +256,13 @@ def _left_out(facts: PostmortemFacts) -> Iterator[str]:
     for step in left:
         if step.status == "skipped":
             yield f"- {md(step.title)}: skipped by {md(step.who or 'someone')}: {md(step.reason)}"
-        else:
-            yield f"- {md(step.title)}: nobody marked it"
+    tried = {action.step: action for action in facts.actions if action.step and action.outcome != "planned"}
+    for step in left:
+        if step.status != "skipped" and step.id in tried:
+            yield f"- {md(step.title)}: its action was {_outcome(tried[step.id])}"
+    unmarked = [md(step.title) for step in left if step.status != "skipped" and step.id not in tried]
+    if unmarked:
+        yield f"- Marked by nobody: {'; '.join(unmarked)}"
 
 
 def _timeline(facts: PostmortemFacts) -> Iterator[str]:
@@ -404,7 +410,7 @@ def md(text: str, longest: int = LONGEST) -> str:
     file also reads well as plain text.
     """
     line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-    if len(line) > longest:
+    if len(line) > longest + len(" … (1,000 characters more)"):
         line = f"{line[:longest]} … ({len(line) - longest:,} characters more)"
     line = re.sub(r"([\\`*\[\]|~])", r"\\\1", line)
     line = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", line)
@@ -417,6 +423,10 @@ def _named(finding: Finding) -> str:
     if finding.headline.startswith(finding.target):
         return md(finding.headline)
     return f"{md(finding.target)}: {md(finding.headline)}"
+
+
+def _ended(text: str) -> str:
+    return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
 def _coloured(finding: Finding) -> str:
