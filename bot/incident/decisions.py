@@ -631,7 +631,7 @@ def _recovery(incident: Incident, command: c.ReportRecovery, policy: Policy, now
     elif pipeline is None and incident.alerts_cleared:
         events.append(e.RecoveryNotVerified(evidence, True))
         events.append(e.IncidentResolved(False, "alerts cleared; recovery not verified: no pipeline to probe"))
-    elif asked or incident.recovery.proved or _says_more(incident, judged, policy, now):
+    elif asked or (incident.recovery.proved and judged.broken) or _says_more(incident, judged, policy, now):
         events.append(e.RecoveryNotVerified(evidence, incident.alerts_cleared))
     resolves = any(isinstance(event, e.IncidentResolved) for event in events) or bool(changes)
     tasks = () if resolves or not _keeps_checking(incident) else (_again(incident, policy, now),)
@@ -649,9 +649,15 @@ def _is_overtaken(incident: Incident, findings: Sequence[Finding]) -> bool:
 
 
 def _as_proved(incident: Incident, fresh: Sequence[Finding], told: Sequence[e.Event]) -> list[e.Event]:
-    """The look at each once broken part on which the proof stands: the record keeps its numbers."""
+    """The look at each once broken connector on which the proof stands: the record keeps what it delivered."""
     said = [event.finding for event in told if isinstance(event, e.ProbeReported)]
-    return [e.ProbeReported(f) for f in fresh if (f.probe, f.target) in incident.worst and f not in said]
+    return [
+        e.ProbeReported(finding)
+        for finding in fresh
+        if finding.signal is Signal.CONNECTOR
+        and (finding.probe, finding.target) in incident.worst
+        and finding not in said
+    ]
 
 
 def _awaits_person(incident: Incident) -> bool:

@@ -55,7 +55,8 @@ def _judge(incident: Incident, pipeline: Pipeline, fresh: Finding, now: datetime
     broken = incident.worst.get(key)
     last = incident.findings.get(key)
     if fresh.signal is Signal.CONNECTOR:
-        return _connector(fresh, broken, last, now, settle)
+        held_since = incident.steady_since.get(key) if last and last.status is Status.GREEN else None
+        return _connector(fresh, broken, held_since, now, settle)
     if fresh.signal is Signal.LAG:
         return _lag(fresh, incident, pipeline)
     if fresh.signal is Signal.DEAD_LETTERS:
@@ -63,7 +64,9 @@ def _judge(incident: Incident, pipeline: Pipeline, fresh: Finding, now: datetime
     return _other(fresh, broken)
 
 
-def _connector(fresh: Finding, broken: Finding | None, last: Finding | None, now: datetime, settle: timedelta) -> Line:
+def _connector(
+    fresh: Finding, broken: Finding | None, held_since: datetime | None, now: datetime, settle: timedelta
+) -> Line:
     if fresh.status is not Status.GREEN:
         return Line(False if fresh.status is Status.RED else None, f"{fresh.target}: {fresh.headline}")
     if broken is None:
@@ -73,7 +76,7 @@ def _connector(fresh: Finding, broken: Finding | None, last: Finding | None, now
         return Line(None, f"{fresh.target}: RUNNING, but what it delivered is not known: RUNNING alone proves nothing")
     if after <= before:
         return Line(None, f"{fresh.target}: RUNNING, but nothing was delivered since it broke ({after:,} then and now)")
-    if last is None or last.status is not Status.GREEN or now - last.at < settle:
+    if held_since is None or now - held_since < settle:
         return Line(None, f"{fresh.target}: RUNNING and delivering; it must hold for {settle.total_seconds():.0f} s")
     return Line(True, f"{fresh.target}: RUNNING, {after - before:,} records delivered since it broke")
 

@@ -90,7 +90,9 @@ class Recovery:
 
 @dataclass(frozen=True)
 class Incident:
-    """One incident. `first` holds each probe's first finding per target (the harm), `worst` its last broken one."""
+    """One incident. By probe and target: `first` is the first finding (the harm), `worst` the last broken one,
+    `steady_since` the time since which the findings have had their status unbroken.
+    """
 
     id: str
     version: int
@@ -117,6 +119,7 @@ class Incident:
     findings: Mapping[tuple[str, str], Finding] = field(default_factory=dict)
     first: Mapping[tuple[str, str], Finding] = field(default_factory=dict)
     worst: Mapping[tuple[str, str], Finding] = field(default_factory=dict)
+    steady_since: Mapping[tuple[str, str], datetime] = field(default_factory=dict)
     actions: tuple[ActionState, ...] = ()
     recovery: Recovery = Recovery()
     resolve_requested_by: e.Who | None = None
@@ -303,7 +306,9 @@ def _finding(i: Incident, finding: Finding) -> Incident:
     key = (finding.probe, finding.target)
     first = i.first if key in i.first else {**i.first, key: finding}
     worst = {**i.worst, key: finding} if is_broken(finding) else i.worst
-    return replace(i, findings={**i.findings, key: finding}, first=first, worst=worst)
+    known = i.findings.get(key)
+    steady = i.steady_since if known and known.status is finding.status else {**i.steady_since, key: finding.at}
+    return replace(i, findings={**i.findings, key: finding}, first=first, worst=worst, steady_since=steady)
 
 
 def signals(incident: Incident) -> tuple[Signal, ...]:
