@@ -230,7 +230,16 @@ def order(config: Config, environ: Mapping[str, str], incident_id: str, command:
         decision = journal.order(incident_id, command)
     finally:
         journal.close()
-    return decision.reply, decision.refusal
+    return _with_bot(config, decision.reply), decision.refusal
+
+
+def _with_bot(config: Config, reply: str) -> str:
+    """Say so when no bot runs on this journal: what was recorded is then neither told nor done."""
+    from bot.store.sqlite import is_owned
+
+    if is_owned(config.state):
+        return reply
+    return f"{reply} No bot runs on {config.state}: it is recorded, and told and done once one does.".strip()
 
 
 def open_incident(config: Config, who: Any, pipeline: str, text: str) -> tuple[str, Any]:
@@ -525,6 +534,10 @@ def serve(config: Config, environ: Mapping[str, str]) -> None:
     import signal
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    if missing := config.unresolved(environ):
+        from bot.config import SecretError
+
+        raise SecretError(" ".join(missing))  # deaf and dumb is not a way to run
     for noisy in ("apscheduler", "slack_bolt", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     done = threading.Event()

@@ -186,7 +186,7 @@ def _who(environ: Mapping[str, str]) -> Who:
     """Return who sits at this terminal; they hold the journal file, which is the permission."""
     from bot.incident.events import Who
 
-    name = environ.get("SUDO_USER") or environ.get("USER") or environ.get("LOGNAME") or f"uid-{os.getuid()}"
+    name = environ.get("SUDO_USER") or environ.get("USER") or environ.get("LOGNAME") or _account()
     return Who(f"terminal:{name}", name)
 
 
@@ -413,6 +413,16 @@ def _replied(incident_id: str | None, reply: str, refusal: Refusal | None, as_js
     return 0
 
 
+def _account() -> str:
+    """The name of the account where the environment tells none, as in a container."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid-{os.getuid()}"
+
+
 # Name, usage and help of the orders, as `bot.commands.VERBS` has them; a test compares the two.
 ORDERS = (
     ("ack", "ack [ID]", "Acknowledge; you lead unless someone does already."),
@@ -518,6 +528,8 @@ def config_check(call: Call) -> int:
     names = ", ".join(pipeline.name for pipeline in checked.pipelines) or "none"
     actions = ", ".join(sorted(checked.actions)) or "none: read-only"
     click.echo(f"{checked.path}: no errors. Pipelines: {names}. Actions enabled: {actions}.")
+    for reason in checked.unresolved(call.environ):
+        click.echo(f"note: {reason} `cdc serve` needs it.", err=True)
     return 0
 
 

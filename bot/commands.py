@@ -446,17 +446,19 @@ def lag_report(finding: Finding, pipelines: Sequence[Pipeline], command: str) ->
         ("state", facts["state"] or "not known"),
         ("members", _number(facts["members"])),
         ("lag", _records(facts["lag_records"])),
-        ("time lag", _seconds(facts["time_lag_s"])),
-        ("caught up in", _seconds(facts["eta_s"])),
+        *((name, _seconds(facts[fact])) for name, fact in LAG_TIMES if facts[fact] is not None),
     )
     return _found(
         finding,
         known,
         Table(columns, rows, frozenset(columns[1:6])),
-        (f"{command} lag {finding.target}",) if finding.verdict == "UNKNOWN" else (),
+        (f"{command} lag {finding.target}",) if finding.verdict == "UNKNOWN" and finding.facts["topics"] else (),
         [g.group for p in pipelines for g in p.groups],
         command,
     )
+
+
+LAG_TIMES = (("time lag", "time_lag_s"), ("caught up in", "eta_s"))
 
 
 def dead_letters_report(finding: Finding, pipelines: Sequence[Pipeline], command: str) -> Report:

@@ -710,6 +710,17 @@ class Config:
         urls = {name: part.url for name, part in parts.items() if part is not None}
         return {**urls, "bootstrap": self.kafka.bootstrap} if self.kafka else urls
 
+    def unresolved(self, environ: Mapping[str, str]) -> tuple[str, ...]:
+        """Return what is wrong with each secret that cannot be resolved now, in the order of the file."""
+        sections = (self.kafka, self.registry, self.connect, self.alertmanager, self.slack)
+        reasons: list[str] = []
+        for secret in (secret for section in sections for secret in _secrets_in(section)):
+            try:
+                secret.reveal(environ)
+            except SecretError as error:
+                reasons.append(str(error))
+        return tuple(dict.fromkeys(reasons))
+
     def pipeline(self, name: str) -> Pipeline | None:
         return next((pipeline for pipeline in self.pipelines if pipeline.name == name), None)
 
@@ -721,6 +732,20 @@ class Config:
 
 _DEFAULT_CHANNEL: str = SlackSection.model_fields["channel"].default
 _DEFAULT_COMMAND: str = SlackSection.model_fields["command"].default
+
+
+def _secrets_in(value: object) -> Iterator[Secret]:
+    if isinstance(value, Secret):
+        yield value
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _secrets_in(getattr(value, name))
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _secrets_in(inner)
+    elif isinstance(value, tuple | list):
+        for inner in value:
+            yield from _secrets_in(inner)
 
 
 def load(path: Path | str) -> Config:
@@ -932,10 +957,6 @@ def _missing_folders(file: _File, directory: Path) -> Iterator[Problem]:
     if file.runbooks is not None and not (directory / file.runbooks).is_dir():
         yield Problem(
             ("runbooks",), f"there is no folder {directory / file.runbooks}", "write the path of an existing one"
-        )
-    if not (directory / file.state).parent.is_dir():
-        yield Problem(
-            ("state",), f"there is no folder {(directory / file.state).parent}", "create it, or write another"
         )
 
 

@@ -35,6 +35,7 @@ FROM_CONNECT = "connect"
 SUBJECT_NOT_KNOWN = "not_known"
 WEBHOOK_RESULTS = ("stored", "unauthorised", "too_large", "not_stored", "disconnected")
 INBOX_STUCK_S = 60.0
+OUTBOX_WAITS_S = 30.0
 OUTBOX_LATE_S = 300.0
 PROBES_LATE_S = 600.0
 
@@ -172,7 +173,7 @@ def health(snapshot: Snapshot) -> tuple[bool, tuple[str, ...]]:
     told = (
         (stuck, f"the inbox stands still: {snapshot.inbox_depth} wait, the oldest {_seconds(snapshot.inbox_oldest_s)}"),
         (
-            _is_late(snapshot),
+            _is_waiting(snapshot),
             f"Slack messages wait, the oldest {_seconds(snapshot.outbox_oldest_s)}: {snapshot.outbox_error}",
         ),
         (snapshot.outbox_failed > 0, f"{snapshot.outbox_failed} Slack messages were refused: {snapshot.outbox_error}"),
@@ -192,6 +193,10 @@ def ready(snapshot: Snapshot) -> tuple[bool, tuple[str, ...]]:
 
 def _seconds(age_s: float | None) -> str:
     return "not known" if age_s is None else f"{age_s:.0f} s"
+
+
+def _is_waiting(snapshot: Snapshot) -> bool:
+    return snapshot.outbox_oldest_s is not None and snapshot.outbox_oldest_s > OUTBOX_WAITS_S
 
 
 def _is_late(snapshot: Snapshot) -> bool:

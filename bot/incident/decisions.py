@@ -197,7 +197,10 @@ def _opened(opening: _Opening, policy: Policy, ids: Ids) -> list[e.Event]:
             attached.add(runbook.id)
             events.append(e.RunbookAttached(runbook.id, runbook.title, runbook.hash, runbook.steps))
     if opening.older is not None:
-        events.append(e.IncidentLinked(opening.older.id, "the same alerts, earlier"))
+        names = {alert.fingerprint for alert in opening.older.alerts}
+        same = any(alert.fingerprint in names for alert in opening.alerts)
+        why = "the same alert, earlier" if same else "the incident before it"
+        events.append(e.IncidentLinked(opening.older.id, why))
     return events
 
 
@@ -317,12 +320,14 @@ def decide(board: Board, incident: Incident, command: c.Command, policy: Policy,
         case c.UndoStep():
             return _undo(incident, command)
         case c.MitigateIncident():
-            return _mitigate(incident, command)
+            return _mitigate(incident, command, policy)
         case c.ResolveIncident():
             return _resolve(incident, command, policy, now)
         case c.ReopenIncident():
             if incident.is_open:
                 return Decision(reply=f"{incident.id} is open.")
+            if not policy.may_close(command.who):
+                return _not_a_responder("reopened", command.who)
             return _events(incident, command.who, e.IncidentReopened(command.reason or "reopened by hand"))
         case c.LinkIncident():
             if board.get(command.other) is None or command.other == incident.id:
@@ -432,11 +437,20 @@ def _undo(incident: Incident, command: c.UndoStep) -> Decision:
     return _events(incident, command.who, e.StepUndone(step.step.id))
 
 
-def _mitigate(incident: Incident, command: c.MitigateIncident) -> Decision:
+def _not_a_responder(what: str, who: e.Who) -> Decision:
+    return _refused(
+        f"Not {what}: {who.name} is not a responder, and this says how the incident stands without proof.",
+        "Ask someone listed under `people.responders` in cdc.yml, or leave a note.",
+    )
+
+
+def _mitigate(incident: Incident, command: c.MitigateIncident, policy: Policy) -> Decision:
     if incident.status in ("mitigated", "resolved"):
         return Decision(reply=f"{incident.id} is {incident.status} already.")
     if stale := _stale(incident, command.seen, incident.revision, "the incident"):
         return stale
+    if not policy.may_close(command.who):
+        return _not_a_responder("mitigated", command.who)
     reason = command.reason.strip() or "set by hand"
     return _events(incident, command.who, e.IncidentMitigated(reason), reply=f"{incident.id} mitigated.")
 
@@ -451,8 +465,13 @@ def _resolve(incident: Incident, command: c.ResolveIncident, policy: Policy, now
     fresh = recovery.at is not None and now - recovery.at <= max(policy.settle, policy.recheck) * 4
     if recovery.proved and fresh:
         return _events(incident, command.who, e.IncidentResolved(True, command.reason or "recovery proved"))
+    if command.reason.strip() and not policy.may_close(command.who):
+        return _not_a_responder("resolved", command.who)
     if command.reason.strip():
-        return _events(incident, command.who, e.IncidentResolved(False, command.reason.strip()))
+        return _events(
+            incident, command.who, e.IncidentResolved(False, command.reason.strip()),
+            reply=f"{incident.id} resolved without proof; the postmortem says so.",
+        )  # fmt: skip
     if incident.resolve_requested_by is not None:
         return Decision(reply="Recovery is being checked; it resolves as soon as it is proved.")
     task = recovery_task(incident, "asked")

@@ -299,7 +299,7 @@ def _lost(findings: Sequence[FindingFacts]) -> Amount:
                 f"{place}: offsets {committed:,}..{earliest - 1:,} were deleted before they were read",
             )
     if not worst:
-        return Amount(0, "", ("every committed offset that was read lay inside its log",))
+        return Amount(0, "", ("none seen: every committed offset that was read lay inside its log",))
     return Amount(sum(gone for gone, _ in worst.values()), "up to", tuple(line for _, line in worst.values()))
 
 

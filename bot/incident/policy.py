@@ -46,6 +46,10 @@ class Policy:
     def may_respond(self, who: Who) -> bool:
         return _listed(who, self.responders) or _listed(who, self.approvers)
 
+    def may_close(self, who: Who) -> bool:
+        """Whether `who` may say that it is over without proof: a responder, where any are named."""
+        return not (self.responders or self.approvers) or self.may_respond(who)
+
     def may_approve(self, who: Who) -> bool:
         return _listed(who, self.approvers)
 

@@ -70,7 +70,7 @@ def _connector(
     if fresh.status is not Status.GREEN:
         return Line(False if fresh.status is Status.RED else None, f"{fresh.target}: {fresh.headline}")
     if broken is None:
-        return Line(True, f"{fresh.target}: {fresh.headline}")
+        return Line(True, f"{fresh.target}: was not seen broken; {fresh.headline}")
     before, after = _number(broken.facts, "delivered_total"), _number(fresh.facts, "delivered_total")
     if before is None or after is None:
         return Line(None, f"{fresh.target}: RUNNING, but what it delivered is not known: RUNNING alone proves nothing")

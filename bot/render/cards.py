@@ -151,7 +151,7 @@ def _cause(incident: Incident, limit: int) -> str:
     if found is not None:
         return f"*{line(found.headline, limit)}*\nSuspect: {found_part(found)}"
     title = f"*{line(incident.title, limit)}*"
-    if not incident.is_open:
+    if not incident.is_open or incident.worst:
         was = min(incident.worst.values(), key=lambda f: cause_of(f).upstream_rank, default=None)
         return f"*Was: {line(was.headline, limit)}*\n{found_part(was)}" if was else title
     if not incident.findings:

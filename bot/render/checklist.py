@@ -147,20 +147,29 @@ def _lines(
         yield _by_whom(step, now)
     if form.findings:
         for finding in findings[:2]:
-            yield seen(finding)
+            yield f"{seen(finding)} · {line(finding.target, 80)}"
         if len(findings) > 2:
             yield f"+{len(findings) - 2} more findings of this probe"
         if step.step.probe and not findings and step.status == "todo" and incident.is_open:
             why = "the probe has not answered yet" if pipeline else "no probe runs, this pipeline is not in cdc.yml"
             yield f"{STATUS_SIGN[Status.UNKNOWN]} UNKNOWN: {why}"
     if form.commands and step.step.command and step.status == "todo":
-        yield code(fill(step.step.command, pipeline, _facts(findings, names)), 700)
+        yield code(fill(step.step.command, pipeline, {**_facts(findings, names), **_refused(incident)}), 700)
 
 
 def findings_of(incident: Incident, step: StepState) -> list[Finding]:
     """What the step's probe saw, worst first."""
     found = [f for (probe, _), f in incident.findings.items() if probe == step.step.probe]
     return sorted(found, key=lambda f: _WORST_FIRST.index(f.status))
+
+
+def _refused(incident: Incident) -> Mapping[str, str]:
+    """The subject that the registry refused, where a connector's trace names it: that one is to be looked at."""
+    for finding in incident.findings.values():
+        refusal = finding.facts.get("refusal")
+        if isinstance(refusal, Mapping) and refusal.get("subject"):
+            return {"subject": str(refusal["subject"])}
+    return {}
 
 
 def _facts(findings: list[Finding], names: Mapping[str, str]) -> Mapping[str, str]:

@@ -101,6 +101,8 @@ def _sentences(facts: PostmortemFacts) -> Iterator[str]:
         if action.verified:
             by = f", run by {md(action.confirmed_by)}," if action.confirmed_by else ""
             yield f"{md(action.action)} on {md(action.target)}{by} was verified to have worked."
+        elif action.verified is False:
+            yield f"{md(action.action)} on {md(action.target)} was run and did not help."
     yield _ending(facts)
     amounts = ((facts.delayed, "delayed"), (facts.dead_lettered, "dead-lettered"), (facts.lost, "lost"))
     yield f"Records {', '.join(f'{word}: {_amount(amount)}' for amount, word in amounts)}."
@@ -269,12 +271,13 @@ def _timeline(facts: PostmortemFacts) -> Iterator[str]:
     yield "## Timeline"
     yield ""
     days = {row.at.date() for row in facts.timeline}
+    told = {text for action in facts.actions for text in _of_plan(action)}
     yield "All times are UTC" + (f", {next(iter(days)):%-d %B %Y}." if len(days) == 1 else ".")
     yield ""
     for row in facts.timeline:
         at = _clock(row.at) if len(days) == 1 else _full(row.at)
         yield f"- **{at}** {md(row.what)}"
-        yield from (f"  - {md(line, IN_A_ROW)}" for line in row.evidence if line not in row.what)
+        yield from (f"  - {md(line, IN_A_ROW)}" for line in row.evidence if line not in row.what and line not in told)
 
 
 def _for_people() -> Iterator[str]:
@@ -423,6 +426,14 @@ def _named(finding: Finding) -> str:
     if finding.headline.startswith(finding.target):
         return md(finding.headline)
     return f"{md(finding.target)}: {md(finding.headline)}"
+
+
+def _of_plan(action: ActionFacts) -> Iterator[str]:
+    """What the section of actions says of a plan already."""
+    if action.plan is not None:
+        yield from action.plan.steps
+        yield from (f"only if: {text}" for text in action.plan.preconditions)
+        yield from (f"warning: {text}" for text in action.plan.warnings)
 
 
 def _ended(text: str) -> str:

@@ -81,7 +81,7 @@ def render_plan(incident: Incident, key: str, entries: Sequence[e.Entry], ttl: t
     action = incident.action(key)
     if action is None:
         return _refused_plan(incident, key, entries)
-    text = line(f"{_STANDING[action.status]}: {action.plan.summary}", 120)
+    text = line(f"{_standing_word(action)}: {action.plan.summary}", 120)
 
     def form(lines: int, width: int) -> Callable[[], Message]:
         return lambda: Message(text, tuple(_plan(incident, action, ttl, now, lines, width)))
@@ -174,6 +174,13 @@ def _verified(action: ActionState) -> str:
     return f"{STATUS_SIGN[Status.RED]} It was accepted, but *it did not help*: see below."
 
 
+def _standing_word(action: ActionState) -> str:
+    """What an action came to: accepted is not done, and done is what a probe has seen."""
+    if action.status == "succeeded" and action.verified is not True:
+        return "Accepted, not verified yet" if action.verified is None else "Did not help"
+    return _STANDING[action.status]
+
+
 def _guarded(action: ActionState, plan: Plan, ttl: timedelta, now: datetime) -> Iterator[str]:
     yield f"Asked by {_name(action.requested_by)}, {clock(action.planned_at, now)}"
     if action.guard == SECOND_PERSON:
@@ -185,8 +192,7 @@ def _guarded(action: ActionState, plan: Plan, ttl: timedelta, now: datetime) -> 
         yield f"Valid until {clock(action.planned_at + ttl, now)}"
     if action.confirmed_by is not None:
         yield f"Run by {_name(action.confirmed_by)}"
-    if plan.hash:
-        yield f"Plan {line(plan.hash[:12], 40)}"
+    yield f"Plan {line(action.key, 40)}"
 
 
 def _plan_buttons(incident: Incident, action: ActionState) -> list[Block]:

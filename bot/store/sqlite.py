@@ -123,8 +123,7 @@ class Store:
 
         Readers and `cdc ack` need not own it. The kernel lets go of the lock when the process dies.
         """
-        path = self.path.with_name(self.path.name + ".lock")
-        self._owned = path.open("w")
+        self._owned = _lock_of(self.path).open("w")
         try:
             fcntl.flock(self._owned, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -384,6 +383,22 @@ class Store:
             database = sqlite_utils.Database(connection)
             _create_tables(database)
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def is_owned(journal: Path) -> bool:
+    """Whether a bot runs on this journal now, in whatever process."""
+    try:
+        with _lock_of(journal).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def _lock_of(journal: Path) -> Path:
+    return journal.with_name(journal.name + ".lock")
 
 
 def _create_tables(db: sqlite_utils.Database) -> None:

@@ -50,6 +50,9 @@ class Configured:
     pipelines: tuple[object, ...] = ()
     actions: frozenset[str] = frozenset()
 
+    def unresolved(self, environ: object) -> tuple[str, ...]:
+        return ()
+
 
 @dataclass
 class App:

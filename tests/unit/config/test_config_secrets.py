@@ -92,3 +92,15 @@ def test_an_error_repeats_no_value(text: str) -> None:
     with pytest.raises(config.ConfigErrors) as caught:
         config.parse(text.encode(), Path("cdc.yml"))
     assert "hunter2" not in str(caught.value)
+
+
+def test_what_cannot_be_resolved_is_told_at_once(tmp_path: Path) -> None:
+    """`cdc serve` names every secret that it lacks, all at once; with all of them there is nothing to tell."""
+    loaded = load(tmp_path, token=None)
+    lacking = loaded.unresolved({"BOT": "b"})
+    assert [True, True, True, True] == [
+        any(name in reason for reason in lacking) for name in ("KAFKA_PASSWORD", "REGISTRY_PASSWORD", "token", "SIGN")
+    ]
+    assert 4 == len(lacking)
+    (tmp_path / "token").write_text("t", "utf-8")
+    assert () == loaded.unresolved({"KAFKA_PASSWORD": "k", "REGISTRY_PASSWORD": "r", "BOT": "b", "SIGN": "s"})

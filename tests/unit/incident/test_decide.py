@@ -124,6 +124,15 @@ def test_second_person_must_be_another_approver(opened: Case) -> None:
     assert "asked for it" in str(opened.tell("CDC-1", c.ApproveAction(BOB, "k2", "h1")).refusal)
 
 
+def test_only_responders_close_without_proof(opened: Case) -> None:
+    """Carol may acknowledge and note; saying that it is over is for responders, asking for proof is for anyone."""
+    for command in (c.ResolveIncident(CAROL, "because I want"), c.MitigateIncident(CAROL)):
+        assert "not a responder" in str(opened.tell("CDC-1", command).refusal)
+    assert opened.tell("CDC-1", c.ResolveIncident(CAROL)).refusal is None
+    opened.policy = replace(opened.policy, responders=frozenset(), approvers=frozenset())
+    assert opened.tell("CDC-1", c.MitigateIncident(CAROL)).refusal is None, "where none are named, anyone may"
+
+
 def test_cap_counts_starts_on_the_target_within_an_hour(opened: Case) -> None:
     """The cap stops the third restart within an hour, and lets it through after it."""
     opened.policy = replace(opened.policy, caps={"restart_failed_tasks": 2})

@@ -94,7 +94,7 @@ def test_refire_after_reopen_within_opens_a_linked_incident(case: Case) -> None:
     _resolve(case)
     case.pass_time(hours=1)
     case.hear("06-refired-same-group.json")
-    assert (("CDC-1", "the same alerts, earlier"),) == case.incident("CDC-2").links
+    assert (("CDC-1", "the same alert, earlier"),) == case.incident("CDC-2").links
 
 
 def _resolve(case: Case) -> None:

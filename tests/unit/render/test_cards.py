@@ -318,7 +318,10 @@ def test_the_next_step_is_one_sentence(expected: str, scene: Callable[[], Scene]
 def test_a_step_shows_its_finding_and_its_command() -> None:
     """What the probe saw stands under the step, and the command is filled with real names."""
     text = words(shown(scenes.schema_break(), "checklist"))
-    assert "☐ Is the consumer running, and how far behind is it?\n🟡 UNKNOWN: lag 12,408\n" in text
+    assert (
+        "☐ Is the consumer running, and how far behind is it?\n🟡 UNKNOWN: lag 12,408 · customers_canonical_flink\n"
+        in text
+    )
     assert "`/cdc lag customers_canonical_flink`" in text
 
 
