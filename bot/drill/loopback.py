@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import socket
 import threading
 import time
@@ -211,8 +212,16 @@ class LoopbackServer:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now; the caller binds it soon."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of 127.0.0.1 that nobody listens on now; the caller binds it soon.
+
+    Taken below 32768, where Linux hands out no ports by itself: until the caller listens no outgoing connection
+    can take it.
+    """
+    while True:
+        port = random.randrange(12_000, 32_000)
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port

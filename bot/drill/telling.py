@@ -48,12 +48,11 @@ def ending(score: Document, incident: Document | None) -> Iterator[str]:
     stages = list(score["stages"])
     times = ", ".join(f"{one['stage']} {one['at_s']} s" for one in stages if one["reached"])
     waiting = [one["stage"] for one in stages if not one["reached"]]
-    if waiting and (incident or {}).get("status") == "resolved":
-        yield f"Resolved, but not scored as finished: {f'{times}; ' if times else ''}{waiting[0]} not reached."
-    elif waiting:
+    if waiting:
         later = ", and no later stage counts without it" if len(waiting) > 1 else ""
         yield f"Not finished: {f'{times}; ' if times else ''}{waiting[0]} not reached{later}."
-        yield f"Next was: {MISSING[waiting[0]]}."
+        ended = (incident or {}).get("status") == "resolved"
+        yield f"{'It was resolved without this' if ended else 'Next was'}: {MISSING[waiting[0]]}."
     else:
         yield f"Finished {score['scenario']}: {times}."
     missed = steps_missed(incident)

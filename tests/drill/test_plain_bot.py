@@ -191,7 +191,7 @@ def score(*reached: str) -> dict[str, Any]:
             with_step("a", "todo"),
             [
                 "Not finished: opened 1.5 s; triaged not reached, and no later stage counts without it.",
-                "Next was: acknowledge it, and tick or skip every triage step.",
+                "It was resolved without this: acknowledge it, and tick or skip every triage step.",
                 "Triage steps missed: a.",
             ],
         ),
@@ -200,7 +200,7 @@ def score(*reached: str) -> dict[str, Any]:
             DONE,
             [
                 "Not finished: opened 1.5 s, triaged 1.5 s, acted 1.5 s, recovered 1.5 s; resolved not reached.",
-                "Next was: it resolves once recovery is proved and no alert fires.",
+                "It was resolved without this: it resolves once recovery is proved and no alert fires.",
             ],
         ),
         (
