@@ -54,8 +54,6 @@ from bot.slo.thresholds import Thresholds
 ACTIONS = ("restart_failed_tasks", "silence_alerts")
 PROBES = ("consumer_lag", "schema_changes", "dead_letters", "connector_state")
 
-EVERYONE = "*"
-
 
 class ConfigErrors(Exception):
     """`cdc.yml` is not usable. `errors` are all of them, in the order of the file."""
@@ -496,12 +494,6 @@ class PeopleSection(_Section):
             object.__setattr__(self, "approvers", self.responders)
         return self
 
-    def may_respond(self, user: str) -> bool:
-        return EVERYONE in self.responders or user in self.responders
-
-    def may_approve(self, user: str) -> bool:
-        return EVERYONE in self.approvers or user in self.approvers
-
 
 class ActionLimits(_Section):
     """Where an enabled action may be used, and how often."""
@@ -723,11 +715,6 @@ class Config:
 
     def pipeline(self, name: str) -> Pipeline | None:
         return next((pipeline for pipeline in self.pipelines if pipeline.name == name), None)
-
-    def enables(self, action: str, pipeline: str | None) -> bool:
-        """Whether `action` may be run for `pipeline`; an incident of no pipeline needs an action without that limit."""
-        limits = self.actions.get(action)
-        return limits is not None and (limits.pipelines is None or pipeline in limits.pipelines)
 
 
 _DEFAULT_CHANNEL: str = SlackSection.model_fields["channel"].default

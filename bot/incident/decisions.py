@@ -20,7 +20,7 @@ from bot.incident.notification import Alert, Notification, severity_of
 from bot.incident.policy import Policy
 from bot.incident.recovery import Judgement, judge_recovery
 from bot.incident.runbook import choose
-from bot.incident.state import Incident, StepState, apply, cause_of, signal_of
+from bot.incident.state import Incident, StepState, cause_of, signal_of
 from bot.model import Finding, Refusal, Severity, Signal, Status
 
 PROBES = ("connector_state", "schema_changes", "dead_letters", "consumer_lag")
@@ -709,10 +709,3 @@ def _again(incident: Incident, policy: Policy, now: datetime) -> Task:
     age = now - incident.opened_at
     delay = min(max(policy.recheck, age / 10), max(RECHECK_SLOWEST, policy.recheck))
     return Task("recovery", f"recovery:{incident.id}:{now.isoformat()}", {}, delay.total_seconds())
-
-
-def replay(incident: Incident, change: Change, now: datetime) -> Incident:
-    """Return the incident with a change applied, as the journal will hold it: for tests and previews."""
-    for event in change.events:
-        incident = apply(incident, e.Entry(incident.id, incident.version + 1, now, change.who, event))
-    return incident

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from bot.model import Refusal
 from bot.ports import Message
 from bot.render.blocks import FIELD_LIMIT, STATUS_SIGN, Block, code, context, cut, fence, line, prose, section, units
 from bot.render.lint import fitting
@@ -32,23 +31,6 @@ def render_report(report: Report) -> Message:
 def render_text(text: str) -> Message:
     """Return a plain sentence, such as the reply to a click or a refusal's reason."""
     return Message(line(text, 300) or "(no words)", (section(prose(text, 2900) or "(no words)"),))
-
-
-def render_refusal(refusal: Refusal) -> Message:
-    """Return why something was not done, and the next move."""
-    said = prose(refusal.reason, 2000)
-    ask = f"\n*Next:* {prose(refusal.next_step, 800)}" if refusal.next_step else ""
-    return Message(line(str(refusal), 300), (section(f"{said}{ask}"),))
-
-
-def render_help(command: str, verbs: Sequence[tuple[str, str]]) -> Message:
-    """Return the list of (usage, what it does), each usage ready to copy."""
-
-    def form(width: int) -> Callable[[], Message]:
-        lines = [f"{code(f'{command} {usage}', 200)}  {line(does, width)}" for usage, does in verbs]
-        return lambda: Message(f"Help for {line(command, 40)}", tuple(_paragraphs(["*What you can ask*", *lines])))
-
-    return fitting((form(200), form(60), form(10)))
 
 
 def _report(report: Report, rows: int, lines: int, width: int) -> Iterator[Block]:

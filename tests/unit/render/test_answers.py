@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from bot.drill.block_rules import broken_rules
-from bot.model import Refusal, Status
-from bot.render.answers import render_help, render_refusal, render_report, render_text
+from bot.model import Status
+from bot.render.answers import render_report, render_text
 from bot.render.lint import violations
 from bot.report import Report, Table, failure
 from tests.unit.render.test_cards import words
@@ -60,21 +60,7 @@ def test_an_error_is_a_report_too() -> None:
     assert "`/cdc health`" in text
 
 
-def test_a_refusal_says_why_and_what_next() -> None:
-    """Nothing was done, and the next move stands under it."""
-    message = render_refusal(Refusal("Not run: <!here> the plan is old.", "Ask with `plan STEP`."))
-    assert "Not run: &lt;!here&gt; the plan is old.\n*Next:* Ask with `plan STEP`." == words(message)
-    assert () == violations(message)
-
-
 @pytest.mark.parametrize("text", ["Noted.", "", "x" * 50_000, "<!channel>"])
 def test_a_sentence_fits(text: str) -> None:
     """Replies to clicks are sentences of ours with names of others."""
     assert () == violations(render_text(text))
-
-
-def test_help_is_ready_to_copy() -> None:
-    """Each usage with the command as it is named here."""
-    message = render_help("/pipes", [("lag GROUP", "how far behind"), ("note [ID] TEXT", "a line")])
-    assert "*What you can ask*\n`/pipes lag GROUP`  how far behind\n`/pipes note [ID] TEXT`  a line" == words(message)
-    assert () == violations(render_help("/cdc", [("verb", "does " * 100)] * 200))
