@@ -89,7 +89,6 @@ def policy(config: Config) -> Policy:
         approvers=frozenset(config.people.approvers),
         actions=frozenset(name for name, limits in config.actions.items() if limits.pipelines is None),
         caps=caps,
-        sources=frozenset(config.alertmanager.external_urls if config.alertmanager else ()),
         command=config.command,
         environment=config.environment,
         reopen_within=timedelta(seconds=config.incidents.reopen_within),

@@ -206,8 +206,6 @@ class Outbox:
     def _failed(self, row: OutboxRow, error: ChatError) -> None:
         self._count_error(f"slack:{error.code}")
         now = self._clock()
-        if error.code == "message_not_found" and row.slot == "card":
-            log.warning("%s: the card was deleted; it is not posted again", row.key)
         if error.permanent:
             log.error("%s: the chat refuses it for good: %s", row.key, error.code)
             self._store.give_up(row, error.code, now)

@@ -25,7 +25,6 @@ class Policy:
     approvers: frozenset[str] = frozenset()
     actions: frozenset[str] = frozenset()
     caps: Mapping[str, int] = field(default_factory=dict)
-    sources: frozenset[str] = frozenset()
     command: str = "/cdc"
     environment: str | None = None
     reopen_within: timedelta = timedelta(minutes=30)

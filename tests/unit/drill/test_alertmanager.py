@@ -70,7 +70,6 @@ def pair() -> Iterator[Pair]:
 
 
 @pytest.mark.parametrize("name", ["01-first-firing", "04-partially-resolved", "22-prometheus-schema-registry-409"])
-@pytest.mark.skipif(not PAYLOADS.is_dir(), reason="tests/payloads is not there")
 def test_fingerprints_are_alertmanagers_own(name: str) -> None:
     """The fingerprint of every captured alert comes out of its labels."""
     for alert in json.loads((PAYLOADS / f"{name}.json").read_text())["alerts"]:

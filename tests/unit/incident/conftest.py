@@ -64,7 +64,7 @@ class Case:
             {"customers": CUSTOMERS}, (LAG_BOOK, CONNECTOR_BOOK, OTHER_BOOK), "#other",
             responders=frozenset({"UALICE"}), approvers=frozenset({"UBOB"}),
             actions=frozenset({"restart_failed_tasks", "silence_alerts"}),
-            sources=frozenset({"http://alertmanager.example:9093"}), bot_version="0.1.0", config_hash="cfg",
+            bot_version="0.1.0", config_hash="cfg",
         )  # fmt: skip
         numbers, nonces = itertools.count(1), itertools.count(1)
         self.ids = Ids(lambda: f"CDC-{next(numbers)}", lambda: f"n{next(nonces)}")

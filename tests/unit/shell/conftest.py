@@ -184,7 +184,7 @@ class Shell:
         self.errors: Counter[str] = Counter()
         self.policy = Policy(
             {"customers": CUSTOMERS}, (BOOK, OTHER_BOOK), CHANNEL, responders=frozenset({"UALICE"}),
-            actions=frozenset({"restart_failed_tasks", "silence_alerts"}), sources=frozenset({AM}),
+            actions=frozenset({"restart_failed_tasks", "silence_alerts"}),
             settle=timedelta(days=1), recheck=timedelta(days=1),
         )  # fmt: skip
         nonces = itertools.count(1)
