@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bot.clients.http import JsonHttp
     from bot.config import Config
     from bot.dispatcher import Dispatcher
     from bot.incident.commands import PersonCommand
@@ -109,15 +110,13 @@ def sources(config: Config, environ: Mapping[str, str]) -> Sources:
 
         kafka = ConfluentKafka(config.kafka.client_settings(environ), clock)
     if config.registry:
-        from bot.clients.http import JsonHttp
         from bot.clients.registry import HttpSchemaRegistry
 
-        registry = HttpSchemaRegistry(JsonHttp(config.registry.url, _login(config.registry.auth, environ)))
+        registry = HttpSchemaRegistry(http(config.registry, environ))
     if config.connect:
         from bot.clients.connect import HttpConnect
-        from bot.clients.http import JsonHttp
 
-        connect = HttpConnect(JsonHttp(config.connect.url, _login(config.connect.auth, environ)))
+        connect = HttpConnect(http(config.connect, environ))
     return Sources(kafka, registry, connect, deadline_s=config.probes.deadline)
 
 
@@ -143,9 +142,16 @@ def bare_sources(bootstrap: str | None = None, registry: str | None = None, conn
     return Sources(kafka_port, registry_port, connect_port)
 
 
-def _login(auth: Any, environ: Mapping[str, str]) -> Callable[[], Mapping[str, str]] | None:
-    """Return the header of a login, resolved at each use: a rotated secret needs no restart."""
-    return (lambda: {"Authorization": auth.header(environ)}) if auth else None
+def http(section: Any, environ: Mapping[str, str], auth: Any = None) -> JsonHttp:
+    """Return the connection to a server of cdc.yml: its address, its login (or another one), its certificates.
+
+    The login is resolved at each use: a rotated secret needs no restart.
+    """
+    from bot.clients.http import JsonHttp
+
+    login, tls = auth or section.auth, section.tls
+    headers = (lambda: {"Authorization": login.header(environ)}) if login else None
+    return JsonHttp(section.url, headers, tls)
 
 
 def _world(config: Config, environ: Mapping[str, str], stop: threading.Event) -> World:
@@ -154,18 +160,16 @@ def _world(config: Config, environ: Mapping[str, str], stop: threading.Event) ->
 
     from bot.clients.alertmanager import HttpAlertmanager
     from bot.clients.connect import HttpConnect
-    from bot.clients.http import JsonHttp
     from bot.runner import World
 
     acting: Connect | None = None
     if config.connect:
-        login = config.connect.actions_auth or config.connect.auth
-        acting = HttpConnect(JsonHttp(config.connect.url, _login(login, environ)))
+        acting = HttpConnect(http(config.connect, environ, config.connect.actions_auth))
     alertmanagers: dict[str, Alertmanager] = {}
     if config.alertmanager:
-        http = JsonHttp(config.alertmanager.url, _login(config.alertmanager.auth, environ))
+        connection = http(config.alertmanager, environ)
         for url in config.alertmanager.external_urls:
-            alertmanagers[url.rstrip("/")] = HttpAlertmanager(http, url)
+            alertmanagers[url.rstrip("/")] = HttpAlertmanager(connection, url)
     probing = replace(sources(config, environ), wait=stop.wait)
     verify_every_s = min(VERIFY_EVERY_S, config.incidents.recheck)
     absent_for = timedelta(seconds=ABSENT_FOR_RECHECKS * config.incidents.recheck)
@@ -321,13 +325,13 @@ class Bot:
         self._stop.set()
         for event in self._wake.values():
             event.set()
-        if self._scheduler is not None:
-            self._scheduler.shutdown(wait=False)
         for thread in self._threads:
             thread.join(timeout=15)
         for close in self._closers:
             close()
         self._executor.shutdown(wait=True, cancel_futures=True)
+        if self._scheduler is not None:
+            self._scheduler.shutdown(wait=True)  # a look under way reads the journal: it is closed after it
         self.store.close()
 
     def wait(self) -> None:
@@ -437,7 +441,7 @@ class Bot:
         routes = webhook_routes(intake, self._credentials, clock, self.tally.webhook)
         routes += status_routes(self.monitor.metrics, self.monitor.health, self.monitor.ready)
         self._closers.append(intake.close)
-        if self.config.slack is not None and self._chat is not None:
+        if self.config.slack is not None and self.config.slack.mode == "http" and self._chat is not None:
             routes += self._slack_routes(self._chat)
         app = Starlette(routes=routes)
         app.router.redirect_slashes = False
@@ -458,7 +462,8 @@ class Bot:
         from bot.edge.slack import SlackEdge
 
         slack = self.config.slack
-        assert slack is not None
+        assert slack is not None and slack.signing_secret is not None
+        signing_secret = slack.signing_secret
 
         def store(key: str, kind: str, body: bytes) -> bool:
             fresh = self.store.receive(key, kind, body, clock())
@@ -466,7 +471,7 @@ class Bot:
             return fresh
 
         edge = SlackEdge(
-            secrets=lambda: [slack.signing_secret.reveal(self._environ)], store=store,
+            secrets=lambda: [signing_secret.reveal(self._environ)], store=store,
             incident=self.dispatcher.incident, chat=chat, clock=clock, count_error=self.tally.error,
             command=slack.command,
         )  # fmt: skip

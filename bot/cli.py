@@ -13,100 +13,21 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from bot.cli_call import JSON, App, Call, Stop, print_report, stop
+
 if TYPE_CHECKING:
     from bot.commands import Query
-    from bot.config import Config
-    from bot.incident.commands import PersonCommand
-    from bot.incident.correlation import Board
-    from bot.incident.events import Entry, Who
+    from bot.incident.events import Who
     from bot.model import Refusal
-    from bot.probes.sources import Sources
-    from bot.report import Report
 
 DEFECT = 70
 INTERRUPTED = 130
 SCENARIOS = ("schema-break", "lag", "connector-failed", "idle")
-
-
-class Journal(Protocol):
-    def board(self) -> Board: ...
-    def entries(self, incident_id: str) -> Sequence[Entry]: ...
-    def link(self, incident_id: str) -> str | None: ...
-
-
-class App(Protocol):
-    """What the commands need of the composition root; `bot.app` is it."""
-
-    def clock(self) -> datetime: ...
-    def open_config(self, path: Path, environ: Mapping[str, str]) -> Config: ...
-    def sources(self, config: Config, environ: Mapping[str, str]) -> Sources: ...
-    def bare_sources(
-        self, bootstrap: str | None = None, registry: str | None = None, connect: str | None = None
-    ) -> Sources: ...
-    def journal_reader(self, config: Config) -> Journal: ...
-    def order(
-        self, config: Config, environ: Mapping[str, str], incident_id: str, command: PersonCommand
-    ) -> tuple[str, Refusal | None]: ...
-    def open_incident(self, config: Config, who: Who, pipeline: str, text: str) -> tuple[str, Refusal | None]: ...
-    def serve(self, config: Config, environ: Mapping[str, str]) -> None: ...
-    def start_bot(self, config_path: Path, environ: Mapping[str, str]) -> Any: ...
-
-
-@dataclass(frozen=True)
-class Call:
-    """One run of the command: what stands before the verb, and the world it runs in."""
-
-    config_path: Path | None
-    debug: bool
-    environ: Mapping[str, str]
-    load_app: Callable[[], App]
-
-    @property
-    def app(self) -> App:
-        return self.load_app()
-
-    def found_config(self) -> Path | None:
-        """Return -c, else CDC_CONFIG, else ./cdc.yml when there is one."""
-        if self.config_path is not None:
-            return self.config_path
-        if named := self.environ.get("CDC_CONFIG"):
-            return Path(named)
-        here = Path("cdc.yml")
-        return here if here.exists() else None
-
-    def config(self) -> Config:
-        """Return the checked config. Raises Stop with every error of it."""
-        path = self.found_config()
-        if path is None:
-            stop("There is no configuration: no -c PATH, no CDC_CONFIG, no ./cdc.yml.", "Write `cdc -c PATH VERB`.")
-        from bot.config import ConfigErrors
-
-        try:
-            return self.app.open_config(path, self.environ)
-        except ConfigErrors as errors:
-            raise Stop(list(errors.errors), 2) from errors
-
-
-class Stop(click.ClickException):
-    """An end with lines for stderr and an exit code."""
-
-    def __init__(self, lines: Sequence[str], code: int) -> None:
-        super().__init__("\n".join(lines))
-        self.code = code
-
-    def show(self, file: Any = None) -> None:
-        click.echo(self.message, err=True)
-
-
-def stop(reason: str, next_step: str = "", exit_code: int = 2) -> NoReturn:
-    raise Stop([line for line in (reason, next_step) if line], exit_code)
 
 
 # --- the process edge ----------------------------------------------------------------------------
@@ -190,35 +111,7 @@ def _who(environ: Mapping[str, str]) -> Who:
     return Who(f"terminal:{name}", name)
 
 
-# --- printing ------------------------------------------------------------------------------------
-
-
-def _print(report: Report, as_json: bool) -> int:
-    """Print a report as a person or a script wants it, and return its exit code."""
-    import json
-
-    from bot.render.terminal import render_json, render_text
-
-    if as_json:
-        if report.document is None:
-            document = {"error": " ".join((report.title, *report.notes)), "next": list(report.next_steps)}
-            click.echo(json.dumps(document, indent=2, ensure_ascii=False))
-        else:
-            click.echo(render_json(report), nl=False)
-    to_stderr = report.exit_code != 0
-    if to_stderr or not as_json:
-        stream = sys.stderr if to_stderr else sys.stdout
-        is_terminal = stream.isatty()
-        colour = is_terminal and not os.environ.get("NO_COLOR")
-        width = _width() if is_terminal else None
-        click.echo(render_text(report, colour, width), nl=False, err=to_stderr, color=colour)
-    return report.exit_code
-
-
-def _width() -> int:
-    import shutil
-
-    return shutil.get_terminal_size().columns
+# --- asking -----------------------------------------------------------------------------------------
 
 
 def _ask(call: Call, query: Query, as_json: bool, bare: Mapping[str, str | None] | None = None) -> int:
@@ -232,18 +125,16 @@ def _ask(call: Call, query: Query, as_json: bool, bare: Mapping[str, str | None]
     app = call.app
     if bare and any(bare.values()):
         given = {name: address for name, address in bare.items() if address}
-        return _print(answer(query, app.bare_sources(**given), (), Board(), app.clock(), command="cdc"), as_json)
+        return print_report(answer(query, app.bare_sources(**given), (), Board(), app.clock(), command="cdc"), as_json)
     if bare and call.found_config() is None:
         flags = " or ".join(f"--{name}" for name in bare)
         stop(f"Which system is to be asked? There is no cdc.yml here and no {flags}.", f"Give {flags}, or -c PATH.")
     config = call.config()
     sources = app.sources(config, call.environ)
-    return _print(answer(query, sources, config.pipelines, Board(), app.clock(), command="cdc"), as_json)
+    return print_report(answer(query, sources, config.pipelines, Board(), app.clock(), command="cdc"), as_json)
 
 
 # --- the command and its questions ---------------------------------------------------------------
-
-JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -351,7 +242,7 @@ def _read_journal(call: Call, verb: str, incident_id: str | None, as_json: bool)
         Query(verb, arguments), Sources(), config.pipelines, reader.board(), call.app.clock(), reader.entries, "cdc",
         reader.link,
     )  # fmt: skip
-    return _print(report, as_json)
+    return print_report(report, as_json)
 
 
 # --- orders --------------------------------------------------------------------------------------
@@ -465,7 +356,7 @@ def postmortem(call: Call, incident_id: str, form: str, out: Path | None) -> int
     board, wanted = reader.board(), read_id(incident_id) or incident_id
     known = board.get(wanted)
     if known is None:
-        return _print(no_incident(wanted, board, "cdc"), as_json=form == "json" and out is None)
+        return print_report(no_incident(wanted, board, "cdc"), as_json=form == "json" and out is None)
     facts = postmortem_facts(known, tuple(reader.entries(wanted)), call.app.clock())
     as_document = form == "json"
     text = (

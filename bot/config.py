@@ -301,6 +301,12 @@ def _parse_topic(value: object) -> str:
     return value
 
 
+def _parse_path(value: object, info: ValidationInfo) -> Path:
+    if not isinstance(value, str) or not value.strip() or "\x00" in value:
+        raise ValueError("must be the path of a file: write it as text")
+    return _directory(info) / value
+
+
 def _parse_name(value: object) -> str:
     if not isinstance(value, str) or not value.strip() or re.search(r"[\x00-\x1f\x7f]", value):
         raise ValueError("must be a name: write it as text, in quotes if it is a number")
@@ -333,6 +339,7 @@ Person = Annotated[str, *_text(_parse_person)]
 SlashCommand = Annotated[str, *_text(_parse_command)]
 Topic = Annotated[str, *_text(_parse_topic)]
 Name = Annotated[str, *_text(_parse_name)]
+ReadablePath = Annotated[Path, PlainValidator(_parse_path), WithJsonSchema({"type": "string"})]
 
 
 # --- the sections of the file ----------------------------------------------------------------------
@@ -410,6 +417,20 @@ class KafkaSection(_Section):
         return {**settings, "bootstrap.servers": self.bootstrap}
 
 
+class Tls(_Section):
+    """Certificates for an address with https: an own CA, and a client certificate where the server asks for one."""
+
+    ca: ReadablePath | None = _setting(None, "File of the CA that signed the server's certificate.", "./ca.pem")
+    certificate: ReadablePath | None = _setting(None, "Client certificate (PEM).", "./client.pem")
+    key: ReadablePath | None = _setting(None, "Key of the client certificate.", "./client.key")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Tls:
+        if self.key is not None and self.certificate is None:
+            raise ValueError("has a key without its certificate: write certificate: ./client.pem")
+        return self
+
+
 class RegistrySection(_Section):
     """The Schema Registry, by its Confluent-compatible API."""
 
@@ -417,6 +438,7 @@ class RegistrySection(_Section):
         ..., "Address of the Confluent API (Apicurio: `.../apis/ccompat/v7`).", "http://registry:8081"
     )
     auth: Auth | None = _setting(None, "How the probes log in.", {"bearer": "${REGISTRY_TOKEN}"})
+    tls: Tls | None = _setting(None, "Certificates.", {"ca": "./ca.pem"})
 
 
 class ConnectSection(_Section):
@@ -427,6 +449,7 @@ class ConnectSection(_Section):
     actions_auth: Auth | None = _setting(
         None, "How actions log in: may restart. Default: as the probes do.", {"bearer": "${CONNECT_ADMIN_TOKEN}"}
     )
+    tls: Tls | None = _setting(None, "Certificates.", {"ca": "./ca.pem"})
 
 
 class AlertmanagerSection(_Section):
@@ -434,6 +457,13 @@ class AlertmanagerSection(_Section):
 
     url: HttpUrl = _setting(..., "Address of its API, as the bot reaches it.", "http://alertmanager:9093")
     auth: Auth | None = _setting(None, "How the bot logs in to the API.", {"bearer": "${ALERTMANAGER_TOKEN}"})
+    tls: Tls | None = _setting(None, "Certificates.", {"ca": "./ca.pem"})
+    receiver: Name = _setting("cdc-oncall", "Name of the receiver in Alertmanager's config that posts to the bot.")
+    webhook: HttpUrl | None = _setting(
+        None,
+        "The address that receiver posts to, as Alertmanager reaches the bot; `cdc doctor` compares them.",
+        "http://cdc-oncall:8080/alertmanager",
+    )
     external_urls: tuple[HttpUrl, ...] = _setting(
         (),
         "The `externalURL` of payloads that may be checked against the API. Default: `url`.",
@@ -456,26 +486,47 @@ class AlertmanagerSection(_Section):
 
 
 class PrometheusSection(_Section):
-    """The Prometheus that scrapes the bot. Nothing asks it yet: charts will."""
+    """The Prometheus that scrapes the bot and runs its rules. `cdc doctor` looks whether it does."""
 
     url: HttpUrl = _setting(..., "Address of Prometheus.", "http://prometheus:9090")
-
-
-def _check_mode(value: object) -> object:
-    if value == "socket":
-        raise ValueError("Socket Mode arrives with the next release: write http")
-    return value
+    auth: Auth | None = _setting(None, "How the bot logs in.", {"bearer": "${PROMETHEUS_TOKEN}"})
+    tls: Tls | None = _setting(None, "Certificates.", {"ca": "./ca.pem"})
 
 
 class SlackSection(_Section):
     """The Slack workspace. Without this section the bot works in the terminal only."""
 
-    mode: Annotated[Literal["http"], BeforeValidator(_check_mode)] = _setting("http", "How Slack reaches the bot.")
+    mode: Literal["socket", "http"] | None = _setting(
+        None,
+        "How Slack reaches the bot: `socket`, which needs no inbound address, or `http`. Default: `socket`; `http` "
+        "where there is a signing secret and no app-level token.",
+        "socket",
+    )
     bot_token: SecretText = _setting(..., "Bot token (`xoxb-`).", "${SLACK_BOT_TOKEN}")
-    signing_secret: SecretText = _setting(..., "Signing secret of the app.", "${SLACK_SIGNING_SECRET}")
+    app_token: SecretText | None = _setting(
+        None, "App-level token (`xapp-`, scope `connections:write`): Socket Mode needs it.", "${SLACK_APP_TOKEN}"
+    )
+    signing_secret: SecretText | None = _setting(
+        None, "Signing secret of the app: `mode: http` needs it.", "${SLACK_SIGNING_SECRET}"
+    )
     api_url: ApiUrl = _setting("https://slack.com/api/", "Address of the Web API.")
     command: SlashCommand = _setting("/cdc", "Name of the slash command, wherever it is shown.")
     channel: Channel = _setting("#cdc-incidents", "Where incidents of no pipeline, or of one without a channel, go.")
+
+    @model_validator(mode="after")
+    def _reachable(self) -> SlackSection:
+        if self.mode is None:
+            is_http = self.signing_secret is not None and self.app_token is None
+            object.__setattr__(self, "mode", "http" if is_http else "socket")
+        if self.mode == "socket" and self.app_token is None:
+            raise ValueError(
+                'Socket Mode needs the app-level token: write app_token: "${SLACK_APP_TOKEN}", or mode: http'
+            )
+        if self.mode == "http" and self.signing_secret is None:
+            raise ValueError(
+                'mode http needs the signing secret: write signing_secret: "${SLACK_SIGNING_SECRET}", or mode: socket'
+            )
+        return self
 
 
 class PeopleSection(_Section):
@@ -641,9 +692,7 @@ class _File(_Section):
     alertmanager: AlertmanagerSection | None = _setting(
         None, "The Alertmanager.", {"url": "http://alertmanager:9093", "tokens": ["${CDC_WEBHOOK_TOKEN}"]}
     )
-    prometheus: PrometheusSection | None = _setting(
-        None, "The Prometheus. Nothing asks it yet.", {"url": "http://prometheus:9090"}
-    )
+    prometheus: PrometheusSection | None = _setting(None, "The Prometheus.", {"url": "http://prometheus:9090"})
     slack: SlackSection | None = _setting(None, "The Slack workspace.", {"bot_token": "${SLACK_BOT_TOKEN}"})
     people: PeopleSection = _setting({}, "Who may do what.", {"responders": ["U0123ABCD"]})
     actions: Annotated[Mapping[str, ActionLimits], BeforeValidator(_named)] = _setting(
@@ -704,7 +753,7 @@ class Config:
 
     def unresolved(self, environ: Mapping[str, str]) -> tuple[str, ...]:
         """Return what is wrong with each secret that cannot be resolved now, in the order of the file."""
-        sections = (self.kafka, self.registry, self.connect, self.alertmanager, self.slack)
+        sections = (self.kafka, self.registry, self.connect, self.alertmanager, self.prometheus, self.slack)
         reasons: list[str] = []
         for secret in (secret for section in sections for secret in _secrets_in(section)):
             try:

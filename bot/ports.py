@@ -152,6 +152,48 @@ class Kafka(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class TopicEntry:
+    """A topic as the cluster lists it. `config` holds only what was asked for and may be read."""
+
+    topic: str
+    partitions: int
+    replication: int
+    config: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class GroupEntry:
+    """A consumer group as the cluster lists it; `topics` are those it has committed, None where not asked or denied."""
+
+    group: str
+    state: str | None
+    topics: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class KafkaListing:
+    """What a cluster shows to this client: only what it may DESCRIBE."""
+
+    cluster_id: str | None
+    brokers: int
+    topics: tuple[TopicEntry, ...]
+    groups: tuple[GroupEntry, ...] | None
+    not_known: tuple[str, ...] = ()
+
+
+class KafkaCluster(Protocol):
+    """The cluster as a whole, for setting up; the probes ask `Kafka`."""
+
+    def read_listing(self, deadline_s: float) -> KafkaListing:
+        """Return topics and groups; groups are None where they could not be listed."""
+        ...
+
+    def read_readers(self, groups: Sequence[str], topics: Sequence[str], deadline_s: float) -> KafkaListing:
+        """Return those of `groups` with the ones of `topics` that each has committed."""
+        ...
+
+
 # --- Schema Registry -----------------------------------------------------------------------------
 
 
@@ -179,6 +221,25 @@ class SubjectState:
     not_known: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class ServerFacts:
+    """What a server says of itself. `clock_offset_s` is its clock minus ours, to the second; None where unsaid."""
+
+    kind: str
+    version: str | None
+    calls: Mapping[str, str | None] = field(default_factory=dict)
+    """A call the product needs -> None when it was answered, else why not."""
+    plugins: tuple[str, ...] = ()
+    clock_offset_s: float | None = None
+    not_known: tuple[str, ...] = ()
+
+
+class Server(Protocol):
+    def read_server(self, deadline_s: float) -> ServerFacts:
+        """Return what the server is and which of the calls that probes make it answers."""
+        ...
+
+
 class SchemaRegistry(Protocol):
     def read_subject(self, subject: str, newest: int, deadline_s: float) -> SubjectState:
         """Return the subject with its `newest` last versions. Raises Missing for an unknown subject."""
@@ -186,6 +247,10 @@ class SchemaRegistry(Protocol):
 
     def read_schema(self, schema_id: int, deadline_s: float) -> str:
         """Return the schema text of a global id. Raises Missing."""
+        ...
+
+    def read_subjects(self, deadline_s: float) -> tuple[str, ...]:
+        """Return every subject's name, sorted."""
         ...
 
 
@@ -223,6 +288,10 @@ class Connect(Protocol):
         """Return every connector of the cluster in one call (`?expand=status&expand=info`)."""
         ...
 
+    def read_connector_topics(self, name: str, deadline_s: float) -> tuple[str, ...]:
+        """Return the topics a connector has really used since it was created (KIP-558)."""
+        ...
+
     def restart_failed(self, name: str, deadline_s: float) -> str:
         """POST restart?includeTasks=true&onlyFailed=true; return what the API answered. 409 (rebalance) is Rejected."""
         ...
@@ -258,6 +327,15 @@ class LiveAlert:
     receivers: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class AlertmanagerStatus:
+    """`/api/v2/status`: the version and the configuration as it is in force, its secrets replaced by `<secret>`."""
+
+    version: str
+    config: str
+    clock_offset_s: float | None = None
+
+
 class Alertmanager(Protocol):
     external_url: str
 
@@ -280,6 +358,51 @@ class Alertmanager(Protocol):
     def read_silence(self, silence_id: str, deadline_s: float) -> str:
         """Return the silence's state (active, pending, expired). Raises Missing."""
         ...
+
+
+class AlertmanagerSetup(Protocol):
+    """What setting up asks of Alertmanager beside what the bot asks."""
+
+    def read_status(self, deadline_s: float) -> AlertmanagerStatus: ...
+
+    def post_alert(
+        self,
+        labels: Mapping[str, str],
+        annotations: Mapping[str, str],
+        starts_at: datetime,
+        ends_at: datetime,
+        deadline_s: float,
+    ) -> None:
+        """Hand one alert in as Prometheus does; an `ends_at` that has passed resolves it."""
+        ...
+
+
+# --- Prometheus ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ScrapeTarget:
+    """An active target: where it is scraped, under which job, its health (`up`, `down`, `unknown`) and last error."""
+
+    url: str
+    job: str
+    health: str
+    error: str
+
+
+@dataclass(frozen=True)
+class PrometheusStatus:
+    version: str | None
+    targets: tuple[ScrapeTarget, ...]
+    rules: tuple[str, ...]
+    """Names of the alert rules loaded."""
+    alertmanagers: tuple[str, ...]
+    clock_offset_s: float | None = None
+    not_known: tuple[str, ...] = ()
+
+
+class Prometheus(Protocol):
+    def read_status(self, deadline_s: float) -> PrometheusStatus: ...
 
 
 # --- Chat ----------------------------------------------------------------------------------------
@@ -340,4 +463,40 @@ class Chat(Protocol):
 
     def open_view(self, trigger_id: str, view: Mapping[str, Any]) -> None:
         """views.open: the trigger lives 3 s and works once. Raises ChatError."""
+        ...
+
+
+@dataclass(frozen=True)
+class ChatIdentity:
+    """Who a token is: workspace, app's bot user, and the scopes the workspace granted."""
+
+    team: str
+    team_id: str
+    user_id: str
+    url: str
+    scopes: frozenset[str]
+    clock_offset_s: float | None = None
+
+
+@dataclass(frozen=True)
+class ChatChannel:
+    id: str
+    name: str
+    is_member: bool
+    is_archived: bool
+
+
+class ChatSetup(Protocol):
+    """What setting up asks of the chat beside what the bot sends."""
+
+    def read_identity(self) -> ChatIdentity:
+        """auth.test. Raises ChatError."""
+        ...
+
+    def read_channel(self, channel: str) -> ChatChannel:
+        """Return a channel given as `#name` or id. Raises ChatError `channel_not_found` for one the bot cannot see."""
+        ...
+
+    def open_socket(self, app_token: str) -> str:
+        """apps.connections.open: return a single-use `wss://` address. Raises ChatError."""
         ...

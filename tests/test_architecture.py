@@ -26,6 +26,8 @@ TABLE: dict[str, set[str]] = {
     "incident": {"model"},
     "lag": {"model"},
     "slo": {"model"},
+    "discovery": {"model", "ports"},
+    "doctor": {"model", "ports", "slo", "report"},
     "probes": {"model", "ports", "lag", "incident"},
     "actions": {"model", "ports", "incident"},
     "render": {"model", "incident", "report", "ports"},
@@ -41,11 +43,11 @@ TABLE: dict[str, set[str]] = {
     "monitor": {"model", "incident", "ports", "store", "probes", "metrics", "dispatcher", "runner"},
     "drill": {"model"},
 }
-FREE = {"app", "cli"}
+FREE = {"app", "cli", "cli_call", "cli_init", "cli_doctor", "cli_keep"}
 
 # The places of each third-party package, as path prefixes below bot/.
 PLACES: dict[str, tuple[str, ...]] = {
-    "confluent_kafka": ("clients/kafka.py", "drill/"),
+    "confluent_kafka": ("clients/kafka", "drill/"),
     "requests": ("clients/", "drill/"),
     "slack_sdk": ("clients/slack.py", "edge/slack.py", "render/blocks.py", "drill/"),
     "slack_bolt": ("edge/slack.py",),
@@ -53,9 +55,10 @@ PLACES: dict[str, tuple[str, ...]] = {
     "sqlite3": ("store/", "dispatcher.py"),
     "starlette": ("edge/", "app.py", "drill/"),
     "uvicorn": ("app.py", "drill/"),
+    "websockets": ("edge/slack_socket.py", "drill/"),
     "apscheduler": ("app.py",),
-    "click": ("cli.py",),
-    "rich": ("cli.py", "render/terminal.py"),
+    "click": ("cli",),
+    "rich": ("cli", "render/terminal.py"),
     "prometheus_client": ("metrics.py",),
     "fastavro": ("probes/dead_letters.py", "drill/"),
     "avro": ("drill/",),
@@ -69,13 +72,13 @@ PLACES: dict[str, tuple[str, ...]] = {
 
 # Where the clock, randomness and the environment may be read.
 WORLD: dict[str, tuple[str, ...]] = {
-    "datetime.now": ("app.py", "cli.py", "drill/"),
+    "datetime.now": ("app.py", "drill/"),
     "datetime.utcnow": (),
     "time.time": ("drill/",),
     "uuid": ("app.py", "drill/"),
     "random": ("drill/",),
     "secrets": ("app.py", "drill/"),
-    "os.environ": ("app.py", "cli.py", "drill/"),
+    "os.environ": ("app.py", "cli", "drill/"),
     "os.getenv": (),
 }
 

@@ -49,6 +49,17 @@ class HttpConnect:
             for name, entry in sorted(answer.items())
         )
 
+    def read_connector_topics(self, name: str, deadline_s: float) -> tuple[str, ...]:
+        """Return the topics a connector has really used (`GET /connectors/NAME/topics`, KIP-558, Kafka 2.5)."""
+        path = f"/connectors/{quote(name, safe='')}/topics"
+        answer = self._http.get(path, deadline_s)
+        try:
+            return tuple(sorted(str(topic) for topic in answer[name]["topics"]))
+        except (KeyError, TypeError) as error:
+            raise Unreachable(
+                f"GET {self._http.url}{path}: answered other JSON than Kafka Connect's: is this the right address?"
+            ) from error
+
     def restart_failed(self, name: str, deadline_s: float) -> str:
         """Restart the failed connector instance and tasks only (KIP-745, Kafka 3.0); return what was answered.
 

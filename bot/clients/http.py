@@ -16,7 +16,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import requests
@@ -33,18 +34,31 @@ SHOWN_MESSAGE_CHARACTERS = 600
 _UNNAMED_TLS_REASON = "the secured connection failed"
 
 
+class Tls(Protocol):
+    """The files for an address with https; None is the system's CAs, or no client certificate."""
+
+    @property
+    def ca(self) -> Path | None: ...
+    @property
+    def certificate(self) -> Path | None: ...
+    @property
+    def key(self) -> Path | None: ...
+
+
 class JsonHttp:
     """One server's base address. Safe to share between threads.
 
     `headers` is asked at each call and its answer is never kept: a rotated token works at once, and
-    a missing one is noticed when used. `verify` is a CA file, or False for no check of the certificate.
+    a missing one is noticed when used. The files of `tls` are read at each call too.
     A user and password in `url` become basic auth and are shown nowhere.
     """
 
-    def __init__(self, url: str, headers: Headers | None = None, verify: bool | str = True) -> None:
+    def __init__(self, url: str, headers: Headers | None = None, tls: Tls | None = None) -> None:
         self.url, self._basic = _address(url)
         self._headers = headers
-        self._verify = verify
+        self._verify: bool | str = str(tls.ca) if tls and tls.ca else True
+        certificate = str(tls.certificate) if tls and tls.certificate else None
+        self._cert = (certificate, str(tls.key)) if certificate and tls and tls.key else certificate
 
     def get(self, path: str, deadline_s: float, params: Mapping[str, Any] | None = None) -> Any:
         return self.call("GET", path, deadline_s, params=params)
@@ -78,6 +92,7 @@ class JsonHttp:
                     auth=self._authorise,
                     timeout=deadline_s,
                     verify=self._verify,
+                    cert=self._cert,
                     allow_redirects=False,
                     stream=True,
                 ) as response,

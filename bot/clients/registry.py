@@ -74,6 +74,10 @@ class HttpSchemaRegistry:
         except Missing as error:
             raise Missing(f"no schema with id {schema_id} at {self._http.url} ({error})") from error
 
+    def read_subjects(self, deadline_s: float) -> tuple[str, ...]:
+        """Return every subject's name, sorted; soft-deleted ones are left out."""
+        return self._read("/subjects", deadline_s, lambda answer: tuple(sorted(str(name) for name in list(answer))))
+
     def _read(self, path: str, deadline_s: float, parse: Callable[[Any], T]) -> T:
         answer = self._http.get(path, deadline_s)
         try:

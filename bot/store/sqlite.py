@@ -108,9 +108,8 @@ class Store:
         self.path = path
         self._on_commit = on_commit
         self._local = threading.local()
-        self._open: list[sqlite3.Connection] = []
+        self._closed = False
         self._owned: TextIO | None = None
-        self._lock = threading.Lock()
         self._writing = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -132,12 +131,17 @@ class Store:
             ) from error
 
     def close(self) -> None:
+        """Let go of the journal. Other threads' connections end with them.
+
+        SQLite crashes the process when a connection is closed while another thread is inside it.
+        """
+        self._closed = True
         if self._owned is not None:
             self._owned.close()
-        with self._lock:
-            connections, self._open = self._open, []
-        for connection in connections:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is not None:
             connection.close()
+            del self._local.connection
 
     # --- inbox ---
 
@@ -342,13 +346,13 @@ class Store:
     def _db(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
+            if self._closed:
+                raise StoreError(f"{self.path}: the journal is closed")
             connection = sqlite3.connect(self.path, timeout=5.0, isolation_level=None, check_same_thread=False)
             connection.execute("PRAGMA busy_timeout = 5000")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             self._local.connection = connection
-            with self._lock:
-                self._open.append(connection)
         return connection
 
     @contextmanager

@@ -98,7 +98,16 @@ def test_approvers_are_the_responders_unless_named() -> None:
         ),
         (
             "slack: {mode: socket, bot_token: '${B}', signing_secret: '${S}'}",
-            "1: slack.mode: Socket Mode arrives with the next release: write http",
+            '1: slack: Socket Mode needs the app-level token: write app_token: "${SLACK_APP_TOKEN}", or mode: http',
+        ),
+        (
+            "slack: {mode: http, bot_token: '${B}', app_token: '${A}'}",
+            "1: slack: mode http needs the signing secret: "
+            'write signing_secret: "${SLACK_SIGNING_SECRET}", or mode: socket',
+        ),
+        (
+            "slack: {bot_token: '${B}'}",
+            '1: slack: Socket Mode needs the app-level token: write app_token: "${SLACK_APP_TOKEN}", or mode: http',
         ),
         (
             "slack: {bot_token: '${B}', signing_secret: '${S}', command: cdc}",
@@ -289,3 +298,23 @@ def test_the_hash_is_of_the_bytes() -> None:
     """A comment changed is a config changed: an incident records which file was in force."""
     assert read("listen: a:1").hash != read("listen: a:1 # really").hash
     assert 12 == len(read("listen: a:1").hash)
+
+
+@pytest.mark.parametrize(
+    ("secrets", "mode"),
+    [
+        ("app_token: '${A}'", "socket"),
+        ("app_token: '${A}', signing_secret: '${S}'", "socket"),
+        ("signing_secret: '${S}'", "http"),
+        ("signing_secret: '${S}', app_token: '${A}', mode: http", "http"),
+    ],
+)
+def test_the_mode_follows_from_the_secrets(tmp_path: Path, secrets: str, mode: str) -> None:
+    """A config of before Socket Mode, with a signing secret alone, goes on over HTTP."""
+    loaded = config.parse(f"slack: {{bot_token: '${{B}}', {secrets}}}".encode(), tmp_path / "cdc.yml")
+    assert loaded.slack is not None and mode == loaded.slack.mode
+
+
+def test_a_key_without_its_certificate_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(config.ConfigErrors, match=r"write certificate: \./client\.pem"):
+        config.parse(b"registry: {url: 'https://r', tls: {key: k.pem}}", tmp_path / "cdc.yml")

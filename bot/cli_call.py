@@ -1,0 +1,130 @@
+"""What every `cdc` command is given and how it ends: the call, a report on the right stream, a stop with a code.
+
+`cli.py` holds the commands; what sets the bot up stands in files of its own beside it. Like there, everything but
+click is imported inside functions.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+
+import click
+
+if TYPE_CHECKING:
+    from bot.config import Config
+    from bot.incident.commands import PersonCommand
+    from bot.incident.correlation import Board
+    from bot.incident.events import Entry, Who
+    from bot.model import Refusal
+    from bot.probes.sources import Sources
+    from bot.report import Report
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+
+
+class Journal(Protocol):
+    def board(self) -> Board: ...
+    def entries(self, incident_id: str) -> Sequence[Entry]: ...
+    def link(self, incident_id: str) -> str | None: ...
+
+
+class App(Protocol):
+    """What the commands need of the composition root; `bot.app` is it."""
+
+    def clock(self) -> datetime: ...
+    def open_config(self, path: Path, environ: Mapping[str, str]) -> Config: ...
+    def sources(self, config: Config, environ: Mapping[str, str]) -> Sources: ...
+    def bare_sources(
+        self, bootstrap: str | None = None, registry: str | None = None, connect: str | None = None
+    ) -> Sources: ...
+    def journal_reader(self, config: Config) -> Journal: ...
+    def order(
+        self, config: Config, environ: Mapping[str, str], incident_id: str, command: PersonCommand
+    ) -> tuple[str, Refusal | None]: ...
+    def open_incident(self, config: Config, who: Who, pipeline: str, text: str) -> tuple[str, Refusal | None]: ...
+    def serve(self, config: Config, environ: Mapping[str, str]) -> None: ...
+    def start_bot(self, config_path: Path, environ: Mapping[str, str]) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Call:
+    """One run of the command: what stands before the verb, and the world it runs in."""
+
+    config_path: Path | None
+    debug: bool
+    environ: Mapping[str, str]
+    load_app: Callable[[], App]
+
+    @property
+    def app(self) -> App:
+        return self.load_app()
+
+    def found_config(self) -> Path | None:
+        """Return -c, else CDC_CONFIG, else ./cdc.yml when there is one."""
+        if self.config_path is not None:
+            return self.config_path
+        if named := self.environ.get("CDC_CONFIG"):
+            return Path(named)
+        here = Path("cdc.yml")
+        return here if here.exists() else None
+
+    def config(self) -> Config:
+        """Return the checked config. Raises Stop with every error of it."""
+        path = self.found_config()
+        if path is None:
+            stop("There is no configuration: no -c PATH, no CDC_CONFIG, no ./cdc.yml.", "Write `cdc -c PATH VERB`.")
+        from bot.config import ConfigErrors
+
+        try:
+            return self.app.open_config(path, self.environ)
+        except ConfigErrors as errors:
+            raise Stop(list(errors.errors), 2) from errors
+
+
+class Stop(click.ClickException):
+    """An end with lines for stderr and an exit code."""
+
+    def __init__(self, lines: Sequence[str], code: int) -> None:
+        super().__init__("\n".join(lines))
+        self.code = code
+
+    def show(self, file: Any = None) -> None:
+        click.echo(self.message, err=True)
+
+
+def stop(reason: str, next_step: str = "", exit_code: int = 2) -> NoReturn:
+    raise Stop([line for line in (reason, next_step) if line], exit_code)
+
+
+def print_report(report: Report, as_json: bool) -> int:
+    """Print a report as a person or a script wants it, and return its exit code."""
+    import json
+
+    from bot.render.terminal import render_json, render_text
+
+    if as_json:
+        if report.document is None:
+            document = {"error": " ".join((report.title, *report.notes)), "next": list(report.next_steps)}
+            click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        else:
+            click.echo(render_json(report), nl=False)
+    to_stderr = report.exit_code != 0
+    if to_stderr or not as_json:
+        stream = sys.stderr if to_stderr else sys.stdout
+        is_terminal = stream.isatty()
+        colour = is_terminal and not os.environ.get("NO_COLOR")
+        width = _width() if is_terminal else None
+        click.echo(render_text(report, colour, width), nl=False, err=to_stderr, color=colour)
+    return report.exit_code
+
+
+def _width() -> int:
+    import shutil
+
+    return shutil.get_terminal_size().columns
