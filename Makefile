@@ -13,7 +13,7 @@ help:
 	@echo "make demo      a whole incident on a local page: no account, no Docker, no JVM"
 	@echo "make test      every test, on real Kafka, Connect, registry, PostgreSQL, Prometheus, Alertmanager, Chromium"
 	@echo "make unit      the fast tests only"
-	@echo "make pipeline  a real CDC pipeline with the bot beside it, to play with"
+	@echo "make pipeline  a real CDC pipeline with the bot beside it, to play with; BOT=no: without the bot, to set it up"
 	@echo "make bench     speed, as ratios in one run"
 
 $(RUN): pyproject.toml
@@ -52,7 +52,7 @@ bench: $(DEV)
 
 pipeline: $(DEV)
 	@$(BIN)/python -m tests.system.fetch
-	@$(BIN)/python -m tests.system.play
+	@$(BIN)/python -m tests.system.play $(if $(filter no,$(BOT)),--without-bot)
 
 docs: $(DEV)
 	@$(BIN)/python -m tests.reference

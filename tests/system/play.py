@@ -3,9 +3,12 @@
 Starts PostgreSQL, Kafka, Connect, the registry, Prometheus, Alertmanager and the bot on loopback, prints where they
 are and a handful of commands to paste, and stays until Ctrl-C or SIGTERM; then everything is stopped.
 Windows are seconds instead of minutes: an alert fires within about ten seconds of what caused it.
+
+`make pipeline BOT=no` leaves the bot out: the estate of a team before its first hour with it, to set up by hand.
 """
 
 import argparse
+import shlex
 import signal
 import sys
 import threading
@@ -13,6 +16,7 @@ import time
 from collections.abc import Sequence
 
 from tests.system import fetch, parts
+from tests.system.estate import Estate
 from tests.system.fetch import PartMissing
 from tests.system.parts import Cluster, PartFailed
 from tests.system.pipeline import Pipeline
@@ -23,12 +27,14 @@ PLAYED = {
     "alerts": {"registry_refusals": "0 in 30s", "connector_failed_for": "2s", "dead_letters_window": "30s"},
 }
 DEFAULT_PAGE_PORT = 0
+BOT_PORT = 8080
 
 
 def main(arguments: Sequence[str] = ()) -> int:
     """Play until told to stop; 0 when everything was stopped in order, 1 when a part could not be had or started."""
     parser = argparse.ArgumentParser(prog="python -m tests.system.play", description=__doc__.splitlines()[0])
     parser.add_argument("--port", type=int, default=DEFAULT_PAGE_PORT, help="port of the page; 0 takes a free one")
+    parser.add_argument("--without-bot", action="store_true", help="only the estate: you set the bot up yourself")
     chosen = parser.parse_args(arguments)
 
     gone = threading.Event()
@@ -36,11 +42,21 @@ def main(arguments: Sequence[str] = ()) -> int:
         signal.signal(number, lambda *_: gone.set())
     folder = parts.scratch_folder()
     started_at = time.monotonic()
-    _say("starting PostgreSQL, Kafka, Connect with Debezium, the registry, Prometheus, Alertmanager and the bot ...")
+    beside = "and a Slack workspace" if chosen.without_bot else "and the bot"
+    _say(f"starting PostgreSQL, Kafka, Connect with Debezium, the registry, Prometheus, Alertmanager {beside} ...")
     try:
         cluster = Cluster(fetch.fetch(), folder)
         try:
             cluster.start()
+            if chosen.without_bot:
+                with Estate(
+                    fetch.fetch(), folder / "estate", Pipeline(cluster), page_port=chosen.port, bot_port=BOT_PORT
+                ) as estate:
+                    estate.pipeline.insert(20)
+                    print(before_the_bot(estate, time.monotonic() - started_at), flush=True)
+                    gone.wait()
+                    _say("stopping everything ...")
+                return 0
             with Walk(fetch.fetch(), folder / "play", Pipeline(cluster), page_port=chosen.port, more=PLAYED) as walk:
                 walk.pipeline.insert(20)
                 print(directions(walk, time.monotonic() - started_at), flush=True)
@@ -55,6 +71,33 @@ def main(arguments: Sequence[str] = ()) -> int:
         parts.remove_folder(folder)
     _say("stopped")
     return 0
+
+
+def before_the_bot(estate: Estate, took_s: float) -> str:
+    """Return where the estate is, in the words that the README's first hour uses."""
+    cluster, pipeline = estate.pipeline.cluster, estate.pipeline
+    exports = "\n  ".join(f"export {name}={shlex.quote(value)}" for name, value in estate.environ.items())
+    source = cluster.postgres.url(pipeline.source_database)
+    return f"""
+Ready after {took_s:.0f} s: the estate of a team that has no bot yet. Do the README's "Your first hour" with:
+
+  Kafka                {cluster.kafka.bootstrap}
+  Connect              {cluster.connect.url}
+  registry             {cluster.registry.ccompat_url}
+  Prometheus           {estate.prometheus.url}     scrapes 127.0.0.1:{estate.bot_port}, reads rules from {estate.rules}/*.yml
+  Alertmanager         {estate.alertmanager.url}     its file: {estate.alertmanager_yml}
+  Slack, played here   {estate.workspace.url}     the app is created, its tokens are these:
+
+  {exports}
+
+  In cdc.yml, under `slack:`, put     api_url: {estate.workspace.api_url}     for it is not slack.com.
+
+  Reload Prometheus        curl -X POST {estate.prometheus.url}/-/reload
+  Reload Alertmanager      curl -X POST {estate.alertmanager.url}/-/reload
+  A row into the pipeline  psql {source} -c "insert into customers (id, name) select max(id) + 1, 'Ada' from customers"
+
+Ctrl-C stops everything.
+"""  # noqa: E501
 
 
 def directions(walk: Walk, took_s: float) -> str:
