@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from tests.system import fetch, parts
 from tests.system.estate import Estate
@@ -48,18 +49,11 @@ def main(arguments: Sequence[str] = ()) -> int:
         cluster = Cluster(fetch.fetch(), folder)
         try:
             cluster.start()
-            if chosen.without_bot:
-                with Estate(
-                    fetch.fetch(), folder / "estate", Pipeline(cluster), page_port=chosen.port, bot_port=BOT_PORT
-                ) as estate:
-                    estate.pipeline.insert(20)
-                    print(before_the_bot(estate, time.monotonic() - started_at), flush=True)
-                    gone.wait()
-                    _say("stopping everything ...")
-                return 0
-            with Walk(fetch.fetch(), folder / "play", Pipeline(cluster), page_port=chosen.port, more=PLAYED) as walk:
-                walk.pipeline.insert(20)
-                print(directions(walk, time.monotonic() - started_at), flush=True)
+            with _stage(cluster, folder, chosen) as stage:
+                stage.pipeline.insert(20)
+                took_s = time.monotonic() - started_at
+                is_estate = isinstance(stage, Estate)
+                print(before_the_bot(stage, took_s) if is_estate else directions(stage, took_s), flush=True)
                 gone.wait()
                 _say("stopping everything ...")
         finally:
@@ -71,6 +65,13 @@ def main(arguments: Sequence[str] = ()) -> int:
         parts.remove_folder(folder)
     _say("stopped")
     return 0
+
+
+def _stage(cluster: Cluster, folder: Path, chosen: argparse.Namespace) -> Walk | Estate:
+    available, pipeline = fetch.fetch(), Pipeline(cluster)
+    if chosen.without_bot:
+        return Estate(available, folder / "estate", pipeline, page_port=chosen.port, bot_port=BOT_PORT)
+    return Walk(available, folder / "play", pipeline, page_port=chosen.port, more=PLAYED)
 
 
 def before_the_bot(estate: Estate, took_s: float) -> str:
