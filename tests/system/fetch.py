@@ -1,8 +1,8 @@
 """Fetch the real parts that the system tests run on, once, into a cache outside the work tree.
 
 `python -m tests.system.fetch` makes sure that everything is there and prints what it did on stderr; `fetch()` does the
-same for pytest. The registries are the machine's own: apt, Maven, pip and Go are called as they are configured here, and
-this file names no host.
+same for pytest. The registries are the machine's own: apt, Maven, pip and Go are called as they are configured here,
+and this file names no host.
 
 Promises
     A second call looks at stamp files and programs only: well under a second, nothing is started.
