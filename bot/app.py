@@ -120,15 +120,20 @@ def sources(config: Config, environ: Mapping[str, str]) -> Sources:
     return Sources(kafka, registry, connect, deadline_s=config.probes.deadline)
 
 
-def bare_sources(bootstrap: str | None = None, registry: str | None = None, connect: str | None = None) -> Sources:
-    """Return systems given on the command line, without any config."""
+def bare_sources(
+    bootstrap: str | None = None,
+    registry: str | None = None,
+    connect: str | None = None,
+    kafka_settings: Mapping[str, str] | None = None,
+) -> Sources:
+    """Return systems given on the command line, without any config. `kafka_settings` are librdkafka's."""
     from bot.probes.sources import Sources
 
     kafka_port = registry_port = connect_port = None
     if bootstrap:
         from bot.clients.kafka import ConfluentKafka
 
-        kafka_port = ConfluentKafka({"bootstrap.servers": bootstrap}, clock)
+        kafka_port = ConfluentKafka({**(kafka_settings or {}), "bootstrap.servers": bootstrap}, clock)
     if registry:
         from bot.clients.http import JsonHttp
         from bot.clients.registry import HttpSchemaRegistry

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from bot.cli_call import JSON, App, Call, Stop, print_report, stop
+from bot.cli_call import JSON, KAFKA_SETTINGS, App, Call, Stop, print_report, stop
 
 if TYPE_CHECKING:
     from bot.commands import Query
@@ -114,7 +114,13 @@ def _who(environ: Mapping[str, str]) -> Who:
 # --- asking -----------------------------------------------------------------------------------------
 
 
-def _ask(call: Call, query: Query, as_json: bool, bare: Mapping[str, str | None] | None = None) -> int:
+def _ask(
+    call: Call,
+    query: Query,
+    as_json: bool,
+    bare: Mapping[str, str | None] | None = None,
+    kafka_settings: Mapping[str, str] | None = None,
+) -> int:
     """Ask a question: of the named system alone when an address is given, else of what cdc.yml knows.
 
     The journal is not opened: these questions are about the systems, and reading one must not create the other.
@@ -123,9 +129,12 @@ def _ask(call: Call, query: Query, as_json: bool, bare: Mapping[str, str | None]
     from bot.incident.correlation import Board
 
     app = call.app
+    if kafka_settings and not (bare or {}).get("bootstrap"):
+        stop("-X goes with --bootstrap.", "In cdc.yml the same settings stand under kafka.config.")
     if bare and any(bare.values()):
         given = {name: address for name, address in bare.items() if address}
-        return print_report(answer(query, app.bare_sources(**given), (), Board(), app.clock(), command="cdc"), as_json)
+        sources = app.bare_sources(**given, kafka_settings=kafka_settings)
+        return print_report(answer(query, sources, (), Board(), app.clock(), command="cdc"), as_json)
     if bare and call.found_config() is None:
         flags = " or ".join(f"--{name}" for name in bare)
         stop(f"Which system is to be asked? There is no cdc.yml here and no {flags}.", f"Give {flags}, or -c PATH.")
@@ -154,29 +163,46 @@ def cdc(context: click.Context, config_path: Path | None, debug: bool) -> None:
 @click.argument("group")
 @click.option("--bootstrap", metavar="HOST:PORT", help="Ask these brokers; no config needed.")
 @click.option("--topic", "topics", multiple=True, metavar="T", help="Look at these topics; may be repeated.")
+@KAFKA_SETTINGS
 @JSON
 @click.pass_obj
-def lag(call: Call, group: str, bootstrap: str | None, topics: tuple[str, ...], as_json: bool) -> int:
+def lag(
+    call: Call,
+    group: str,
+    bootstrap: str | None,
+    topics: tuple[str, ...],
+    kafka_settings: Mapping[str, str],
+    as_json: bool,
+) -> int:
     """How far behind a consumer group is, per partition, and why."""
     from bot.commands import Query
 
     query = Query("lag", {"group": group, "topics": ",".join(topics)})
-    return _ask(call, query, as_json, {"bootstrap": bootstrap})
+    return _ask(call, query, as_json, {"bootstrap": bootstrap}, kafka_settings)
 
 
 @cdc.command()
 @click.argument("topic")
 @click.option("--bootstrap", metavar="HOST:PORT", help="Ask these brokers; no config needed.")
 @click.option("--registry", metavar="URL", help="Read the field names of payloads from this registry.")
+@KAFKA_SETTINGS
 @JSON
 @click.pass_obj
-def dlq(call: Call, topic: str, bootstrap: str | None, registry: str | None, as_json: bool) -> int:
+def dlq(
+    call: Call,
+    topic: str,
+    bootstrap: str | None,
+    registry: str | None,
+    kafka_settings: Mapping[str, str],
+    as_json: bool,
+) -> int:
     """What is in a dead letter queue, by cause; payloads are masked."""
     from bot.commands import Query
 
     if registry and not bootstrap:
         stop("--registry alone does not say where the topic is.", "Give --bootstrap HOST:PORT as well.")
-    return _ask(call, Query("dlq", {"topic": topic}), as_json, {"bootstrap": bootstrap, "registry": registry})
+    asked = Query("dlq", {"topic": topic})
+    return _ask(call, asked, as_json, {"bootstrap": bootstrap, "registry": registry}, kafka_settings)
 
 
 @cdc.command()

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from bot.probes.sources import Sources
     from bot.report import Report
 
+KAFKA_SETTINGS = click.option(
+    "-X", "kafka_settings", multiple=True, metavar="KEY=VALUE", callback=lambda _, __, given: _settings(given),
+    help="A librdkafka setting to reach the brokers, as in kcat; may be repeated.",
+)  # fmt: skip
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 
 
@@ -41,7 +45,11 @@ class App(Protocol):
     def open_config(self, path: Path, environ: Mapping[str, str]) -> Config: ...
     def sources(self, config: Config, environ: Mapping[str, str]) -> Sources: ...
     def bare_sources(
-        self, bootstrap: str | None = None, registry: str | None = None, connect: str | None = None
+        self,
+        bootstrap: str | None = None,
+        registry: str | None = None,
+        connect: str | None = None,
+        kafka_settings: Mapping[str, str] | None = None,
     ) -> Sources: ...
     def journal_reader(self, config: Config) -> Journal: ...
     def order(
@@ -128,3 +136,12 @@ def _width() -> int:
     import shutil
 
     return shutil.get_terminal_size().columns
+
+
+def _settings(given: Sequence[str]) -> dict[str, str]:
+    """Return `KEY=VALUE` words as settings. Stops at one that is none, without repeating it: it may be a password."""
+    settings = dict(word.partition("=")[::2] for word in given)
+    for key, word in zip(settings, given, strict=False):
+        if not key.strip() or "=" not in word:
+            stop("-X takes a librdkafka setting as KEY=VALUE.", "Write for example -X security.protocol=SASL_SSL.")
+    return settings

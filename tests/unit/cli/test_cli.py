@@ -76,7 +76,8 @@ class App:
     def sources(self, config, environ):
         return Sources(connect=Workers())
 
-    def bare_sources(self, bootstrap=None, registry=None, connect=None):
+    def bare_sources(self, bootstrap=None, registry=None, connect=None, kafka_settings=None):
+        self.orders.append(kafka_settings)
         return Sources(connect=Workers() if connect else None)
 
     def journal_reader(self, config):
@@ -175,6 +176,22 @@ def test_exit_codes_are_those_of_the_contract(code, line, tmp_path, monkeypatch,
 
     assert code == cdc(line)
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_the_brokers_may_need_settings():
+    """-X as kcat has it: a secured cluster is asked without any config."""
+    app = App()
+    cdc("lag g --bootstrap k:9 -X security.protocol=SASL_SSL -X sasl.password=a=b", app)
+    assert [{"security.protocol": "SASL_SSL", "sasl.password": "a=b"}] == app.orders
+
+
+@pytest.mark.parametrize("line", ["lag g -X a=b", "lag g --bootstrap k:9 -X hunter2", "dlq t --bootstrap k:9 -X =v"])
+def test_a_setting_that_is_none_is_refused_unseen(line, tmp_path, monkeypatch, capsys):
+    """It may be a password: the words of it are not repeated."""
+    monkeypatch.chdir(tmp_path)
+
+    assert 2 == cdc(line)
+    assert "hunter2" not in capsys.readouterr().err
 
 
 def test_every_config_error_is_printed_and_is_2(capsys):
