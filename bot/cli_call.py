@@ -140,8 +140,10 @@ def _width() -> int:
 
 def _settings(given: Sequence[str]) -> dict[str, str]:
     """Return `KEY=VALUE` words as settings. Stops at one that is none, without repeating it: it may be a password."""
-    settings = dict(word.partition("=")[::2] for word in given)
-    for key, word in zip(settings, given, strict=False):
-        if not key.strip() or "=" not in word:
+    settings: dict[str, str] = {}
+    for word in given:
+        key, equals, value = word.partition("=")
+        if not key.strip() or not equals:
             stop("-X takes a librdkafka setting as KEY=VALUE.", "Write for example -X security.protocol=SASL_SSL.")
+        settings[key.strip()] = value
     return settings
