@@ -2,7 +2,7 @@
 
 Every part of the doctor is a module beside this one, made the same way:
 
-    gather(...) -> Facts                 asks through ports, within a deadline; a `PortError` is a fact and is not raised
+    gather(...) -> Facts                 asks through ports, within a deadline; a `PortError` is a fact, never raised
     judge(facts, ...) -> tuple[Check]    pure: what the facts mean; one table test per line, both sides
 
 Invariants

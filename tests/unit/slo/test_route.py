@@ -1,0 +1,183 @@
+"""Alertmanager's routing: what is reached, what is not, and what cannot be told. tests/system asks amtool the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from bot.slo.route import NotAConfig, Routing, parse_matchers, parse_routing, receivers_of, routes_of, without
+
+CONFIG = """
+route:
+  receiver: root
+  group_by: [cluster]
+  group_wait: 15s
+  routes:
+    - receiver: first
+      match: {team: data}
+      continue: true
+    - receiver: second
+      match_re: {team: data|platform}
+      group_interval: 1m30s
+      routes:
+        - receiver: nested
+          matchers: ['severity = critical']
+          group_by: ['...']
+    - matchers: ['{env="prod",zone!~"eu-.*"}']
+    - receiver: quiet
+      matchers: [env="test"]
+      mute_time_intervals: [nights]
+receivers:
+  - name: root
+    pagerduty_configs: [{service_key: x}]
+  - name: first
+    webhook_configs: [{url: 'http://bot:8080/alertmanager', http_config: {authorization: {credentials: x}}}]
+  - name: second
+    webhook_configs: [{url: <secret>, send_resolved: false, max_alerts: 5}]
+  - name: nested
+  - name: quiet
+    webhook_configs: []
+"""
+
+
+@pytest.fixture
+def routing() -> Routing:
+    return parse_routing(CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("labels", "reached"),
+    [
+        ({}, ("root",)),
+        ({"team": "web"}, ("root",)),
+        ({"team": "data"}, ("first", "second")),  # `continue` goes on to the next
+        ({"team": "platform"}, ("second",)),
+        ({"team": "platforms"}, ("root",)),  # a regex is anchored at both ends
+        ({"team": "data", "severity": "critical"}, ("first", "nested")),  # the deepest that matches, not its parent
+        ({"env": "prod"}, ("root",)),  # a node without a receiver has its parent's
+        ({"env": "prod", "team": "platform"}, ("second",)),  # the first that matches takes it
+        ({"env": "prod", "zone": "eu-1"}, ("root",)),
+        ({"env": "test"}, ("quiet",)),
+    ],
+)
+def test_an_alert_reaches_what_alertmanager_would_send_it_to(
+    routing: Routing, labels: Mapping[str, str], reached: tuple[str, ...]
+) -> None:
+    """Depth first, in the file's order, until a route without `continue` takes it."""
+    assert reached == receivers_of(routing, labels)
+
+
+def test_a_route_inherits_what_it_does_not_say(routing: Routing) -> None:
+    """Receiver, group_by and the timers come from the parent; Alertmanager's defaults from nowhere."""
+    [first] = routes_of(routing, {"team": "platform"}).routes
+    assert ("second", ("cluster",), 15.0, 90.0) == (
+        first.receiver, first.group_by, first.group_wait_s, first.group_interval_s,
+    )  # fmt: skip
+    [nested] = routes_of(routing, {"team": "platform", "severity": "critical"}).routes
+    assert (("...",), 90.0, "route.routes[1].routes[0]") == (nested.group_by, nested.group_interval_s, nested.place)
+    bare = parse_routing("route: {receiver: a}").root
+    assert (30.0, 300.0, 14_400.0) == (bare.group_wait_s, bare.group_interval_s, bare.repeat_interval_s)
+    assert [False, True] == [routing.root.routes[2].is_timed, routing.root.routes[3].is_timed]
+
+
+def test_a_receiver_shows_whom_it_notifies(routing: Routing) -> None:
+    """A hidden address is not an address; a receiver without integrations notifies nobody."""
+    [shown], [hidden] = routing.receivers["first"].webhooks, routing.receivers["second"].webhooks
+    assert ("http://bot:8080/alertmanager", True, 0, True) == (
+        shown.url, shown.send_resolved, shown.max_alerts, shown.has_credentials,
+    )  # fmt: skip
+    assert (None, False, 5, False) == (hidden.url, hidden.send_resolved, hidden.max_alerts, hidden.has_credentials)
+    assert ("pagerduty",) == routing.receivers["root"].integrations
+    notifying = {name: routing.notifies(name) for name in ("root", "first", "nested", "quiet", "unheard of")}
+    assert {"root": True, "first": True, "nested": False, "quiet": False, "unheard of": True} == notifying
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ('a="1"', [("a", "=", "1")]),
+        ("a=1", [("a", "=", "1")]),
+        (" a  !=  some words ", [("a", "!=", "some words")]),
+        ('{a="1",b=~"x|y,z",}', [("a", "=", "1"), ("b", "=~", "x|y,z")]),
+        ("a!~b.*", [("a", "!~", "b.*")]),
+        ('a=""', [("a", "=", "")]),
+        ("a=", [("a", "=", "")]),
+        (r'a="say \"hi\", \\ and \n"', [("a", "=", 'say "hi", \\ and \n')]),
+        (r'a=~"\d+"', [("a", "=~", r"\d+")]),  # a backslash before anything else is a backslash
+        ('"with space"="1"', [("with space", "=", "1")]),  # the UTF-8 syntax of 0.27
+        ("größe=1", [("größe", "=", "1")]),
+        ("{}", []),
+        ('a="1', None),
+        ('a=1"', None),
+        ('a="1"2"', None),
+        ("a", None),
+        ("=1", None),
+    ],
+)
+def test_both_syntaxes_of_matchers_are_read(text: str, read: list[tuple[str, str, str]] | None) -> None:
+    """What Alertmanager reads is read the same; what neither syntax allows is None, not a guess."""
+    found = parse_matchers(text)
+    assert read == (None if found is None else [(each.name, each.operator, each.value) for each in found])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "value", "answer"),
+    [
+        ("a|b", "a", True),
+        ("a|b", "ab", False),
+        ("(?i)abc", "ABC", True),
+        (r"\d+", "12", True),
+        (r"\d+", "१२", False),  # RE2's \d is ASCII
+        ("", "", True),
+        ("(?i)ärger", "ÄRGER", None),
+        (r"\pL+", "a", None),
+        ("[[:alpha:]]+", "a", None),
+        ("a{,3}", "a", None),  # literal in RE2, a repetition in Python
+        ("x(?i)a", "xA", None),
+        ("(", "(", None),
+    ],
+)
+def test_a_regex_is_read_as_re2_or_not_at_all(pattern: str, value: str, answer: bool | None) -> None:
+    """Where Python would read a pattern differently the answer is "not known"."""
+    found = parse_matchers("name=~" + pattern)
+    if found is None or len(found) != 1:  # the pattern holds a comma or a quote: as the old style writes it
+        found = parse_routing(f"route: {{receiver: a, match_re: {{name: '{pattern}'}}}}").root.matchers
+    assert answer is found[0].matches({"name": value})
+
+
+@pytest.mark.parametrize(
+    ("routes", "certain", "possible"),
+    [
+        ([r"{receiver: a, matchers: ['x=~\pL']}"], (), ("a", "root")),
+        ([r"{receiver: a, matchers: ['x=~\pL', 'y=1']}"], ("root",), ()),  # y decides: it certainly does not match
+        ([r"{receiver: a, matchers: ['x=~\pL']}", "{receiver: b, matchers: [x=1]}"], (), ("a", "b")),
+        ([r"{receiver: a, matchers: ['x=~\pL'], continue: true}", "{receiver: b, matchers: [x=1]}"], ("b",), ("a",)),
+        (["{receiver: b, matchers: [x=1]}", r"{receiver: a, matchers: ['x=~\pL']}"], ("b",), ()),
+        (["{receiver: a, matchers: ['x=\"1']}"], (), ("a", "root")),
+    ],
+)
+def test_what_hangs_on_an_unread_matcher_is_possible(
+    routes: list[str], certain: tuple[str, ...], possible: tuple[str, ...]
+) -> None:
+    """It is neither reached nor not reached, and the matcher is named; what does not hang on it stays certain."""
+    routing = parse_routing("route:\n  receiver: root\n  routes:\n" + "".join(f"  - {each}\n" for each in routes))
+    found = routes_of(routing, {"x": "1"})
+    assert certain == found.receivers
+    assert possible == found.possible_receivers
+    assert bool(possible) is bool(found.not_known)
+
+
+def test_what_a_route_takes_away_is_seen_without_it(routing: Routing) -> None:
+    """Leaving a route out shows who would get its alerts."""
+    second = routing.root.routes[1]
+    assert ("first", "root") != receivers_of(routing, {"team": "data"})
+    assert ("first",) == receivers_of(without(routing, second), {"team": "data"})
+    assert ("root",) == receivers_of(without(routing, second), {"team": "platform"})
+
+
+@pytest.mark.parametrize("text", ["", "[]", "route: 3", "receivers: []", "route: {", "a: &a [*a]"])
+def test_what_is_no_config_is_refused(text: str) -> None:
+    """A foreign answer is one error of ours, never a stack trace."""
+    with pytest.raises(NotAConfig):
+        parse_routing(text)
