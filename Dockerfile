@@ -3,10 +3,17 @@
 
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /src
+# What the locks say and nothing else, checked by hash; wheels only, so that no package runs code while it is installed.
+COPY requirements.lock requirements-build.lock ./
+RUN python -m venv /opt/build && \
+    /opt/build/bin/pip install --no-cache-dir --require-hashes --only-binary :all: -r requirements-build.lock && \
+    python -m venv /opt/cdc-oncall && \
+    /opt/cdc-oncall/bin/pip install --no-cache-dir --require-hashes --only-binary :all: -r requirements.lock
 COPY pyproject.toml README.md LICENSE manifest.yml ./
 COPY runbooks runbooks
 COPY bot bot
-RUN python -m venv /opt/cdc-oncall && /opt/cdc-oncall/bin/pip install --no-cache-dir .
+RUN /opt/build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /opt/build/dist . && \
+    /opt/cdc-oncall/bin/pip install --no-cache-dir --no-deps /opt/build/dist/*.whl
 
 FROM python:3.11-slim-bookworm
 RUN useradd --uid 10001 --create-home --home-dir /var/lib/cdc-oncall --shell /usr/sbin/nologin cdc-oncall

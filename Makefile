@@ -6,7 +6,7 @@ RUN    := $(VENV)/.run
 DEV    := $(VENV)/.dev
 FAST   := tests/unit tests/test_architecture.py tests/test_docs.py
 
-.PHONY: help demo test unit lint bench pipeline docs clean
+.PHONY: help demo test unit lint bench pipeline docs lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -16,19 +16,32 @@ help:
 	@echo "make pipeline  a real CDC pipeline with the bot beside it, to play with; BOT=no: without the bot, to set it up"
 	@echo "make bench     speed, as ratios in one run"
 
-$(RUN): pyproject.toml
+# Versions and hashes come from the locks alone: pip refuses a file whose hash is not in them.
+PIP    := $(BIN)/python -m pip --disable-pip-version-check install -q
+LOCKED := $(PIP) --require-hashes
+
+$(RUN): pyproject.toml requirements.lock requirements-build.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "cdc-oncall needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V). Try: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 2; }
 	@echo "installing into $(VENV) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install -q --upgrade 'pip>=25.1'
-	@$(BIN)/python -m pip install -q -e .
+	@$(LOCKED) -r requirements.lock -r requirements-build.lock
+	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(DEV): $(RUN)
+$(DEV): $(RUN) requirements-dev.lock
 	@echo "installing what the tests need ..."
-	@$(BIN)/python -m pip install -q --group dev
+	@$(LOCKED) -r requirements-dev.lock
 	@touch $@
+
+# After a change of pyproject.toml. It keeps every version that still fits; `make lock UPGRADE=--upgrade` takes the newest.
+COMPILE := UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile -q --universal --python-version 3.11 \
+           --generate-hashes $(UPGRADE)
+
+lock: $(DEV)
+	@$(COMPILE) pyproject.toml -o requirements.lock
+	@$(COMPILE) -c requirements.lock --group build -o requirements-build.lock
+	@$(COMPILE) -c requirements.lock -c requirements-build.lock --group dev -o requirements-dev.lock
 
 demo: $(RUN)
 	@$(BIN)/cdc drill schema-break || test $$? -eq 1

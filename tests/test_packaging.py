@@ -1,4 +1,8 @@
-"""What is shipped: a plain wheel that works away from its checkout, and an image that passes hadolint."""
+"""What is shipped: a plain wheel that works away from its checkout, an image that passes hadolint, locks with hashes.
+
+The wheel promises ranges, and is tried here with the newest that they allow; the checkout and the image install what
+the locks pin.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +12,25 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from packaging.markers import Marker, default_environment
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+LOCKS = {
+    "requirements.lock": PROJECT["project"]["dependencies"],
+    "requirements-build.lock": [*PROJECT["dependency-groups"]["build"], *PROJECT["build-system"]["requires"]],
+    "requirements-dev.lock": PROJECT["dependency-groups"]["dev"],
+}
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 
 
 @dataclass(frozen=True)
@@ -43,7 +58,9 @@ class Installation:
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Installation:
     folder = tmp_path_factory.mktemp("packaging")
     assert ROOT not in folder.parents, "the test stands outside the checkout"
-    _online([sys.executable, "-m", "build", "--wheel", "--outdir", str(folder / "dist"), str(ROOT)])
+    # Not isolated: what builds it is what requirements-build.lock pins.
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder / "dist"), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True, timeout=120)
     (wheel,) = (folder / "dist").glob("*.whl")
     subprocess.run([sys.executable, "-m", "venv", str(folder / "venv")], check=True, timeout=120)
     python = str(folder / "venv/bin/python")
@@ -53,14 +70,17 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installation:
 
 def _online(command: Sequence[str]) -> None:
     """Run a command that asks the package index; without one the tests are skipped aloud, and fail in CI."""
-    run = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     if run.returncode == 0:
         return
     said = run.stdout + run.stderr
-    offline = re.search(r"NewConnectionError|NameResolutionError|ConnectTimeoutError|Could not find a version", said)
+    offline = re.search(
+        r"NewConnectionError|NameResolutionError|ConnectTimeoutError|Could not find a version|client error \(Connect\)",
+        said,
+    )
     if not offline or os.environ.get("CI") == "true":
         pytest.fail(said[-3000:])
-    pytest.skip("no package index can be reached: the wheel was NOT built and NOT tried")
+    pytest.skip("no package index can be reached: the wheel was NOT tried, the locks were NOT made again")
 
 
 def test_the_wheel_carries_what_the_bot_reads(installed: Installation) -> None:
@@ -144,3 +164,86 @@ def test_the_build_context_holds_all_that_the_image_copies() -> None:
     }
     allowed = re.findall(r"^!(.*)$", (ROOT / ".dockerignore").read_text("utf-8"), re.MULTILINE)
     assert copied == set(allowed)
+
+
+# --- the locks -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Pin:
+    """One package of a lock: its version, where it applies, and the hashes that pip accepts."""
+
+    name: str
+    version: str
+    marker: str
+    hashes: tuple[str, ...]
+
+    def applies(self, python: str) -> bool:
+        environment = {**default_environment(), "python_version": python, "python_full_version": f"{python}.0"}
+        return not self.marker or Marker(self.marker).evaluate(environment)
+
+
+def read_lock(text: str) -> list[Pin]:
+    """Return the pins of a lock as `make lock` writes it; another kind of line is an AssertionError."""
+    pins = []
+    for entry in re.sub(r" \\\n\s+", " ", re.sub(r"^\s*#.*\n", "", text, flags=re.MULTILINE)).splitlines():
+        match = re.fullmatch(r"([a-z0-9.-]+)==(\S+)(?: ; (.*?))?((?: --hash=sha256:[0-9a-f]{64})*)", entry.strip())
+        assert match, f"not a pinned package: {entry!r}"
+        pins.append(Pin(match[1], match[2], match[3] or "", tuple(re.findall(r"sha256:[0-9a-f]{64}", match[4]))))
+    return pins
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_pins_every_requirement_inside_its_range(lock: str) -> None:
+    """On each Python that is supported; a range that was narrowed, or a new requirement, needs `make lock`."""
+    pins = read_lock((ROOT / lock).read_text("utf-8"))
+    for requirement in map(Requirement, LOCKS[lock]):
+        for python in PYTHONS:
+            found = [pin for pin in pins if pin.name == canonicalize_name(requirement.name) and pin.applies(python)]
+            assert 1 == len(found), f"{requirement} is not in {lock} for Python {python}: run `make lock`"
+            assert requirement.specifier.contains(found[0].version), f"{requirement} is not {found[0]}: run `make lock`"
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_pin_has_its_hashes_and_the_lock_names_no_host(lock: str) -> None:
+    """What pip installs is what was locked, from whichever index the machine is set up for."""
+    text = (ROOT / lock).read_text("utf-8")
+    assert [] == [pin.name for pin in read_lock(text) if not pin.hashes]
+    assert "://" not in text and "index" not in re.sub(r"^\s*#.*", "", text, flags=re.MULTILINE)
+
+
+def test_the_locks_agree_with_each_other() -> None:
+    """They are installed into one environment: a package is pinned to one version in all of them."""
+    versions: dict[tuple[str, str], set[str]] = {}
+    for lock in LOCKS:
+        for pin in read_lock((ROOT / lock).read_text("utf-8")):
+            versions.setdefault((pin.name, pin.marker), set()).add(pin.version)
+    assert {} == {name: found for name, found in versions.items() if len(found) > 1}
+
+
+def test_the_locks_are_what_make_lock_writes(tmp_path: Path) -> None:
+    """Nothing was edited by hand, and nothing that nobody needs any more is left in them."""
+    for name in (*LOCKS, "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    _online(["make", "-s", "-f", str(ROOT / "Makefile"), "-C", str(tmp_path), f"BIN={Path(sys.executable).parent}",
+             "-o", ".venv/.dev", "lock"])  # fmt: skip
+    for lock in LOCKS:
+        kept, made = (read_lock((folder / lock).read_text("utf-8")) for folder in (ROOT, tmp_path))
+        as_pinned = [[(pin.name, pin.version, pin.marker) for pin in pins] for pins in (kept, made)]
+        assert as_pinned[0] == as_pinned[1], f"{lock} is not what `make lock` writes: run it"
+
+
+def test_the_wheel_promises_ranges(installed: Installation) -> None:
+    """Only the locks pin: whoever installs the package beside others may choose the versions."""
+    archive = zipfile.ZipFile(installed.wheel)
+    (metadata,) = (archive.read(name).decode() for name in archive.namelist() if name.endswith("/METADATA"))
+    required = [Requirement(line) for line in re.findall(r"^Requires-Dist: (.*)$", metadata, re.MULTILINE)]
+    promised = {canonicalize_name(each.name): each.specifier for each in map(Requirement, LOCKS["requirements.lock"])}
+    assert promised == {canonicalize_name(each.name): each.specifier for each in required}
+    assert [] == [str(each) for each in required if "==" in str(each.specifier)]
+
+
+@pytest.mark.parametrize("line", re.findall(r"(\bpip install .*?)(?:&&|\n)", (ROOT / "Dockerfile").read_text("utf-8")))
+def test_the_image_installs_what_the_locks_say(line: str) -> None:
+    """By hash, or it is the wheel just built, without looking for anything else."""
+    assert "--require-hashes" in line or line.strip().endswith("--no-deps /opt/build/dist/*.whl")
