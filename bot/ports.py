@@ -164,11 +164,15 @@ class TopicEntry:
 
 @dataclass(frozen=True)
 class GroupEntry:
-    """A consumer group as the cluster lists it; `topics` are those it has committed, None where not asked or denied."""
+    """A consumer group as the cluster lists it; `topics` are those it has committed, None where not asked or denied.
+
+    `simple` groups commit without ever having had members, as Flink does; None where not asked.
+    """
 
     group: str
     state: str | None
     topics: tuple[str, ...] | None = None
+    simple: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -180,6 +184,20 @@ class KafkaListing:
     topics: tuple[TopicEntry, ...]
     groups: tuple[GroupEntry, ...] | None
     not_known: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class KafkaBrokers:
+    """The cluster as any client that may log in sees it. Kafka's protocol tells no version of the brokers."""
+
+    cluster_id: str | None
+    brokers: int
+
+
+class KafkaServer(Protocol):
+    def read_brokers(self, deadline_s: float) -> KafkaBrokers:
+        """Return the cluster's id and brokers: the question that tells whether one may talk to it at all."""
+        ...
 
 
 class KafkaCluster(Protocol):
@@ -329,7 +347,10 @@ class LiveAlert:
 
 @dataclass(frozen=True)
 class AlertmanagerStatus:
-    """`/api/v2/status`: the version and the configuration as it is in force, its secrets replaced by `<secret>`."""
+    """`/api/v2/status`: the version and the configuration as it is in force, its secrets replaced by `<secret>`.
+
+    `clock_offset_s` is its clock minus ours, to the second.
+    """
 
     version: str
     config: str
@@ -392,11 +413,14 @@ class ScrapeTarget:
 
 @dataclass(frozen=True)
 class PrometheusStatus:
+    """What Prometheus does; a field is None where it was not told, and `not_known` says why."""
+
     version: str | None
-    targets: tuple[ScrapeTarget, ...]
-    rules: tuple[str, ...]
+    targets: tuple[ScrapeTarget, ...] | None
+    rules: tuple[str, ...] | None
     """Names of the alert rules loaded."""
-    alertmanagers: tuple[str, ...]
+    alertmanagers: tuple[str, ...] | None
+    """Addresses of the Alertmanagers that alerts are sent to."""
     clock_offset_s: float | None = None
     not_known: tuple[str, ...] = ()
 
@@ -468,14 +492,18 @@ class Chat(Protocol):
 
 @dataclass(frozen=True)
 class ChatIdentity:
-    """Who a token is: workspace, app's bot user, and the scopes the workspace granted."""
+    """Who a token is: workspace, app's bot user, and the scopes the workspace granted, None where it did not say.
+
+    `app_id` is None where the chat does not say it: Slack tells an app-level token, not a bot token.
+    """
 
     team: str
     team_id: str
     user_id: str
     url: str
-    scopes: frozenset[str]
+    scopes: frozenset[str] | None
     clock_offset_s: float | None = None
+    app_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -484,6 +512,21 @@ class ChatChannel:
     name: str
     is_member: bool
     is_archived: bool
+
+
+@dataclass(frozen=True)
+class ChatLinks:
+    """The connections that the bot keeps open to the chat: how many of `wanted` stand, and since when none does.
+
+    `down_s` is None while one stands; `hello_s` is the age of the last greeting, None before the first; `error` says
+    in words why the last attempt failed, and is empty once one worked.
+    """
+
+    connected: int
+    wanted: int
+    down_s: float | None
+    hello_s: float | None
+    error: str
 
 
 class ChatSetup(Protocol):

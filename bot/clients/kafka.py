@@ -7,6 +7,8 @@ Promise
     Every request has a time-out; a call ends within its deadline, give or take 0.1 s.
     What a broker cannot or may not tell is None with a `not_known` line; only an answer that is wholly
     absent is an error. Errors name the bootstrap address, never the credentials; a refusal names the ACL it needs.
+    Changed settings and certificate files are noticed within REREAD_S, after a refused login at the next call: a
+    rotated secret needs no restart.
 
 Not every broker can tell everything: librdkafka's mock brokers do not describe groups, so an unknown group
 cannot be told there; on Kafka an unknown group is "DEAD with 0 members", not an error.
@@ -15,6 +17,8 @@ cannot be told there; on Kafka an unknown group is "DEAD with 0 members", not an
 from __future__ import annotations
 
 import logging
+import socket
+import ssl
 import threading
 import time
 from collections import deque
@@ -22,6 +26,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from confluent_kafka import (
@@ -37,6 +42,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 from bot.ports import (
     Denied,
     GroupOffsets,
+    KafkaBrokers,
     Missing,
     PartitionOffsets,
     PortError,
@@ -46,10 +52,10 @@ from bot.ports import (
     Unreachable,
 )
 
-# librdkafka writes to stderr unless given a logger; what matters reaches the caller as an error.
-_SILENT = logging.getLogger("bot.clients.kafka.librdkafka")
-_SILENT.addHandler(logging.NullHandler())
-_SILENT.propagate = False
+REREAD_S = 5.0
+"""How old settings may be before a call reads them again."""
+
+Settings = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
 
 # librdkafka aborts the process when a DescribeGroups answer arrives after its time-out (librdkafka #4605):
 # the request may take this long, the caller stops waiting earlier.
@@ -72,8 +78,17 @@ _NEEDS_ACL = frozenset(
         KafkaError.CLUSTER_AUTHORIZATION_FAILED,
     }
 )
-_DENIED = _NEEDS_ACL | {KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._AUTHENTICATION}
+_BAD_LOGIN = frozenset({KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._AUTHENTICATION})
+_DENIED = _NEEDS_ACL | _BAD_LOGIN
 _MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError.GROUP_ID_NOT_FOUND})
+
+# What librdkafka only logs: the broker closed the connection, and what had been asked by then.
+_CLOSED = (
+    ("in state UP", "the broker closed the connection at the first request: does it want SASL?"),
+    ("in state APIVERSION_QUERY", "the broker closed the connection at the first bytes: does the port speak TLS?"),
+)
+
+_CERTIFICATE_FILES = ("ssl.ca.location", "ssl.certificate.location", "ssl.key.location", "ssl.keystore.location")
 
 _CANNOT_DESCRIBE = "this broker cannot list or describe groups"
 
@@ -84,19 +99,37 @@ _Key = tuple[str, int]
 
 
 class ConfluentKafka:
-    """Implements `bot.ports.Kafka`. Safe to share between threads; connects at the first call.
+    """Implements `bot.ports.Kafka` and `KafkaServer`. Safe to share between threads; connects at the first call.
 
-    `config` holds librdkafka's own settings (`bootstrap.servers`, `security.protocol`, ...); `now` stamps
-    the reads. The connection stays open for the life of the object.
+    `config` holds librdkafka's own settings (`bootstrap.servers`, `security.protocol`, ...), or returns them each time
+    it is asked, or raises PortError; `now` stamps the reads. The connection stays open for the life of the object.
     """
 
-    def __init__(self, config: Mapping[str, Any], now: Callable[[], datetime]) -> None:
-        self._config = config
+    def __init__(self, config: Settings, now: Callable[[], datetime]) -> None:
+        self._read_settings: Callable[[], Mapping[str, Any]] = config if callable(config) else lambda: config
         self._now = now
-        self._where = f"Kafka at {config.get('bootstrap.servers') or '(no bootstrap.servers)'}"
+        self._where = "Kafka"
         self._lock = threading.Lock()
+        self._config: Mapping[str, Any] = {}
+        self._files: tuple[object, ...] = ()
+        self._read_at_s: float | None = None
         self._client: AdminClient | None = None
         self._connection_errors: deque[KafkaError] = deque(maxlen=8)
+        self._failures = _Failures()
+
+    def read_brokers(self, deadline_s: float) -> KafkaBrokers:
+        """Return the cluster's id and how many brokers it shows; needs a login, but no permission.
+
+        Where it is TLS that fails, the error ends with what a handshake without Kafka found out (no secret is sent).
+        """
+        try:
+            listed = self._admin().list_topics(timeout=deadline_s)
+        except KafkaException as error:
+            failed = self._port_error(error, "cluster", "DESCRIBE on the cluster", deadline_s)
+            why = self._handshake(deadline_s) if "certificate verify failed" in str(failed) else None
+            raise (Unreachable(f"{failed} [{why}]") if why else failed) from error
+        self._connection_errors.clear()
+        return KafkaBrokers(listed.cluster_id or None, len(listed.brokers))
 
     def read_group(self, group: str, topics: Sequence[str], deadline_s: float) -> GroupOffsets:
         """Return the offsets of `group` for `topics`, or of every topic it has committed or is assigned.
@@ -106,7 +139,8 @@ class ConfluentKafka:
         """
         ends_at = time.monotonic() + deadline_s
         not_known: list[str] = []
-        described = _only(self._admin().describe_consumer_groups([group], request_timeout=_DESCRIBE_TIMEOUT_S))
+        admin = self._admin()  # kept until the end: futures fail when their client is collected
+        described = _only(admin.describe_consumer_groups([group], request_timeout=_DESCRIBE_TIMEOUT_S))
         named = [key for topic in topics for key in self._partitions_of(topic, ends_at)]
         state, members, assigned, denied = self._described(described, group, ends_at, not_known)
 
@@ -150,9 +184,12 @@ class ConfluentKafka:
         )
 
     def read_topic(self, topic: str, deadline_s: float) -> TopicOffsets:
-        ends_at = time.monotonic() + deadline_s
+        return self._read_topic(topic, time.monotonic() + deadline_s, f"DESCRIBE on topic {topic}")
+
+    def _read_topic(self, topic: str, ends_at: float, acl: str) -> TopicOffsets:
+        """`acl` is what the caller needs in the end: READ implies DESCRIBE, and one permission is enough to ask for."""
         not_known: list[str] = []
-        keys = self._partitions_of(topic, ends_at)
+        keys = self._partitions_of(topic, ends_at, acl)
         earliest, latest, _ = self._ends(keys, ends_at, not_known)
         return TopicOffsets(topic, {key[1]: (earliest.get(key), latest.get(key)) for key in keys}, tuple(not_known))
 
@@ -163,13 +200,13 @@ class ConfluentKafka:
         (transaction markers and compaction leave fewer records than offsets), and by the deadline; never by count.
         """
         ends_at = time.monotonic() + deadline_s
-        offsets = self.read_topic(topic, deadline_s)
+        offsets = self._read_topic(topic, ends_at, f"READ on topic {topic}")
         not_known = list(offsets.not_known)
         starts = _shares(offsets.partitions, count)
         pending = {partition: latest for partition, (_, latest) in offsets.partitions.items() if partition in starts}
         records: list[Record] = []
         if pending:
-            consumer = self._consumer(self._config.get("group.id") or _SAMPLER_GROUP, _SAMPLER_SETTINGS)
+            consumer = self._consumer(_SAMPLER_GROUP, _SAMPLER_SETTINGS)
             try:
                 consumer.assign([TopicPartition(topic, partition, start) for partition, start in starts.items()])
                 while pending and (left_s := ends_at - time.monotonic()) > 0:
@@ -190,16 +227,16 @@ class ConfluentKafka:
 
     # --- one request each -------------------------------------------------------------------------
 
-    def _partitions_of(self, topic: str, ends_at: float) -> list[_Key]:
-        asked = f"partitions of topic {topic}"
+    def _partitions_of(self, topic: str, ends_at: float, acl: str = "") -> list[_Key]:
+        asked, acl = f"partitions of topic {topic}", acl or f"DESCRIBE on topic {topic}"
         timeout_s = _left_s(ends_at)
         try:
             found = self._admin().list_topics(topic, timeout=timeout_s).topics[topic]
         except KafkaException as error:
-            raise self._port_error(error, asked, f"DESCRIBE on topic {topic}", timeout_s) from error
+            raise self._port_error(error, asked, acl, timeout_s) from error
         self._connection_errors.clear()
         if found.error is not None:
-            raise self._port_error(KafkaException(found.error), asked, f"DESCRIBE on topic {topic}")
+            raise self._port_error(KafkaException(found.error), asked, acl)
         return [(topic, partition) for partition in sorted(found.partitions)]
 
     def _expanded(self, keys: Iterable[_Key], ends_at: float, not_known: list[str]) -> list[_Key]:
@@ -327,16 +364,56 @@ class ConfluentKafka:
         }
 
     def _admin(self) -> AdminClient:
+        """Return the client for the settings as they are; what another thread still holds of an older one lives on."""
         with self._lock:
+            if self._read_at_s is None or time.monotonic() - self._read_at_s > REREAD_S:
+                self._reread()
             if self._client is None:
                 try:
-                    self._client = AdminClient(self._settings(), logger=_SILENT)
+                    self._client = AdminClient(self._settings(), logger=self._failures.logger)
                 except (KafkaException, ValueError, TypeError) as error:
+                    self._read_at_s = None
                     raise Unreachable(
                         f"{self._where}: the settings are refused: {_words(error)}", sent=False
                     ) from error
             self._client.poll(0)
             return self._client
+
+    def _reread(self) -> None:
+        """Read the settings; drop the client if they, or the certificate files they name, have changed.
+
+        Settings that cannot be read (a secret being written anew) are an error only where there is no client yet.
+        """
+        try:
+            config = dict(self._read_settings())
+        except PortError:
+            if self._client is None:
+                raise
+            return
+        self._read_at_s = time.monotonic()
+        files = tuple(_changed_at(config[name]) for name in _CERTIFICATE_FILES if name in config)
+        if (config, files) == (self._config, self._files):
+            return
+        self._config, self._files = config, files
+        self._where = f"Kafka at {config.get('bootstrap.servers') or '(no bootstrap.servers)'}"
+        self._client, self._connection_errors, self._failures = None, deque(maxlen=8), _Failures()
+
+    def _handshake(self, deadline_s: float) -> str | None:
+        """Return what Python's TLS says of the first broker's certificate, in its words; None where it says nothing."""
+        host, _, port = str(self._config.get("bootstrap.servers", "")).partition(",")[0].rpartition(":")
+        try:
+            context = ssl.create_default_context(
+                cafile=self._config.get("ssl.ca.location"), cadata=self._config.get("ssl.ca.pem")
+            )
+            with (
+                socket.create_connection((host.strip("[]"), int(port)), timeout=deadline_s) as plain,
+                context.wrap_socket(plain, server_hostname=host.strip("[]")),
+            ):
+                return None
+        except ssl.SSLCertVerificationError as error:
+            return str(error.verify_message)
+        except (OSError, ValueError):
+            return None
 
     def _consumer(self, group: str, settings: Mapping[str, Any]) -> Consumer:
         """Return a consumer that neither joins `group` nor commits. Its name is mandatory to librdkafka."""
@@ -348,7 +425,7 @@ class ConfluentKafka:
             **settings,
         }
         try:
-            return Consumer(settings, logger=_SILENT)
+            return Consumer(settings, logger=self._failures.logger)
         except (KafkaException, ValueError, TypeError) as error:
             raise Unreachable(f"{self._where}: the settings are refused: {_words(error)}", sent=False) from error
 
@@ -368,6 +445,8 @@ class ConfluentKafka:
         code = kafka_error.code()
         if self._client is not None:
             self._client.poll(0)
+        if code in _BAD_LOGIN:
+            self._read_at_s = None
         if code in _DENIED:
             return Denied(f"{self._where}: `{asked}` was refused: {_reason(kafka_error, acl)}")
         if code in _MISSING:
@@ -379,10 +458,44 @@ class ConfluentKafka:
                 None,
             )
             if last is not None and last.code() == KafkaError._AUTHENTICATION:
+                self._read_at_s = None
                 return Denied(f"{self._where}: `{asked}` was refused: {_words(last)}")
-            because = f": {_words(last)}" if last is not None else ""
+            reason = _words(last) if last is not None else self._failures.reason()
+            because = f": {reason}" if reason else ""
             return Unreachable(f"{self._where}: no answer to `{asked}`{within}{because}")
         return Unreachable(f"{self._where}: `{asked}`: {kafka_error.name()}: {kafka_error.str()}")
+
+
+class _Failures(logging.Handler):
+    """Keeps the last of librdkafka's lines on lost connections: some of their reasons are told nowhere else.
+
+    librdkafka writes to stderr unless given a logger; what else matters reaches the caller as an error.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: deque[str] = deque(maxlen=8)
+        self.logger = logging.Logger("bot.clients.kafka.librdkafka")
+        self.logger.addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = record.getMessage()
+        if "Disconnected" in line:
+            self._lines.append(line)
+
+    def reason(self) -> str:
+        """Return what the newest line means, in words; empty where there is none."""
+        newest = self._lines[-1] if self._lines else ""
+        return next((words for state, words in _CLOSED if state in newest), "")
+
+
+def _changed_at(path: object) -> object:
+    """Return what changes when a file is written anew; None where there is none."""
+    try:
+        found = Path(str(path)).stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _take(message: Message, pending: dict[int, int | None], records: list[Record], not_known: list[str]) -> None:

@@ -18,6 +18,7 @@ import os
 import pwd
 import random
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -36,7 +37,12 @@ from typing import Any, TypeVar, cast
 import psycopg
 import requests
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import (
+    AdminClient,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
+)
 
 from tests.system.fetch import Available
 
@@ -682,3 +688,161 @@ def _get_json(url: str) -> Any:
 def remove_folder(folder: Path) -> None:
     """Remove a scratch folder with all that the parts left in it."""
     shutil.rmtree(folder, ignore_errors=True)
+
+
+class Certificates:
+    """A CA of the test's own and what it signed, in PEM files; made by the `openssl` command.
+
+    `server.pem` is for 127.0.0.1 and localhost, `elsewhere.pem` for another host, `client.pem` for User:cdc-oncall;
+    the key of each stands beside it as `.key`, and `NAME.chain.pem` holds both, as Kafka wants its PEM key store.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.ca = folder, folder / "ca.pem"
+        self._openssl("req", "-x509", *_NEW_KEY, "-subj", "/CN=cdc test CA", "-keyout", "ca.key", "-out", "ca.pem")
+        self.sign("server", "/CN=kafka", "IP:127.0.0.1,DNS:localhost")
+        self.sign("elsewhere", "/CN=elsewhere", "DNS:kafka.elsewhere.example")
+        self.sign("client", "/CN=cdc-oncall")
+
+    def sign(self, name: str, subject: str, hosts: str = "") -> None:
+        """Write `NAME.pem`, `NAME.key` and `NAME.chain.pem`; an older certificate of that name is replaced."""
+        self._openssl("req", *_NEW_KEY, "-subj", subject, "-keyout", f"{name}.key", "-out", f"{name}.csr")
+        extension = self.folder / f"{name}.ext"
+        extension.write_text(f"subjectAltName={hosts}\n" if hosts else "basicConstraints=CA:FALSE\n")
+        signing = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "30", "-extfile", extension.name)
+        self._openssl("x509", "-req", "-in", f"{name}.csr", *signing, "-out", f"{name}.pem")
+        key, certificate = (self.folder / f"{name}.{end}" for end in ("key", "pem"))
+        (self.folder / f"{name}.chain.pem").write_text(key.read_text() + certificate.read_text())
+
+    def _openssl(self, *words: str) -> None:
+        made = subprocess.run(["openssl", *words], cwd=self.folder, capture_output=True, text=True)
+        if made.returncode != 0:
+            raise PartFailed(f"openssl {words[0]}: {made.stderr[-2000:]}")
+
+
+_NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+
+
+class SecuredKafka(_Stoppable):
+    """Kafka with an authorizer that grants nothing by default, and one listener per way to be secured.
+
+    `sasl` (SASL_PLAINTEXT) and `sasl_tls` (SASL_SSL) know PLAIN and SCRAM-SHA-512, `mtls` (SSL) wants a client
+    certificate, `elsewhere` (SASL_SSL) shows a certificate for another host. `admin` may do everything; `cdc-oncall`
+    what it is granted. `set_password` changes a SCRAM password while it runs.
+    """
+
+    ADMIN, USER = "admin", "cdc-oncall"
+    _LOGIN = (
+        "org.apache.kafka.common.security.plain.PlainLoginModule required "
+        'username="admin" password="admin-secret" user_admin="admin-secret" user_cdc-oncall="oncall-secret";'
+    )
+    _SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+    _LISTENERS: Mapping[str, str] = {
+        "sasl": "SASL_PLAINTEXT",
+        "sasl_tls": "SASL_SSL",
+        "mtls": "SSL",
+        "elsewhere": "SASL_SSL",
+    }
+
+    def __init__(self, available: Available, folder: Path, certificates: Certificates) -> None:
+        addresses = {name: f"{HOST}:{free_port()}" for name in self._LISTENERS}
+        self.sasl, self.sasl_tls, self.mtls, self.elsewhere = addresses.values()
+        self.folder, self._java = folder, _kafka_java(available, folder, heap_mb=384)
+        controller = f"{HOST}:{free_port()}"
+        listeners = ",".join(f"{name.upper()}://{address}" for name, address in addresses.items())
+        protocols = ",".join(f"{name.upper()}:{protocol}" for name, protocol in self._LISTENERS.items())
+        settings = {
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "controller.quorum.voters": f"1@{controller}",
+            "listeners": f"{listeners},CONTROLLER://{controller}",
+            "advertised.listeners": listeners,
+            "listener.security.protocol.map": f"CONTROLLER:PLAINTEXT,{protocols}",
+            "controller.listener.names": "CONTROLLER",
+            "inter.broker.listener.name": "SASL",
+            "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-512",
+            "sasl.mechanism.inter.broker.protocol": "PLAIN",
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "allow.everyone.if.no.acl.found": "false",
+            "super.users": "User:admin;User:ANONYMOUS",  # The controller's listener knows no users.
+            "log.dirs": str(folder / "data"),
+            "offsets.topic.replication.factor": "1",
+            "offsets.topic.num.partitions": "1",
+        }
+        for name, protocol in self._LISTENERS.items():
+            prefix = f"listener.name.{name}"
+            if "SASL" in protocol:
+                settings[f"{prefix}.plain.sasl.jaas.config"] = self._LOGIN
+                settings[f"{prefix}.scram-sha-512.sasl.jaas.config"] = self._SCRAM
+            if "SSL" in protocol.replace("SASL", ""):
+                shown = "elsewhere" if name == "elsewhere" else "server"
+                settings[f"{prefix}.ssl.keystore.type"] = "PEM"
+                settings[f"{prefix}.ssl.keystore.location"] = str(certificates.folder / f"{shown}.chain.pem")
+                settings[f"{prefix}.ssl.truststore.type"] = "PEM"
+                settings[f"{prefix}.ssl.truststore.location"] = str(certificates.ca)
+                settings[f"{prefix}.ssl.client.auth"] = "required" if name == "mtls" else "none"
+        settings["listener.name.mtls.ssl.principal.mapping.rules"] = r"RULE:^CN=([^,]*).*$/$1/"
+        properties = _write_properties(folder / "server.properties", settings)
+        storage = ["kafka.tools.StorageTool", "format", "-t", "cdc-oncall-secured-tests", "-c", str(properties)]
+        self.run_tool(*storage)
+        self.process = Process("Secured Kafka", [*self._java, "kafka.Kafka", properties], folder)
+        self.process.wait_ready(self._answers, deadline_s=60)
+        self.process.is_ready(available.place("kafka").name.removeprefix("kafka-"))
+
+    def settings(self, user: str = USER, password: str = "oncall-secret") -> dict[str, str]:
+        """Return librdkafka settings for the `sasl` listener with PLAIN."""
+        return {
+            "bootstrap.servers": self.sasl,
+            "security.protocol": "SASL_PLAINTEXT",
+            "sasl.mechanism": "PLAIN",
+            "sasl.username": user,
+            "sasl.password": password,
+        }
+
+    def admin_settings(self) -> dict[str, str]:
+        return self.settings(self.ADMIN, "admin-secret")
+
+    def admin(self) -> AdminClient:
+        """Return a new admin client of the super user. Keep it while its futures run."""
+        return AdminClient({**self.admin_settings(), "allow.auto.create.topics": False, "log_level": 0})
+
+    def set_password(self, user: str, password: str) -> None:
+        """Set the SCRAM-SHA-512 password of a user; the old one is refused from then on."""
+        credential = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
+        admin = self.admin()
+        change = UserScramCredentialUpsertion(user, credential, password.encode())
+        for future in admin.alter_user_scram_credentials([change]).values():
+            future.result(timeout=10)
+
+    def command_config(self) -> Path:
+        """Return a file for `--command-config` of Kafka's own tools: the super user's login."""
+        login = self._LOGIN.partition(" user_admin")[0] + ";"
+        return _write_properties(
+            self.folder / "admin.properties",
+            {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN", "sasl.jaas.config": login},
+        )
+
+    def run_tool(self, *words: str) -> str:
+        """Run a class of Kafka's jars to its end; return what it printed. Raises PartFailed with that."""
+        ran = subprocess.run([*self._java, *words], cwd=self.folder, capture_output=True, text=True, timeout=60)
+        if ran.returncode != 0:
+            raise PartFailed(f"{words[0]}: {ran.stdout[-1000:]}{ran.stderr[-1000:]}")
+        return ran.stdout
+
+    def tool(self, name: str, java_class: str) -> Path:
+        """Write a command `name` that runs a class of Kafka's jars, as Kafka's bin folder has it; return its folder."""
+        programs = self.folder / "bin"
+        programs.mkdir(exist_ok=True)
+        command = programs / name
+        command.write_text(f'#!/bin/sh\nexec {shlex.join(self._java)} {java_class} "$@"\n')
+        command.chmod(0o755)
+        return programs
+
+    def _answers(self) -> bool:
+        with socket.create_connection((HOST, int(self.sasl.split(":")[1])), timeout=1):
+            pass
+        try:
+            return bool(self.admin().list_topics(timeout=5).brokers)
+        except KafkaException:
+            return False
