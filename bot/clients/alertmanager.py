@@ -12,11 +12,14 @@ from typing import Any
 from urllib.parse import quote
 
 from bot.clients.http import JsonHttp
-from bot.ports import LiveAlert, Matcher, Missing, Rejected, Unreachable
+from bot.ports import AlertmanagerStatus, LiveAlert, Matcher, Missing, Rejected, Unreachable
 
 
 class HttpAlertmanager:
-    """Implements `bot.ports.Alertmanager`. `external_url` is what this Alertmanager calls itself in webhooks."""
+    """Implements `bot.ports.Alertmanager` and `AlertmanagerSetup`.
+
+    `external_url` is what this Alertmanager calls itself in webhooks.
+    """
 
     def __init__(self, http: JsonHttp, external_url: str | None = None) -> None:
         self._http = http
@@ -76,6 +79,35 @@ class HttpAlertmanager:
             return str(answer["status"]["state"])
         except (KeyError, TypeError) as error:
             raise self._not_alertmanager("GET", path) from error
+
+    def read_status(self, deadline_s: float) -> AlertmanagerStatus:
+        """Return version and configuration; Alertmanager has replaced the secrets in it by `<secret>`."""
+        answer = self._http.get("/api/v2/status", deadline_s)
+        try:
+            version, config = answer["versionInfo"]["version"], answer["config"]["original"]
+        except (KeyError, TypeError) as error:
+            raise self._not_alertmanager("GET", "/api/v2/status") from error
+        return AlertmanagerStatus(str(version), str(config), self._http.clock_offset_s)
+
+    def post_alert(
+        self,
+        labels: Mapping[str, str],
+        annotations: Mapping[str, str],
+        starts_at: datetime,
+        ends_at: datetime,
+        deadline_s: float,
+    ) -> None:
+        """Hand one alert in as Prometheus does. An `ends_at` that has passed resolves it; a later one ends it then.
+
+        Alertmanager knows an alert by its labels and `starts_at`: the same again moves its end.
+        """
+        alert = {
+            "labels": dict(labels),
+            "annotations": dict(annotations),
+            "startsAt": _rfc3339(starts_at),
+            "endsAt": _rfc3339(ends_at),
+        }
+        self._http.post("/api/v2/alerts", deadline_s, body=[alert])
 
     def _not_alertmanager(self, method: str, path: str) -> Unreachable:
         return Unreachable(

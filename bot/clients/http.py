@@ -16,6 +16,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -51,11 +53,20 @@ class JsonHttp:
     `headers` is asked at each call and its answer is never kept: a rotated token works at once, and
     a missing one is noticed when used. The files of `tls` are read at each call too.
     A user and password in `url` become basic auth and are shown nowhere.
+    `clock_offset_s` is the server's clock minus `clock`, to the second, as its last answer (a refusal too) told it.
     """
 
-    def __init__(self, url: str, headers: Headers | None = None, tls: Tls | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        headers: Headers | None = None,
+        tls: Tls | None = None,
+        clock: Callable[[], datetime] | None = None,
+    ) -> None:
         self.url, self._basic = _address(url)
         self._headers = headers
+        self._clock = clock
+        self.clock_offset_s: float | None = None
         self._verify: bool | str = str(tls.ca) if tls and tls.ca else True
         certificate = str(tls.certificate) if tls and tls.certificate else None
         self._cert = (certificate, str(tls.key)) if certificate and tls and tls.key else certificate
@@ -97,6 +108,8 @@ class JsonHttp:
                     stream=True,
                 ) as response,
             ):
+                if self._clock is not None:
+                    self.clock_offset_s = clock_offset_s(response.headers.get("Date"), self._clock())
                 text = _read_body(response, ends_at, asked, deadline_s)
         except requests.exceptions.SSLError as error:
             reason = _tls_reason(error)
@@ -133,6 +146,15 @@ def _address(url: str) -> tuple[str, tuple[str, str] | None]:
     except ValueError:
         return url.rpartition("@")[2], None  # the call will say that it is not usable
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", "")), credentials
+
+
+def clock_offset_s(date: str | None, now: datetime) -> float | None:
+    """Return the clock of an HTTP `Date` header minus `now`, in whole seconds; None where there is no such header."""
+    try:
+        there = parsedate_to_datetime(date or "")
+    except ValueError:
+        return None
+    return float(round((there.replace(tzinfo=there.tzinfo or UTC) - now).total_seconds()))
 
 
 def remaining_s(ends_at: float) -> float:

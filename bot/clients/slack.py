@@ -16,6 +16,7 @@ import re
 import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from http.client import HTTPException
 from typing import Any
 from urllib.error import URLError
@@ -26,7 +27,8 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web import SlackResponse
 from slack_sdk.webhook import WebhookClient, WebhookResponse
 
-from bot.ports import ChatError, Message
+from bot.clients.http import clock_offset_s
+from bot.ports import ChatChannel, ChatError, ChatIdentity, Message
 
 SLACK_API_URL = "https://slack.com/api/"
 TRIGGER_S = 2
@@ -54,14 +56,20 @@ _quiet.setLevel(logging.CRITICAL)
 
 
 class SlackChat:
-    """Implements `bot.ports.Chat`. Safe to share between threads.
+    """Implements `bot.ports.Chat` and `ChatSetup`. Safe to share between threads.
 
-    `token` is asked at each call. `api_url` is Slack's, or a stand-in's for tests and the drill. Channels may be
-    given as `#name`: the id is learned from the first post, else asked for.
+    `token` is asked at each call. `api_url` is Slack's, or a stand-in's for tests and the drill. Slack's clock is
+    compared with `clock`, if any. Channels may be given as `#name`: the id is learned from the first post, else asked.
     """
 
-    def __init__(self, token: Callable[[], str], api_url: str = SLACK_API_URL, timeout_s: int = 10) -> None:
-        self._token = token
+    def __init__(
+        self,
+        token: Callable[[], str],
+        api_url: str = SLACK_API_URL,
+        timeout_s: int = 10,
+        clock: Callable[[], datetime] | None = None,
+    ) -> None:
+        self._token, self._clock = token, clock
         self._api_url = api_url if api_url.endswith("/") else f"{api_url}/"
         self._timeout_s = timeout_s
         self._ids: dict[str, str] = {}
@@ -272,6 +280,20 @@ def _retry_after_s(headers: Mapping[str, Any]) -> float | None:
             except ValueError:
                 return None
     return None
+
+
+def _channel(told: Mapping[str, Any]) -> ChatChannel:
+    return ChatChannel(
+        id=str(told.get("id") or ""),
+        name=str(told.get("name") or ""),
+        is_member=told.get("is_member") is True,
+        is_archived=told.get("is_archived") is True,
+    )
+
+
+def _first(value: object) -> str:
+    """slack_sdk gives a header as text or as a list of texts."""
+    return str(value[0] if isinstance(value, list) and value else value or "")
 
 
 def _document(answer: Any) -> Mapping[str, Any]:

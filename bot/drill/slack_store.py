@@ -48,6 +48,7 @@ class Channel:
     name: str
     topic: str
     members: tuple[str, ...]
+    is_archived: bool = False
 
 
 @dataclass(frozen=True)
@@ -220,6 +221,11 @@ class SlackStore:
                 wanted = name_or_id.removeprefix("#")
                 found = next((one for one in self._channels.values() if one.name == wanted), None)
             return found
+
+    def put_channel(self, channel: Channel) -> None:
+        """Add a channel, or replace the one with its id."""
+        with self._lock:
+            self._channels[channel.id] = channel
 
     def join(self, channel_id: str, user_id: str) -> None:
         """Make a user a member of a channel."""

@@ -588,6 +588,8 @@ class SlackWebApi:
         return channel
 
     def _may_post(self, channel: Channel) -> None:
+        if channel.is_archived:
+            raise SlackError("is_archived")
         if self._app.bot_user_id in channel.members:
             return
         if self._app.scopes is not None and "chat:write.public" in self._app.scopes:
@@ -664,7 +666,7 @@ class SlackWebApi:
             "name_normalized": channel.name,
             "is_channel": True,
             "is_private": False,
-            "is_archived": False,
+            "is_archived": channel.is_archived,
             "is_member": self._app.bot_user_id in channel.members,
             "num_members": len(channel.members),
             "topic": {"value": channel.topic},
