@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from bot.cli_call import JSON, KAFKA_SETTINGS, App, Call, Stop, print_report, stop
+from bot.cli_keep import COMMANDS as KEEPING
+from bot.cli_keep import COMPLETE_VARIABLE, answer_completion, end_completion, names
 
 if TYPE_CHECKING:
     from bot.commands import Query
@@ -34,12 +36,17 @@ SCENARIOS = ("schema-break", "lag", "connector-failed", "idle")
 
 
 def main() -> None:
-    sys.exit(run(sys.argv[1:], os.environ, _app))
+    code = run(sys.argv[1:], os.environ, _app)
+    if COMPLETE_VARIABLE in os.environ:
+        end_completion(code)
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str], environ: Mapping[str, str], load_app: Callable[[], App]) -> int:
     """Run one command and return its exit code. Nothing a user can cause ends in a stack trace."""
     debug = "--debug" in arguments
+    if COMPLETE_VARIABLE in environ:
+        return answer_completion(cdc, environ, load_app)
     try:
         code = cdc.main(list(arguments), "cdc", standalone_mode=False, obj=(environ, load_app))
         sys.stdout.flush()
@@ -160,7 +167,7 @@ def cdc(context: click.Context, config_path: Path | None, debug: bool) -> None:
 
 
 @cdc.command()
-@click.argument("group")
+@click.argument("group", shell_complete=names("group"))
 @click.option("--bootstrap", metavar="HOST:PORT", help="Ask these brokers; no config needed.")
 @click.option("--topic", "topics", multiple=True, metavar="T", help="Look at these topics; may be repeated.")
 @KAFKA_SETTINGS
@@ -182,7 +189,7 @@ def lag(
 
 
 @cdc.command()
-@click.argument("topic")
+@click.argument("topic", shell_complete=names("topic"))
 @click.option("--bootstrap", metavar="HOST:PORT", help="Ask these brokers; no config needed.")
 @click.option("--registry", metavar="URL", help="Read the field names of payloads from this registry.")
 @KAFKA_SETTINGS
@@ -206,7 +213,7 @@ def dlq(
 
 
 @cdc.command()
-@click.argument("subject")
+@click.argument("subject", shell_complete=names("subject"))
 @click.option("--registry", metavar="URL", help="Ask this registry; no config needed.")
 @JSON
 @click.pass_obj
@@ -218,7 +225,7 @@ def schema(call: Call, subject: str, registry: str | None, as_json: bool) -> int
 
 
 @cdc.command()
-@click.argument("name")
+@click.argument("name", shell_complete=names("connector"))
 @click.option("--connect", metavar="URL", help="Ask this Connect cluster; no config needed.")
 @JSON
 @click.pass_obj
@@ -248,7 +255,7 @@ def incidents(call: Call, as_json: bool) -> int:
 
 
 @cdc.command()
-@click.argument("incident_id", metavar="ID")
+@click.argument("incident_id", metavar="ID", shell_complete=names("incident"))
 @JSON
 @click.pass_obj
 def incident(call: Call, incident_id: str, as_json: bool) -> int:
@@ -278,7 +285,9 @@ def _order(name: str, usage: str, does: str) -> click.Command:
     """Make the command of one order; its words are read by the same grammar as in Slack."""
 
     @click.command(name, help=f"{does}\n\n\b\n  cdc {usage}", options_metavar="[--json]")
-    @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar=usage.partition(" ")[2])
+    @click.argument(
+        "words", nargs=-1, type=click.UNPROCESSED, metavar=usage.partition(" ")[2], shell_complete=names("order")
+    )
     @JSON
     @click.pass_obj
     def ordered(call: Call, words: tuple[str, ...], as_json: bool) -> int:
@@ -366,7 +375,7 @@ for _name, _usage, _does in ORDERS:
 
 
 @cdc.command()
-@click.argument("incident_id", metavar="ID")
+@click.argument("incident_id", metavar="ID", shell_complete=names("incident"))
 @click.option("--format", "form", type=click.Choice(["md", "json"]), default="md", show_default=True)
 @click.option("-o", "out", type=click.Path(path_type=Path), metavar="FILE", help="Write it there instead of stdout.")
 @click.pass_obj
@@ -582,6 +591,9 @@ def version(as_json: bool) -> int:
     click.echo(json.dumps({"version": number}) if as_json else f"cdc-oncall {number}")
     return 0
 
+
+for _command in KEEPING:
+    cdc.add_command(_command)
 
 if __name__ == "__main__":
     main()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bot.incident.commands import PersonCommand
     from bot.incident.correlation import Board
     from bot.incident.events import Entry, Who
+    from bot.incident.policy import Policy
     from bot.model import Refusal
     from bot.probes.sources import Sources
     from bot.report import Report
@@ -43,6 +44,8 @@ class App(Protocol):
 
     def clock(self) -> datetime: ...
     def open_config(self, path: Path, environ: Mapping[str, str]) -> Config: ...
+    def nonce(self) -> str: ...
+    def policy(self, config: Config) -> Policy: ...
     def sources(self, config: Config, environ: Mapping[str, str]) -> Sources: ...
     def bare_sources(
         self,

@@ -14,6 +14,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -28,6 +29,7 @@ from bot.incident.runbook import SECTIONS
 from bot.incident.state import Incident
 from bot.incident.timeline import duration, rfc3339, timeline
 from bot.model import Finding, Pipeline, Refusal, Severity, Signal, Status
+from bot.ports import PortError
 from bot.probes.connector_state import connector_of
 from bot.probes.consumer_lag import lag_of
 from bot.probes.dead_letters import dead_letters_of
@@ -357,13 +359,13 @@ def answer(
             known = board.get(said["id"])
             return no_incident(said["id"], board, command) if known is None else _postmortem_ready(known, command)
         case "lag":
-            return lag_report(_look_at_group(said, sources, pipelines, now), pipelines, command)
+            return lag_report(*_seen(_look_at_group, query, sources, pipelines, now), command)
         case "dlq":
-            return dead_letters_report(_look_at_queue(said["topic"], sources, pipelines, now), pipelines, command)
+            return dead_letters_report(*_seen(_look_at_queue, query, sources, pipelines, now), command)
         case "schema":
-            return schema_report(schema_of(sources, said["subject"], lambda: now), pipelines, command)
+            return schema_report(*_seen(_look_at_subject, query, sources, pipelines, now), command)
         case "connector":
-            return connector_report(_look_at_connector(said["name"], sources, pipelines, now), pipelines, command)
+            return connector_report(*_seen(_look_at_connector, query, sources, pipelines, now), command)
         case "health":
             return health_report(pipelines, look_at_all(sources, pipelines, now), command)
         case _:
@@ -384,6 +386,76 @@ def _postmortem_ready(incident: Incident, command: str) -> Report:
 
 # --- looking -------------------------------------------------------------------------------------
 
+Look = Callable[[Mapping[str, str], Sources, Sequence[Pipeline], datetime], Finding]
+
+
+@dataclass(frozen=True)
+class Known:
+    """Names that exist: those of cdc.yml, and those that the system listed once it had said that there is no such one.
+
+    `not_listed` is why the system did not list them, empty when it did or was not asked.
+    """
+
+    configured: tuple[str, ...] = ()
+    listed: tuple[str, ...] = ()
+    not_listed: str = ""
+
+    def nearest(self, name: str) -> tuple[str, ...]:
+        """Return at most three names that are spelt much like `name`, the nearest first."""
+        others = [known for known in dict.fromkeys((*self.configured, *self.listed)) if known != name]
+        return tuple(difflib.get_close_matches(name, others, SUGGESTED, ALIKE))
+
+
+SUGGESTED = 3
+ALIKE = 0.6
+
+
+def _seen(
+    look: Look, query: Query, sources: Sources, pipelines: Sequence[Pipeline], now: datetime
+) -> tuple[Finding, Known]:
+    """Look; and where there is no such thing, ask the system what there is, in the time that is left of the answer."""
+    began_s = time.monotonic()
+    finding = look(query.arguments, sources, pipelines, now)
+    known = Known(tuple(configured_names(query.verb, pipelines)))
+    if finding.verdict != MISSING:
+        return finding, known
+    left_s = max(LISTED_WITHIN_S, sources.deadline_s - (time.monotonic() - began_s))
+    try:
+        return finding, replace(known, listed=listed_names(query.verb, sources, left_s))
+    except PortError as error:
+        return finding, replace(known, not_listed=str(error))
+
+
+LISTED_WITHIN_S = 0.5
+
+
+def configured_names(verb: str, pipelines: Sequence[Pipeline]) -> list[str]:
+    """Return the names in cdc.yml that a verb may be asked about, each once."""
+    named = {
+        "lag": [group.group for pipeline in pipelines for group in pipeline.groups],
+        "dlq": [pipeline.dlq for pipeline in pipelines if pipeline.dlq],
+        "schema": [subject for pipeline in pipelines for subject in pipeline.subjects],
+        "connector": [name for pipeline in pipelines for name in pipeline.connectors],
+    }
+    return list(dict.fromkeys(named[verb]))
+
+
+def listed_names(verb: str, sources: Sources, deadline_s: float) -> tuple[str, ...]:
+    """Return the names that the system itself lists for a verb; none where it is not configured or cannot list.
+
+    Raises PortError. A dead letter queue is looked for among all topics but Kafka's own.
+    """
+    if verb == "schema":
+        return sources.registry.read_subjects(deadline_s) if sources.registry else ()
+    if verb == "connector":
+        return tuple(c.connector for c in sources.connect.read_connectors(deadline_s)) if sources.connect else ()
+    if sources.cluster is None:
+        return ()
+    listing = sources.cluster.read_listing(deadline_s)
+    if verb == "lag":
+        return tuple(entry.group for entry in listing.groups or ())
+    return tuple(entry.topic for entry in listing.topics if not entry.topic.startswith("__"))
+
 
 def _look_at_group(said: Mapping[str, str], sources: Sources, pipelines: Sequence[Pipeline], now: datetime) -> Finding:
     """Look at a group as cdc.yml knows it, else as it is named; `topics` adds topics, separated by commas."""
@@ -396,7 +468,8 @@ def _look_at_group(said: Mapping[str, str], sources: Sources, pipelines: Sequenc
     return lag_of(sources, group, lambda: now, topics=topics)
 
 
-def _look_at_queue(topic: str, sources: Sources, pipelines: Sequence[Pipeline], now: datetime) -> Finding:
+def _look_at_queue(said: Mapping[str, str], sources: Sources, pipelines: Sequence[Pipeline], now: datetime) -> Finding:
+    topic = said["topic"]
     for pipeline in pipelines:
         if pipeline.sink is not None and pipeline.dlq == topic:
             sink = (f"connect-{pipeline.sink.connector}", pipeline.topics)
@@ -404,7 +477,16 @@ def _look_at_queue(topic: str, sources: Sources, pipelines: Sequence[Pipeline], 
     return dead_letters_of(sources, topic, lambda: now)
 
 
-def _look_at_connector(name: str, sources: Sources, pipelines: Sequence[Pipeline], now: datetime) -> Finding:
+def _look_at_subject(
+    said: Mapping[str, str], sources: Sources, pipelines: Sequence[Pipeline], now: datetime
+) -> Finding:
+    return schema_of(sources, said["subject"], lambda: now)
+
+
+def _look_at_connector(
+    said: Mapping[str, str], sources: Sources, pipelines: Sequence[Pipeline], now: datetime
+) -> Finding:
+    name = said["name"]
     pipeline = next((p for p in pipelines if name in p.connectors), None)
     return connector_of(sources, name, lambda: now, pipeline.topics if pipeline else ())
 
@@ -425,7 +507,7 @@ def look_at_all(
 # --- what was found ------------------------------------------------------------------------------
 
 
-def lag_report(finding: Finding, pipelines: Sequence[Pipeline], command: str) -> Report:
+def lag_report(finding: Finding, known: Known, command: str) -> Report:
     """A consumer group: how far behind, per partition, worst first, with the evidence of the verdict."""
     facts = finding.facts
     rows = tuple(
@@ -442,7 +524,7 @@ def lag_report(finding: Finding, pipelines: Sequence[Pipeline], command: str) ->
         for entry in sorted(topic["partitions"], key=lambda e: (-(e["lag_records"] or 0), e["partition"]))
     )
     columns = ("topic", "partition", "committed", "earliest", "log end", "lag", "verdict")
-    known = (
+    shown = (
         ("state", facts["state"] or "not known"),
         ("members", _number(facts["members"])),
         ("lag", _records(facts["lag_records"])),
@@ -450,10 +532,10 @@ def lag_report(finding: Finding, pipelines: Sequence[Pipeline], command: str) ->
     )
     return _found(
         finding,
-        known,
+        shown,
         Table(columns, rows, frozenset(columns[1:6])),
         (f"{command} lag {finding.target}",) if finding.verdict == "UNKNOWN" and finding.facts["topics"] else (),
-        [g.group for p in pipelines for g in p.groups],
+        known,
         command,
     )
 
@@ -461,7 +543,7 @@ def lag_report(finding: Finding, pipelines: Sequence[Pipeline], command: str) ->
 LAG_TIMES = (("time lag", "time_lag_s"), ("caught up in", "eta_s"))
 
 
-def dead_letters_report(finding: Finding, pipelines: Sequence[Pipeline], command: str) -> Report:
+def dead_letters_report(finding: Finding, known: Known, command: str) -> Report:
     """A dead letter queue, grouped by cause, the largest group first; the example of each is masked."""
     facts = finding.facts
     columns = ("count", "stage", "exception", "message", "from topic", "schema", "first", "last", "example at")
@@ -489,13 +571,13 @@ def dead_letters_report(finding: Finding, pipelines: Sequence[Pipeline], command
         (("records", _number(facts["records"])),),
         Table(columns, rows, frozenset({"count"})),
         (),
-        [p.dlq for p in pipelines if p.dlq],
+        known,
         command,
         (*examples, *(("payloads are masked: names and types, never values",) if examples else ())),
     )
 
 
-def schema_report(finding: Finding, pipelines: Sequence[Pipeline], command: str) -> Report:
+def schema_report(finding: Finding, known: Known, command: str) -> Report:
     """A subject: its compatibility and newest versions with what changed in each, oldest first."""
     facts = finding.facts
     rows = tuple(
@@ -515,12 +597,12 @@ def schema_report(finding: Finding, pipelines: Sequence[Pipeline], command: str)
         (("compatibility", _text(facts["compatibility"])), ("mode", _text(facts["mode"]))),
         Table(("version", "id", "registered", "path", "change", "verdict"), rows, frozenset({"version", "id"})),
         (),
-        [subject for p in pipelines for subject in p.subjects],
+        known,
         command,
     )
 
 
-def connector_report(finding: Finding, pipelines: Sequence[Pipeline], command: str) -> Report:
+def connector_report(finding: Finding, known: Known, command: str) -> Report:
     """A connector and its tasks as the API spells them, each failed one with its cause taken out of the trace."""
     facts = finding.facts
     rows = tuple(
@@ -532,7 +614,7 @@ def connector_report(finding: Finding, pipelines: Sequence[Pipeline], command: s
         (("type", _text(facts["type"])), ("state", _text(facts["state"]))),
         Table(("task", "state", "worker", "cause"), rows, frozenset({"task"})),
         (),
-        [name for p in pipelines for name in p.connectors],
+        known,
         command,
     )
 
@@ -608,7 +690,7 @@ def _found(
     facts: tuple[tuple[str, str], ...],
     table: Table,
     next_steps: tuple[str, ...],
-    known: Sequence[str],
+    known: Known,
     command: str,
     notes: tuple[str, ...] = (),
 ) -> Report:
@@ -617,17 +699,16 @@ def _found(
     if finding.verdict == NOT_CONFIGURED:
         next_steps = ("name it in cdc.yml, or give its address on the command line",)
     elif finding.verdict == MISSING:
-        near = difflib.get_close_matches(finding.target, known, 1, 0.6)
-        near = [name for name in near if name != finding.target]
+        near = known.nearest(finding.target)
         next_steps = tuple(_ask_for(replace(finding, target=name), command) for name in near)
-        notes = (f"cdc.yml names: {', '.join(dict.fromkeys(known))}",) if known else ()
+        notes = (f"cdc.yml names: {', '.join(known.configured)}",) if known.configured else ()
     return Report(
         _headline(finding),
         finding.status,
         facts=facts if seen else (),
         table=table if table.rows else None,
         notes=(*finding.evidence, *notes),
-        not_known=finding.not_known,
+        not_known=(*finding.not_known, *((f"what there is: {known.not_listed}",) if known.not_listed else ())),
         next_steps=next_steps,
         document=dict(finding.facts),
         exit_code=0 if seen else 2 if finding.verdict == NOT_CONFIGURED else 3,

@@ -289,7 +289,8 @@ def _parse_person(value: object) -> str:
     return value
 
 
-def _parse_command(value: object) -> str:
+def parse_command(value: object) -> str:
+    """Return a slash command as Slack takes it. Raises ValueError with what to write."""
     if not isinstance(value, str) or not re.fullmatch(r"/[a-z0-9_-]{1,31}", value):
         raise ValueError("not a slash command: write /cdc, lower case, no spaces")
     return value
@@ -336,7 +337,7 @@ Bootstrap = Annotated[str, *_text(_parse_bootstrap)]
 ListenAddress = Annotated[Listen, *_text(_parse_listen)]
 Channel = Annotated[str, *_text(_parse_channel)]
 Person = Annotated[str, *_text(_parse_person)]
-SlashCommand = Annotated[str, *_text(_parse_command)]
+SlashCommand = Annotated[str, *_text(parse_command)]
 Topic = Annotated[str, *_text(_parse_topic)]
 Name = Annotated[str, *_text(_parse_name)]
 ReadablePath = Annotated[Path, PlainValidator(_parse_path), WithJsonSchema({"type": "string"})]

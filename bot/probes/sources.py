@@ -14,7 +14,7 @@ from typing import Any
 
 from bot.lag.judge import GroupSample
 from bot.model import Finding, Signal, Status
-from bot.ports import Connect, Denied, Kafka, Missing, PortError, SchemaRegistry
+from bot.ports import Connect, Denied, Kafka, KafkaCluster, Missing, PortError, SchemaRegistry
 
 MISSING = "MISSING"
 DENIED = "DENIED"
@@ -29,7 +29,7 @@ class Sources:
 
     `first_seen` tells when the bot first saw (subject, version). `previous_lag` are earlier reads by group, from
     `consumer_lag.sample_of`. `wait` pauses between two reads of a group; without it there is one read.
-    `deadline_s` is for all targets of one probe together.
+    `deadline_s` is for all targets of one probe together. `cluster` lists what there is; no probe asks it.
     """
 
     kafka: Kafka | None = None
@@ -39,6 +39,7 @@ class Sources:
     previous_lag: Mapping[str, GroupSample] = field(default_factory=dict)
     wait: Callable[[float], object] | None = None
     deadline_s: float = 5.0
+    cluster: KafkaCluster | None = None
 
 
 def unseen(

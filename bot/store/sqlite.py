@@ -122,7 +122,7 @@ class Store:
 
         Readers and `cdc ack` need not own it. The kernel lets go of the lock when the process dies.
         """
-        self._owned = _lock_of(self.path).open("w")
+        self._owned = lock_of(self.path).open("w")
         try:
             fcntl.flock(self._owned, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -294,6 +294,14 @@ class Store:
         )
         return tuple(TaskRow(r[0], r[1], r[2], r[3], json.loads(r[4]), r[5], _at(r[6])) for r in rows)
 
+    def unfinished_actions(self) -> tuple[TaskRow, ...]:
+        """Return the action tasks that wait or run."""
+        rows = self._db().execute(
+            "SELECT id, key, incident, kind, body, attempts, created_at FROM tasks "
+            "WHERE kind = 'action' AND state IN ('todo', 'running') ORDER BY id"
+        )
+        return tuple(TaskRow(r[0], r[1], r[2], r[3], json.loads(r[4]), r[5], _at(r[6])) for r in rows)
+
     # --- what is known besides ---
 
     def first_seen(self, pairs: Sequence[tuple[str, int]], now: datetime) -> Mapping[tuple[str, int], datetime]:
@@ -392,7 +400,7 @@ class Store:
 def is_owned(journal: Path) -> bool:
     """Whether a bot runs on this journal now, in whatever process."""
     try:
-        with _lock_of(journal).open() as lock:
+        with lock_of(journal).open() as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
@@ -401,7 +409,8 @@ def is_owned(journal: Path) -> bool:
     return False
 
 
-def _lock_of(journal: Path) -> Path:
+def lock_of(journal: Path) -> Path:
+    """Return the file whose lock says that a bot owns the journal."""
     return journal.with_name(journal.name + ".lock")
 
 
@@ -505,6 +514,25 @@ class Writer:
             "UPDATE tasks SET not_before = min(not_before, ?) WHERE incident = ? AND kind = ? AND state = 'todo'",
             (_stamp(not_before), incident, kind),
         )
+
+    def rewind(self, note: str) -> tuple[int, int, int]:
+        """End what the past wanted of the chat; return how many clicks and answers, and how many messages to look for.
+
+        For a journal put back from a backup. A click that waited would be decided a second time, and an answer that
+        waited be told twice: both are ended. A message that was not posted then may have been posted since: it is
+        looked for in the chat by its key before it is posted.
+        """
+        self.says = True
+        clicks = self._db.execute(
+            "UPDATE inbox SET state = 'done', note = ? WHERE state = 'new' AND kind LIKE 'slack.%'", (note,)
+        ).rowcount
+        answers = self._db.execute(
+            "UPDATE outbox SET state = 'dropped' WHERE state = 'due' AND slot = 'answer'"
+        ).rowcount
+        messages = self._db.execute(
+            "UPDATE outbox SET uncertain = 1 WHERE state = 'due' AND slot != 'answer' AND ts IS NULL"
+        ).rowcount
+        return clicks, answers, messages
 
     def end_inbox(self, row_id: int, state: str, note: str) -> None:
         self._db.execute("UPDATE inbox SET state = ?, note = ? WHERE id = ?", (state, note[:500], row_id))

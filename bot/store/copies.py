@@ -1,0 +1,193 @@
+"""Copies of the journal: one taken while the bot runs, and one put back in its place.
+
+Promise
+    A backup is one consistent file, whole or not there: SQLite's backup API reads it in one transaction, it is
+    checked, forced to disk and only then given its name. A running bot is not stopped and loses nothing.
+    A restore touches nothing before the backup was checked to its last event, refuses while a bot owns the
+    journal, and keeps the journal that was there beside it.
+
+A backup speaks of the moment it was made: what may have been done after it is ended by whoever calls `restore`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bot.store.sqlite import SCHEMA_VERSION, StoreError, decode_event, lock_of
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a journal file holds. `newest` is when its last event happened, None without any."""
+
+    incidents: int
+    events: int
+    size_bytes: int
+    schema: int
+    newest: datetime | None
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What was put in place, and where the journal that was there is now (None when there was none)."""
+
+    contents: Contents
+    aside: Path | None
+
+
+def backup(journal: Path, target: Path, overwrite: bool = False) -> Contents:
+    """Copy the journal to `target` and return what it holds. Raises StoreError, and then leaves `target` as it was."""
+    if target.exists() and not overwrite:
+        raise StoreError(f"{target}: is there already; nothing was written. Give another name, or --force")
+    if target.exists() and journal.exists() and target.samefile(journal):
+        raise StoreError(f"{target}: is the journal itself; nothing was written. Give another name")
+    if not journal.exists():
+        raise StoreError(f"{journal}: there is no journal yet; nothing was written. `cdc serve` makes it")
+    with _beside(target, "the backup was not written") as copy:
+        _copy(journal, copy)
+        contents = inspect(copy)
+        _force_to_disk(copy)
+        copy.replace(target)
+        _force_to_disk(target.parent)
+    return contents
+
+
+def inspect(path: Path) -> Contents:
+    """Return what the journal at `path` holds, every page checked and every event read.
+
+    Raises StoreError for a file that is damaged, no journal, or written by a newer version.
+    """
+    if not path.is_file():
+        raise StoreError(f"{path}: there is no such file")
+    try:
+        with contextlib.closing(_open_to_read(path)) as db:
+            return _read_contents(path, db)
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: cannot be read as a journal: {error}") from error
+
+
+def restore(copy: Path, journal: Path, now: datetime, settle: Callable[[Path], object]) -> Restored:
+    """Put `copy` in the place of `journal`, which is kept as `NAME.before-restore-TIME`.
+
+    `settle` is given the file before it gets its name, to end in it what must not be done again. Raises StoreError,
+    and then the journal is the one that was there.
+    """
+    inspect(copy)
+    if journal.exists() and copy.samefile(journal):
+        raise StoreError(f"{copy}: is the journal itself; nothing was restored")
+    aside = journal.with_name(f"{journal.name}.before-restore-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}")
+    if aside.exists():
+        raise StoreError(f"{aside}: is there already; nothing was restored. Move it away, or wait a second")
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    with _owned(journal), _beside(journal, "nothing was restored") as put:
+        _copy(copy, put)
+        settle(put)
+        contents = inspect(put)
+        there = journal.exists()
+        if there:
+            _keep_owner(put, journal)
+            _fold_log(journal)
+        _force_to_disk(put)
+        if there:
+            for suffix in ("", "-wal", "-shm"):
+                with contextlib.suppress(FileNotFoundError):
+                    Path(f"{journal}{suffix}").rename(f"{aside}{suffix}")
+        put.replace(journal)
+        _force_to_disk(journal.parent)
+    return Restored(contents, aside if there else None)
+
+
+# --- leaves ----------------------------------------------------------------------------------------
+
+
+def _read_contents(path: Path, db: sqlite3.Connection) -> Contents:
+    damage = [row[0] for row in db.execute("PRAGMA integrity_check(3)")]
+    if damage != ["ok"]:
+        raise StoreError(f"{path}: is damaged: {'; '.join(damage)}")
+    schema = int(db.execute("PRAGMA user_version").fetchone()[0])
+    if schema > SCHEMA_VERSION:
+        raise StoreError(
+            f"{path}: written by a newer version (schema {schema}, this one knows {SCHEMA_VERSION}): upgrade cdc-oncall"
+        )
+    if not db.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'events'").fetchone():
+        raise StoreError(f"{path}: is no journal of cdc-oncall")
+    events, newest, incidents = 0, None, set()
+    for incident, at, kind, body in db.execute("SELECT incident, at, type, body FROM events ORDER BY seq"):
+        decode_event(kind, body)
+        events, newest = events + 1, datetime.fromisoformat(at)
+        incidents.add(incident)
+    return Contents(len(incidents), events, path.stat().st_size, schema, newest)
+
+
+def _open_to_read(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5.0)
+    db.execute("PRAGMA busy_timeout = 5000")
+    return db
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a journal that may be in use, as one file without a log beside it."""
+    with contextlib.closing(_open_to_read(source)) as read, contextlib.closing(sqlite3.connect(target)) as written:
+        read.backup(written)
+        written.execute("PRAGMA journal_mode = DELETE")
+
+
+def _fold_log(journal: Path) -> None:
+    """Bring the log beside the journal into it, so that the file alone is whole. A damaged one is kept as it is."""
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(journal, timeout=5.0)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+@contextlib.contextmanager
+def _beside(target: Path, consequence: str) -> Iterator[Path]:
+    """A file in the folder of `target`, readable by its owner alone; it is gone afterwards unless it was renamed."""
+    try:
+        number, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+    except OSError as error:
+        raise StoreError(f"{target}: {error.strerror}; {consequence}") from error
+    os.close(number)
+    try:
+        yield Path(name)
+    except (sqlite3.Error, OSError) as error:
+        raise StoreError(f"{target}: {error}; {consequence}") from error
+    finally:
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            Path(f"{name}{suffix}").unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _owned(journal: Path) -> Iterator[None]:
+    """Hold the bot's own lock: no bot runs on the journal now, and none starts."""
+    path = lock_of(journal)
+    with path.open("a") as lock:
+        if journal.exists():
+            _keep_owner(path, journal)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StoreError(f"{journal}: a bot runs on this journal; nothing was restored. Stop it first") from error
+        yield
+
+
+def _keep_owner(path: Path, like: Path) -> None:
+    """Who restores may be root, and the bot is not: the file stays its own."""
+    kept = like.stat()
+    path.chmod(kept.st_mode & 0o777)
+    with contextlib.suppress(PermissionError):
+        os.chown(path, kept.st_uid, kept.st_gid)
+
+
+def _force_to_disk(path: Path) -> None:
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
