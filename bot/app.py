@@ -19,8 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bot.clients.http import JsonHttp
+    from bot.clients.slack import SlackChat
     from bot.config import Config
     from bot.dispatcher import Dispatcher
+    from bot.edge.slack import SlackEdge
+    from bot.edge.slack_socket import SlackSocket
     from bot.incident.commands import PersonCommand
     from bot.incident.correlation import Board
     from bot.incident.decisions import Decision
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
     from bot.incident.runbook import Runbook
     from bot.monitor import Monitor
     from bot.outbox import Outbox
-    from bot.ports import Alertmanager, Chat, Connect
+    from bot.ports import Alertmanager, ChatLinks, Connect
     from bot.probes.sources import Sources
     from bot.runner import Runner, World
     from bot.store.sqlite import Store
@@ -292,10 +295,18 @@ class Bot:
         self.runner: Runner = Runner(
             self.store, self.dispatcher, world, lambda: self.policy, clock, self._executor, self.tally.error
         )
+        self._socket: SlackSocket | None = None
         self.monitor: Monitor = Monitor(
-            self.store, self.dispatcher, self.runner, lambda: self.policy, clock, self.tally, version()
+            self.store,
+            self.dispatcher,
+            self.runner,
+            lambda: self.policy,
+            clock,
+            self.tally,
+            version(),
+            self._chat_links,
         )
-        self._chat: Chat | None = self._make_chat()
+        self._chat: SlackChat | None = self._make_chat()
         self._outbox: Outbox | None = self._make_outbox()
         self._server: Any = None
         self._scheduler: Any = None
@@ -306,7 +317,7 @@ class Bot:
         return f"http://{self.config.listen.host}:{self._port}"
 
     def start(self) -> None:
-        """Listen, settle what the last process left, then start threads and schedule.
+        """Listen, settle what the last process left, then start threads and schedule. Waits for no other system.
 
         Journal and address come first: a second bot started by mistake ends there, before it settles the first one's
         work.
@@ -321,12 +332,16 @@ class Bot:
             self._loop(pool, pool, partial(self.runner.run_one, kinds), count)
         if self._outbox is not None:
             self._loop("outbox", "outbox", self._outbox.drain, 1)
+        if self._socket is not None:
+            self._socket.start()
         self._schedule()
 
     def stop(self) -> None:
         """Stop taking in first, then finish what is at hand; what is left stays in the journal."""
         if self._server is not None:
             self._server.should_exit = True
+        if self._socket is not None:
+            self._socket.close()
         self._stop.set()
         for event in self._wake.values():
             event.set()
@@ -398,7 +413,7 @@ class Bot:
             thread.start()
             self._threads.append(thread)
 
-    def _make_chat(self) -> Chat | None:
+    def _make_chat(self) -> SlackChat | None:
         slack = self.config.slack
         if slack is None:
             return None
@@ -463,12 +478,13 @@ class Bot:
         )
         self._server_thread.start()
 
-    def _slack_routes(self, chat: Chat) -> Sequence[Any]:
+    def _slack_routes(self, chat: SlackChat) -> Sequence[Any]:
+        """Open Slack's door: its routes in mode http; in Socket Mode there are none, and the socket is made."""
         from bot.edge.slack import SlackEdge
 
         slack = self.config.slack
-        assert slack is not None and slack.signing_secret is not None
-        signing_secret = slack.signing_secret
+        assert slack is not None
+        signing_secret = slack.signing_secret if slack.mode == "http" else None
 
         def store(key: str, kind: str, body: bytes) -> bool:
             fresh = self.store.receive(key, kind, body, clock())
@@ -476,12 +492,36 @@ class Bot:
             return fresh
 
         edge = SlackEdge(
-            secrets=lambda: [signing_secret.reveal(self._environ)], store=store,
+            secrets=lambda: [signing_secret.reveal(self._environ)] if signing_secret else [], store=store,
             incident=self.dispatcher.incident, chat=chat, clock=clock, count_error=self.tally.error,
             command=slack.command,
         )  # fmt: skip
         self._closers.append(edge.close)
-        return edge.routes()
+        if slack.mode == "http":
+            return edge.routes()
+        self._socket = self._make_socket(chat, edge)
+        return []
+
+    def _make_socket(self, chat: SlackChat, edge: SlackEdge) -> SlackSocket:
+        """Socket Mode; the app-level token is read for each connection, so a rotated one works at the next."""
+        from bot.config import SecretError
+        from bot.edge.slack_socket import SlackSocket
+        from bot.ports import PortError
+
+        slack = self.config.slack
+        assert slack is not None and slack.app_token is not None
+        app_token = slack.app_token
+
+        def open_url() -> str:
+            try:
+                return chat.open_socket(app_token.reveal(self._environ))
+            except SecretError as error:
+                raise PortError(str(error)) from error
+
+        return SlackSocket(open_url=open_url, answer=edge.answer_envelope, count_error=self.tally.error)
+
+    def _chat_links(self) -> ChatLinks | None:
+        return self._socket.state() if self._socket is not None else None
 
     def _credentials(self) -> tuple[Sequence[str], Sequence[tuple[str, str]]]:
         """Resolved at each request: a rotated secret works at once, a missing one refuses and says so in the log."""

@@ -38,6 +38,7 @@ INBOX_STUCK_S = 60.0
 OUTBOX_WAITS_S = 30.0
 OUTBOX_LATE_S = 300.0
 PROBES_LATE_S = 600.0
+LINKS_DOWN_S = 60.0
 
 Labels = tuple[str, ...]
 
@@ -57,7 +58,8 @@ class Counters:
 class Snapshot:
     """What the runner knows at one time. `findings` are the last pass, by pipeline; ages are seconds.
 
-    `incidents_open` counts by severity; `last_pass_s` is the age of the probe pass, None before the first.
+    `incidents_open` counts by severity; `last_pass_s` is the age of the probe pass, None before the first. `links`
+    are the connections of Socket Mode that stand, None where Slack comes to us; `links_down_s` is how long none does.
     """
 
     version: str
@@ -75,6 +77,10 @@ class Snapshot:
     outbox_failed: int = 0
     outbox_error: str = ""
     last_pass_s: float | None = None
+    links: int | None = None
+    links_down_s: float | None = None
+    links_error: str = ""
+    links_greeted: bool = False
 
 
 # --- counters ------------------------------------------------------------------------------------
@@ -179,6 +185,7 @@ def health(snapshot: Snapshot) -> tuple[bool, tuple[str, ...]]:
         (snapshot.outbox_failed > 0, f"{snapshot.outbox_failed} Slack messages were refused: {snapshot.outbox_error}"),
         (refused > 0, f"{refused} webhook requests came with a wrong token: Alertmanager does not retry them soon"),
         (snapshot.unreadable > 0, f"{snapshot.unreadable} requests could not be read; they are kept in the inbox"),
+        (_is_deaf(snapshot), _deaf(snapshot)),
         (_is_old(snapshot), f"the probes last looked {_seconds(snapshot.last_pass_s)} ago"),
         (bool(blind), f"cannot see: {', '.join(blind)}"),
     )
@@ -201,6 +208,17 @@ def _is_waiting(snapshot: Snapshot) -> bool:
 
 def _is_late(snapshot: Snapshot) -> bool:
     return snapshot.outbox_oldest_s is not None and snapshot.outbox_oldest_s > OUTBOX_LATE_S
+
+
+def _is_deaf(snapshot: Snapshot) -> bool:
+    """No connection for a minute, or none since the start and the reason is known."""
+    down_s = snapshot.links_down_s
+    return down_s is not None and (down_s > LINKS_DOWN_S or (not snapshot.links_greeted and bool(snapshot.links_error)))
+
+
+def _deaf(snapshot: Snapshot) -> str:
+    why = snapshot.links_error or "no reason is known"
+    return f"Slack: not connected for {_seconds(snapshot.links_down_s)}: {why}; commands and clicks do not reach us"
 
 
 def _is_old(snapshot: Snapshot) -> bool:
@@ -276,6 +294,7 @@ def _families(snapshot: Snapshot) -> Iterator[Metric]:
         ("severity",),
         {(str(severity),): snapshot.incidents_open.get(severity, 0) for severity in Severity},
     )
+    yield _gauge("cdc_slack_connections", "Connections of Socket Mode that stand.", (), {(): snapshot.links})
     yield _counter("cdc_errors", "What went wrong, by reason.", ("reason",), _by_name(snapshot.errors))
     yield _counter("cdc_webhook_requests", "Alertmanager's requests, by result.", ("result",), _by_name(webhooks))
     yield _gauge("cdc_build_info", "The running version.", ("version",), {(snapshot.version,): 1})

@@ -15,6 +15,7 @@ from bot.dispatcher import Dispatcher
 from bot.incident.policy import Policy
 from bot.metrics import Counters, Snapshot, advance, counters_document, health, read_counters, ready, render
 from bot.model import Finding
+from bot.ports import ChatLinks
 from bot.runner import Runner
 from bot.store.sqlite import Store
 
@@ -45,7 +46,10 @@ class Tally:
 
 
 class Monitor:
-    """`look` is one pass, called by the schedule; the rest answers scrapes from what it saw."""
+    """`look` is one pass, called by the schedule; the rest answers scrapes from what it saw.
+
+    `chat_links` tells how Socket Mode stands; None where Slack comes to us.
+    """
 
     def __init__(
         self,
@@ -56,9 +60,11 @@ class Monitor:
         clock: Callable[[], datetime],
         tally: Tally,
         version: str,
+        chat_links: Callable[[], ChatLinks | None] = lambda: None,
     ) -> None:
         self._store, self._dispatcher, self._runner, self._policy = store, dispatcher, runner, policy
         self._clock, self._tally, self._version = clock, tally, version
+        self._chat_links = chat_links
         self._findings: Mapping[str, Sequence[Finding]] = {}
         self._counters: Counters = read_counters(store.counters())
         self._looked_at: datetime | None = None
@@ -87,6 +93,7 @@ class Monitor:
 
     def _snapshot(self) -> Snapshot:
         depths, now = self._store.depths(), self._clock()
+        links = self._chat_links()
 
         def age_s(at: datetime | None) -> float | None:
             return None if at is None else round((now - at).total_seconds(), 1)
@@ -107,4 +114,8 @@ class Monitor:
             outbox_failed=depths["outbox_failed"],
             outbox_error=depths["outbox_error"],
             last_pass_s=age_s(self._looked_at),
+            links=links.connected if links else None,
+            links_down_s=links.down_s if links else None,
+            links_error=links.error if links else "",
+            links_greeted=links is not None and links.hello_s is not None,
         )

@@ -128,10 +128,13 @@ class _Door:
         self._hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._inner(scope, receive, send)
             return
         refusal = self._refusal(scope)
+        if refusal and scope["type"] == "websocket":
+            await send({"type": "websocket.close"})  # before it is accepted: HTTP 403
+            return
         if refusal:
             await Response(refusal, 403, media_type="text/plain")(scope, receive, send)
             return
@@ -163,7 +166,7 @@ async def _abort(send: Callable[[MutableMapping[str, Any]], Awaitable[None]]) ->
 class LoopbackServer:
     """An ASGI app on its own thread and port of 127.0.0.1; raises RuntimeError when the port is taken."""
 
-    def __init__(self, name: str, routes: Sequence[BaseRoute], *, port: int = 0) -> None:
+    def __init__(self, name: str, routes: Sequence[BaseRoute], *, port: int = 0, websockets: bool = False) -> None:
         self._name = name
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -179,7 +182,7 @@ class LoopbackServer:
             uvicorn.Config(
                 door,
                 http="h11",
-                ws="none",
+                ws="websockets-sansio" if websockets else "none",
                 loop="asyncio",
                 lifespan="off",
                 log_level="critical",

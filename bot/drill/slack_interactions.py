@@ -1,8 +1,9 @@
-"""What Slack sends to an app when a person acts: real payloads, signed, over HTTP.
+"""What Slack sends to an app when a person acts: real payloads, over signed HTTP or over Socket Mode.
 
 A click, a slash command, a modal submission or an opened App Home becomes the payload
 Slack documents for it, signed with the signing secret (`v0:timestamp:body`), and is
-POSTed to the app. The app has 3 s: after that the person is told it did not respond,
+POSTed to the app; without a request URL it goes as an envelope over one of the app's
+connections (`slack_sockets.py`). The app has 3 s: after that the person is told it did not respond,
 whatever the app does later. Interactions are sent once; Slack repeats only events.
 """
 
@@ -20,6 +21,7 @@ from urllib.parse import urlencode
 import requests
 
 from bot.drill.block_rules import elements_of
+from bot.drill.slack_sockets import SlackSockets, socket_kind
 from bot.drill.slack_store import Channel, Json, Message, SlackStore, View
 from bot.drill.slack_web_api import App, SlackError, SlackWebApi
 
@@ -57,11 +59,18 @@ def signature(signing_secret: str, timestamp: int, body: bytes) -> str:
 
 
 class SlackInteractions:
-    """Turns what people do into signed requests to the app."""
+    """Turns what people do into signed requests to the app, or into envelopes where it has no request URL."""
 
     def __init__(
-        self, store: SlackStore, api: SlackWebApi, app: App, base_url: str, app_url: Callable[[], str | None]
+        self,
+        store: SlackStore,
+        api: SlackWebApi,
+        app: App,
+        base_url: str,
+        app_url: Callable[[], str | None],
+        sockets: SlackSockets,
     ) -> None:
+        self._sockets = sockets
         self._store = store
         self._api = api
         self._app = app
@@ -248,6 +257,8 @@ class SlackInteractions:
         self, name: str, body: bytes, *, shown: Any, content_type: str = "application/x-www-form-urlencoded"
     ) -> Delivery:
         url = self._app_url()
+        if url is None and (self._sockets.count or self._sockets.figures.opened):
+            return self._send_envelope(name, shown)
         timestamp = int(time.time())
         headers = {
             "Content-Type": content_type,
@@ -279,6 +290,20 @@ class SlackInteractions:
         except ValueError:
             pass
         self._store.record("Slack to app", name, status, took_s * 1000, shown, answered, error or "")
+        return Delivery(status, round(took_s * 1000, 1), error, text)
+
+    def _send_envelope(self, name: str, payload: Json) -> Delivery:
+        kind, takes_answer = socket_kind(payload)
+        started = time.perf_counter()
+        ack, how = self._sockets.deliver(kind, payload, takes_answer, ACK_S)
+        took_s = time.perf_counter() - started
+        error = None if ack is not None else DID_NOT_RESPOND
+        text = json.dumps(ack.payload) if ack is not None and ack.payload and takes_answer else ""
+        status = None if ack is None else 200
+        note = f"{how}: {error}" if error else how
+        self._store.record(
+            "Slack to app", name, status, took_s * 1000, payload, ack.payload if ack is not None else "", note
+        )
         return Delivery(status, round(took_s * 1000, 1), error, text)
 
     # -- what the person sees afterwards ---------------------------------------------------

@@ -54,6 +54,11 @@ SCOPES: Mapping[str, str] = {
     "reactions.add": "reactions:write",
 }
 
+APP_LEVEL: Mapping[str, str] = {"apps.connections.open": "connections:write"}
+"""The methods that take the app-level token (xapp-), and the scope that it needs."""
+CONNECTIONS_BURST, CONNECTIONS_PER_S = 60.0, 0.5
+"""Slack publishes no number (Tier 1 is "1+ per minute, bursts tolerated"): this refuses a client that hammers."""
+
 READS = {name for name in SCOPES if name.startswith(("conversations.", "users.")) and name != "conversations.join"}
 
 
@@ -71,6 +76,7 @@ class App:
     """The installed app: its ids, its token, and the scopes it was granted (None: all of them).
 
     `reader_tokens` may read channels and people besides, as a token of another app would: they write nothing.
+    `app_token` is the app-level token, with its own scopes; without one there is no Socket Mode.
     """
 
     token: str
@@ -82,6 +88,15 @@ class App:
     team_name: str = "Drill"
     scopes: frozenset[str] | None = None
     reader_tokens: tuple[str, ...] = ()
+    app_token: str | None = None
+    app_token_scopes: frozenset[str] = frozenset({"connections:write"})
+
+
+def _without_ticket(body: Any) -> Any:
+    """The answer as the wire log keeps it: an address of Socket Mode is a secret while it works."""
+    if isinstance(body, dict) and str(body.get("url", "")).startswith("ws"):
+        return {**body, "url": str(body["url"]).partition("?")[0] + "?ticket=…"}
+    return body
 
 
 def _is_one_of(token: str, known: Sequence[str]) -> bool:
@@ -120,7 +135,16 @@ class _Bucket:
 class SlackWebApi:
     """`POST /api/METHOD`, the upload endpoint and `response_url`s."""
 
-    def __init__(self, store: SlackStore, app: App, base_url: str, *, rate_limits: bool = True) -> None:
+    def __init__(
+        self,
+        store: SlackStore,
+        app: App,
+        base_url: str,
+        *,
+        rate_limits: bool = True,
+        open_address: Callable[[], str] | None = None,
+    ) -> None:
+        self._open_address = open_address
         self._store = store
         self._app = app
         self._base_url = base_url
@@ -149,6 +173,7 @@ class SlackWebApi:
             "files.getUploadURLExternal": self._upload_url,
             "files.completeUploadExternal": self._upload_complete,
             "reactions.add": self._react,
+            "apps.connections.open": self._open_connection,
         }
 
     # -- the endpoints -------------------------------------------------------------------
@@ -164,7 +189,7 @@ class SlackWebApi:
             answer = self._answer(method, arguments, token)
         note = f"fault: {fault.kind}" if fault else ""
         took_ms = (time.perf_counter() - started) * 1000
-        shown = "connection dropped after the call took effect" if answer.drop else answer.body
+        shown = "connection dropped after the call took effect" if answer.drop else _without_ticket(answer.body)
         self._store.record(
             "app to Slack", method, None if answer.drop else answer.status, took_ms, arguments, shown, note
         )
@@ -187,10 +212,7 @@ class SlackWebApi:
         if method != "api.test":
             if not token:
                 return Answer(200, {"ok": False, "error": "not_authed"})
-            reads = method in READS and _is_one_of(token, self._app.reader_tokens)
-            if not reads and not _is_one_of(token, (self._app.token,)):
-                return Answer(200, {"ok": False, "error": "invalid_auth"})
-            refused = None if reads else self._scope_refusal(method)
+            refused = self._token_refusal(method, token)
             if refused:
                 return Answer(200, refused)
         wait_s = self._rate_wait_s(method, arguments)
@@ -200,6 +222,22 @@ class SlackWebApi:
             return Answer(200, {"ok": True, **run(arguments)}, headers=self._scope_headers(method))
         except SlackError as error:
             return Answer(200, {"ok": False, "error": error.code, **error.more}, headers=self._scope_headers(method))
+
+    def _token_refusal(self, method: str, token: str) -> Json | None:
+        is_app_token = self._app.app_token is not None and _is_one_of(token, (self._app.app_token,))
+        is_bot_token = _is_one_of(token, (self._app.token,))
+        if method in APP_LEVEL:
+            if is_bot_token:
+                return {"ok": False, "error": "not_allowed_token_type"}
+            if is_app_token and APP_LEVEL[method] not in self._app.app_token_scopes:
+                provided = ",".join(sorted(self._app.app_token_scopes))
+                return {"ok": False, "error": "missing_scope", "needed": APP_LEVEL[method], "provided": provided}
+            return None if is_app_token else {"ok": False, "error": "invalid_auth"}
+        if is_app_token:
+            return {"ok": False, "error": "not_allowed_token_type"}
+        if method in READS and _is_one_of(token, self._app.reader_tokens):
+            return None
+        return self._scope_refusal(method) if is_bot_token else {"ok": False, "error": "invalid_auth"}
 
     def _scope_refusal(self, method: str) -> Json | None:
         needed = SCOPES.get(method)
@@ -224,6 +262,8 @@ class SlackWebApi:
             name, burst, per_s = f"post:{arguments.get('channel')}", 5.0, 1.0
         elif method == "chat.update":
             name, burst, per_s = "chat.update", 50.0, 50 / 60
+        elif method in APP_LEVEL:
+            name, burst, per_s = method, CONNECTIONS_BURST, CONNECTIONS_PER_S
         else:
             return 0.0
         with self._bucket_lock:
@@ -281,6 +321,11 @@ class SlackWebApi:
             self._store.post(message)
         else:
             self._store.show(replace(message, ephemeral_for=user))
+
+    def _open_connection(self, _: Json) -> Json:
+        if self._open_address is None:
+            raise SlackError("invalid_auth")
+        return {"url": self._open_address()}
 
     # -- chat ----------------------------------------------------------------------------
 

@@ -3,13 +3,14 @@
     workspace = SlackWorkspace(signing_secret="...", token="xoxb-...").start()
     workspace.connect_app("http://127.0.0.1:8080/slack/events")
 
+With `app_token="xapp-..."` and no `connect_app` the app connects by Socket Mode.
 `workspace.api_url` is what `slack_sdk.WebClient(base_url=...)` takes. The page is at
 `workspace.url`; everything it can do, a program can do at `/control/...`. Both send the
-app the same signed requests Slack would.
+app the same requests Slack would.
 
 Promises
     The page loads nothing but from this server, and no message text can become HTML in it.
-    Secrets (token, signing secret) are not in the wire log and not on the page.
+    Secrets (tokens, signing secret, addresses of sockets) are not in the wire log and not on the page.
 """
 
 from __future__ import annotations
@@ -25,10 +26,12 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from bot.drill.loopback import Answer, Call, LoopbackServer, route
 from bot.drill.slack_interactions import Delivery, NothingThere, SlackInteractions
+from bot.drill.slack_sockets import PATH as SOCKET_PATH
+from bot.drill.slack_sockets import SlackSockets
 from bot.drill.slack_store import Channel, Json, Message, SlackStore, User, View
 from bot.drill.slack_web_api import App, SlackWebApi, scopes_of_manifest
 
@@ -71,9 +74,10 @@ class SlackWorkspace:
         port: int = 0,
         rate_limits: bool = True,
         reader_tokens: Sequence[str] = (),
+        app_token: str | None = None,
     ) -> None:
         scopes = scopes_of_manifest(manifest) if manifest else None
-        app = App(token, signing_secret, scopes=scopes, reader_tokens=tuple(reader_tokens))
+        app = App(token, signing_secret, scopes=scopes, reader_tokens=tuple(reader_tokens), app_token=app_token)
         bot = User(app.bot_user_id, bot_name, "CDC on-call", "app", "#2f6f8f", is_bot=True)
         everyone = tuple(user.id for user in (*PEOPLE, bot))
         self.app = app
@@ -87,11 +91,14 @@ class SlackWorkspace:
         self._verbs = dict(verbs)
         self._app_url: str | None = None
         self._streams: set[tuple[asyncio.AbstractEventLoop, asyncio.Queue[str | None]]] = set()
-        self._server = LoopbackServer("Slack workspace", self._routes(), port=port)
+        self._server = LoopbackServer("Slack workspace", self._routes(), port=port, websockets=True)
         self.url = self._server.url
         self.api_url = f"{self.url}/api/"
-        self.web_api = SlackWebApi(self.store, app, self.url, rate_limits=rate_limits)
-        self.people = SlackInteractions(self.store, self.web_api, app, self.url, lambda: self._app_url)
+        self.sockets = SlackSockets(self.store, self.url, app.id)
+        self.web_api = SlackWebApi(
+            self.store, app, self.url, rate_limits=rate_limits, open_address=self.sockets.open_address
+        )
+        self.people = SlackInteractions(self.store, self.web_api, app, self.url, lambda: self._app_url, self.sockets)
         self.store.listen(self._broadcast)
 
     def start(self) -> SlackWorkspace:
@@ -106,7 +113,7 @@ class SlackWorkspace:
         self._server.stop()
 
     def connect_app(self, url: str) -> None:
-        """Where interactions go: the app's request URL, usually `.../slack/events`."""
+        """Where interactions go: the app's request URL, usually `.../slack/events`. Not called: over its sockets."""
         self._app_url = url
 
     def add_command(self, command: str, verbs: Sequence[str], answer: Callable[[str], str]) -> None:
@@ -134,8 +141,11 @@ class SlackWorkspace:
 
     # -- routes --------------------------------------------------------------------------
 
-    def _routes(self) -> list[Route]:
+    def _routes(self) -> list[BaseRoute]:
         return [
+            WebSocketRoute(SOCKET_PATH, lambda websocket: self.sockets.serve(websocket)),
+            route("GET", "/control/sockets", lambda call: self.sockets.control(call)),
+            route("POST", "/control/sockets", lambda call: self.sockets.control(call)),
             route("POST", "/api/{method}", lambda call: self.web_api.answer(call)),
             route("GET", "/api/{method}", lambda call: self.web_api.answer(call)),
             route("POST", "/upload/v1/{file_id}", lambda call: self.web_api.receive_upload(call)),

@@ -4,11 +4,15 @@ A request is bounded, decoded and its signature checked here, before Bolt parses
 unsigned garbage, and its Starlette adapter runs listeners on the event loop). Bolt then routes it in the thread
 pool; a listener validates, stores one row and acknowledges. It decides nothing and calls nobody.
 
+Socket Mode brings the same documents over a connection of ours (`slack_socket.py`): `answer_envelope` is its door, to
+the same listeners and the same rows. It checks no signature: the connection was opened with the app's own token.
+
 What must happen while the finger is on the button, opening a modal, goes through the *interactive lane*: a few
 threads, tried once, dropped when a trigger's life is over, never queued.
 
 Promise
-    200 means "on disk" for everything that changes something; else the person reads that nothing was recorded.
+    200, or an ack, means "on disk" for everything that changes something; else the person reads that nothing was
+    recorded.
     The same request twice is one row. Bad input is 400 or 401 with a reason, never a 500.
 """
 
@@ -40,9 +44,12 @@ from bot.render import modals
 from bot.render.blocks import line
 
 PATH = "/slack/events"
+ENVELOPES = ("slash_commands", "interactive", "events_api")
 MAX_BODY_BYTES = 1024 * 1024
 SIGNATURE_WINDOW_S = 300
 TRIGGER_LIFE = timedelta(seconds=2.5)
+TRIGGER_SPENT = frozenset({"exchanged_trigger_id", "trigger_exchanged"})
+"""The same click came twice and the first one opened the form."""
 MODALS_AT_ONCE = 4
 NOT_RECORDED = "Nothing was recorded: the journal could not be written. Nothing was done. Try again in a minute."
 TOO_LATE = "The form could not be opened in time. Nothing was done: press the button again."
@@ -51,11 +58,11 @@ log = logging.getLogger("cdc.slack")
 
 
 class SlackEdge:
-    """Routes for Slack's interactions over HTTP.
+    """Slack's interactions: routes for HTTP, and a door for the envelopes of Socket Mode.
 
     `store(key, kind, body)` writes one inbox row: False when the key is there already; it raises when it could not.
     `incident` looks an incident up for a modal; `count_error` counts what went wrong, by reason. `secrets` are asked
-    at each request: two during a rotation, none means that nothing is accepted.
+    at each request: two during a rotation, none means that nothing is accepted over HTTP.
     """
 
     def __init__(
@@ -122,6 +129,37 @@ class SlackEdge:
             return _refused(503, "the request could not be handled; nothing was recorded")
         shown = {name: values[0] for name, values in answer.headers.items() if values}
         return Response(answer.body or "", status_code=answer.status, headers=shown)
+
+    def answer_envelope(self, kind: str, payload: object) -> Mapping[str, Any] | None:
+        """Handle one envelope of Socket Mode and return the payload of its ack, or None for a bare one.
+
+        What is not Slack's and what nobody listens to is counted and gets a bare ack: Slack would only repeat it.
+        Raises RuntimeError when it could not be handled: an ack would claim that it was recorded.
+        """
+        received_at = self._clock()
+        try:
+            document = check_envelope(kind, payload)
+        except ValueError as error:
+            self._count_error("slack-unreadable")
+            log.warning("an envelope of Slack was refused: %s", error)
+            return None
+        context = {"received_at": received_at}
+        try:
+            answer = self._bolt.dispatch(BoltRequest(body=dict(document), context=context, mode="socket_mode"))
+        except Exception as error:
+            log.exception("a Slack envelope failed")
+            self._count_error("slack-edge")
+            raise RuntimeError("the envelope could not be handled; nothing was recorded") from error
+        if answer.status == 404:
+            self._count_error("slack-unknown")
+            return None
+        if answer.status != 200:
+            self._count_error("slack-edge")
+            raise RuntimeError(f"the envelope was answered with status {answer.status}")
+        if not answer.body:
+            return None
+        said = json.loads(answer.body) if answer.body.startswith("{") else {"text": answer.body}
+        return said if isinstance(said, dict) else None
 
     # -- the listeners -----------------------------------------------------------------------
 
@@ -265,6 +303,8 @@ class InteractiveLane:
                     job()
                     return
                 except ChatError as error:
+                    if error.code in TRIGGER_SPENT:
+                        return
                     log.warning("interactive: %s", error.code)
             self._count_error("interactive-dropped")
             if_dropped()
@@ -306,16 +346,32 @@ def check_shape(text: str, content_type: str) -> None:
         return
     form = parse_qs(text, keep_blank_values=True, max_num_fields=200)
     if "payload" in form:
-        payload = _object(form["payload"][0], "payload")
-        _must_be(payload, "user", Mapping)
-        if payload.get("type") == "block_actions":
-            _must_be(payload, "actions", list)
-            if not payload["actions"] or not isinstance(payload["actions"][0], Mapping):
-                raise ValueError("actions: empty")
-        if payload.get("type") in ("view_submission", "view_closed"):
-            _must_be(payload, "view", Mapping)
+        _check_payload(_object(form["payload"][0], "payload"))
     elif "command" not in form and "ssl_check" not in form:
         raise ValueError("neither a command nor a payload")
+
+
+def check_envelope(kind: str, payload: object) -> Mapping[str, Any]:
+    """Return what an envelope of Socket Mode holds, shaped as HTTP would bring it. Raises ValueError."""
+    if kind not in ENVELOPES:
+        raise ValueError(f"its type is {kind[:80]!r}")
+    if not isinstance(payload, Mapping):
+        raise ValueError("its payload is not a JSON object")
+    if kind == "slash_commands":
+        _must_be(payload, "command", str)
+    elif kind == "interactive":
+        _check_payload(payload)
+    return payload
+
+
+def _check_payload(payload: Mapping[str, Any]) -> None:
+    _must_be(payload, "user", Mapping)
+    if payload.get("type") == "block_actions":
+        _must_be(payload, "actions", list)
+        if not payload["actions"] or not isinstance(payload["actions"][0], Mapping):
+            raise ValueError("actions: empty")
+    if payload.get("type") in ("view_submission", "view_closed"):
+        _must_be(payload, "view", Mapping)
 
 
 def action_document(body: Mapping[str, Any], action: Mapping[str, Any]) -> dict[str, Any]:
