@@ -162,6 +162,15 @@ class SlackChat:
         """Open a modal; given up after 2 s, because the trigger dies at 3."""
         self._call("views.open", TRIGGER_S, trigger_id=trigger_id, view=dict(view))
 
+    def open_socket(self, app_token: str) -> str:
+        """Return a single-use address for Socket Mode; `app_token` is the app-level token (xapp-)."""
+        with _Attempt("apps.connections.open"):
+            answer = self._client(token=app_token).api_call("apps.connections.open")
+        address = str(_document(answer).get("url") or "")
+        if not address.startswith("wss://") and not (address.startswith("ws://") and _is_loopback(self._api_url)):
+            raise ChatError("unreadable_answer")
+        return address
+
     # -- leaves ------------------------------------------------------------------------------
 
     def _call(self, method: str, timeout_s: int | None = None, **arguments: Any) -> Mapping[str, Any]:
@@ -201,9 +210,9 @@ class SlackChat:
                     return self._ids[channel]
         raise ChatError("channel_not_found", permanent=True)
 
-    def _client(self, timeout_s: int | None = None) -> WebClient:
+    def _client(self, timeout_s: int | None = None, token: str | None = None) -> WebClient:
         client = WebClient(
-            token=self._token(),
+            token=token or self._token(),
             base_url=self._api_url,
             timeout=timeout_s or self._timeout_s,
             logger=_quiet,
