@@ -102,6 +102,7 @@ class Monitor:
             version=self._version,
             findings=self._findings,
             counters=self._counters,
+            write_error=depths["write_error"],
             inbox_depth=depths["inbox"],
             inbox_oldest_s=age_s(depths["inbox_oldest"]),
             outbox_depth=depths["outbox"],

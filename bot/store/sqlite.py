@@ -111,6 +111,7 @@ class Store:
         self._closed = False
         self._owned: TextIO | None = None
         self._writing = threading.Lock()
+        self._write_error = ""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._create()
@@ -331,11 +332,15 @@ class Store:
             )
 
     def depths(self) -> Mapping[str, Any]:
-        """Return what waits: inbox and outbox depth and age, tasks per kind, failed messages, unreadable rows."""
+        """Return what waits: inbox and outbox depth and age, tasks per kind, failed messages, unreadable rows.
+
+        `write_error` is why the last write failed, empty once one has succeeded.
+        """
         db = self._db()
         inbox = db.execute("SELECT count(*), min(received_at) FROM inbox WHERE state = 'new'").fetchone()
         outbox = db.execute("SELECT min(created_at) FROM outbox WHERE state = 'due'").fetchone()
         return {
+            "write_error": self._write_error,
             "inbox": inbox[0],
             "inbox_oldest": _at(inbox[1]) if inbox[1] else None,
             "unreadable": db.execute("SELECT count(*) FROM inbox WHERE state = 'unreadable'").fetchone()[0],
@@ -368,13 +373,16 @@ class Store:
         """One writer at a time: threads wait in line here, other processes in SQLite's busy handler."""
         connection = self._db()
         with self._writing:
-            connection.execute("BEGIN IMMEDIATE")
             try:
+                connection.execute("BEGIN IMMEDIATE")
                 yield connection
                 self._commit(connection)
-            except BaseException:
+            except BaseException as error:
                 connection.rollback()
+                if isinstance(error, sqlite3.OperationalError):
+                    self._write_error = str(error)
                 raise
+            self._write_error = ""
 
     def _commit(self, connection: sqlite3.Connection) -> None:
         """The one place that commits. A crash before it loses nothing that was promised; after it, everything holds."""

@@ -224,6 +224,7 @@ def test_a_bot_at_rest_is_healthy_and_says_nothing():
         (True, True, (), Snapshot("", inbox_depth=3, inbox_oldest_s=60.0)),
         (False, False, ("the inbox stands still",), Snapshot("", inbox_depth=3, inbox_oldest_s=60.1)),
         (True, False, ("Slack messages wait",), Snapshot("", outbox_oldest_s=301, outbox_error="ratelimited")),
+        (True, True, ("journal could not be written: full",), Snapshot("", write_error="full")),
         (True, True, ("wrong token",), Snapshot("", webhooks={"unauthorised": 2})),
         (True, True, ("could not be read",), Snapshot("", unreadable=1)),
         (True, True, ("last looked",), Snapshot("", last_pass_s=601)),

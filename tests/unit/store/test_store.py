@@ -203,6 +203,25 @@ def test_a_task_is_claimed_once_and_found_after_a_crash(store: Store) -> None:
     assert ["t1"] == [task.key for task in store.running_tasks()]
 
 
+def test_a_write_that_fails_is_told_until_one_succeeds(tmp_path: Path) -> None:
+    """A full disk: nothing of it is stored, and health can say why; the next write that holds ends it."""
+    full: list[str] = []
+
+    def commit(moment: str) -> None:
+        if full and moment == "before":
+            raise sqlite3.OperationalError(full[0])
+
+    store = Store(tmp_path / "journal.db", commit)
+    full.append("database or disk is full")
+    with pytest.raises(sqlite3.OperationalError):
+        store.receive("k", "alertmanager", b"{}", NOW)
+    assert ("database or disk is full", 0) == (store.depths()["write_error"], store.depths()["inbox"])
+    full.clear()
+    assert store.receive("k", "alertmanager", b"{}", NOW)
+    assert ("", 1) == (store.depths()["write_error"], store.depths()["inbox"])
+    store.close()
+
+
 def test_a_file_that_is_no_journal_is_named(tmp_path: Path) -> None:
     """The person who installs it reads which file and why."""
     path = tmp_path / "journal.db"
