@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from bot.cli_call import JSON, KAFKA_SETTINGS, App, Call, Stop, print_report, stop
+from bot.cli_init import COMMANDS as FIRST
 from bot.cli_keep import COMMANDS as KEEPING
 from bot.cli_keep import COMPLETE_VARIABLE, answer_completion, end_completion, names
 
@@ -592,7 +593,7 @@ def version(as_json: bool) -> int:
     return 0
 
 
-for _command in KEEPING:
+for _command in (*FIRST, *KEEPING):
     cdc.add_command(_command)
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "prometheus_client": ("metrics.py",),
     "fastavro": ("probes/dead_letters.py", "drill/"),
     "avro": ("drill/",),
-    "yaml": ("config.py", "incident/yaml_lines.py", "slo/", "drill/"),
+    "yaml": ("config.py", "discovery/config_file.py", "incident/yaml_lines.py", "slo/", "drill/"),
     "jinja2": ("render/", "drill/"),
     "pydantic": (
         "config.py", "incident/alerts.py", "incident/runbook_file.py", "incident/yaml_lines.py", "store/", "runner.py",

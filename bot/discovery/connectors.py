@@ -1,0 +1,202 @@
+"""What a connector's own settings say: which topics it writes or reads, which group it commits with, its table.
+
+Pure. What Connect has seen a connector use is believed first; settings fill in what was never used yet. A rule that
+would be a guess is not made: the caller gets the question instead.
+
+Sources: Debezium's documentation of `topic.prefix`, `table.include.list` and its heartbeat, transaction and schema
+history topics; KIP-158 and KIP-298 for sinks; KIP-458 for `consumer.override.*`; KIP-558 for used topics.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator
+
+from bot.discovery.facts import ConnectorFacts, Facts
+
+HEARTBEAT = "__debezium-heartbeat"
+_ROUTERS = {
+    "org.apache.kafka.connect.transforms.RegexRouter": ("regex", "replacement"),
+    "io.debezium.transforms.ByLogicalTableRouter": ("topic.regex", "topic.replacement"),
+}
+_INCLUDE = ("table.include.list", "collection.include.list", "table.whitelist", "collection.whitelist")
+_CONNECT_TOPIC = re.compile(
+    r".*connect.*[-_.](configs?|offsets?|status(es)?)|.*[-_.]connect-(configs?|offsets?|status)"
+)
+
+
+def written_topics(source: ConnectorFacts, listed: Collection[str] | None) -> tuple[str, ...]:
+    """Return the topics of data that a source writes, sorted; empty where nothing tells."""
+    used = {topic for topic in source.used_topics or () if not _is_own(source, topic)}
+    derived = {topic for topic in _derived(source, listed) if not _is_own(source, topic)}
+    return tuple(sorted(used | (derived if listed is None else derived & set(listed))))
+
+
+def read_topics(sink: ConnectorFacts, listed: Collection[str] | None) -> tuple[str, ...]:
+    """Return the topics that a sink reads, sorted: `topics`, or what `topics.regex` hits and what it has read."""
+    named = {topic for topic in _items(sink.settings.get("topics", "")) if is_topic(topic)}
+    used = set(sink.used_topics or ())
+    if named:
+        return tuple(sorted(named))
+    hits = {topic for topic in listed or () if _hits(sink.settings.get("topics.regex"), topic)}
+    return tuple(sorted(used | hits))
+
+
+def dead_letter_queue(sink: ConnectorFacts) -> str | None:
+    """Return the queue that a sink names; None for none, and for one that its config provider fills in."""
+    named = sink.settings.get("errors.deadletterqueue.topic.name", "").strip()
+    return named if is_topic(named) else None
+
+
+def sink_group(sink: ConnectorFacts) -> str:
+    """Return the group a sink commits with: `connect-NAME`, unless its config overrides that."""
+    return sink.settings.get("consumer.override.group.id") or f"connect-{sink.name}"
+
+
+def sink_table(sink: ConnectorFacts, topics: Collection[str]) -> str | None:
+    """Return the one table a sink writes, with its database where that is known; None for several or none."""
+    tables = _items(sink.settings.get("iceberg.tables", ""))
+    named = sink.settings.get("collection.name.format") or sink.settings.get("table.name.format") or ""
+    if len(topics) == 1:
+        named = named.replace("${topic}", next(iter(topics)))
+    if named and "$" not in named and named.isprintable():
+        tables = [f"{sink.database}.{named}" if sink.database and "." not in named else named]
+    return tables[0] if len(tables) == 1 else None
+
+
+def tables(source: ConnectorFacts) -> tuple[str, ...]:
+    """Return Debezium's table list as it is written; its entries are regular expressions."""
+    return tuple(item for key in _INCLUDE for item in _items(source.settings.get(key, "")))
+
+
+def topics_of_interest(facts: Facts) -> tuple[str, ...]:
+    """Return the topics whose readers matter: the connectors', or without any connector every topic of data."""
+    if not facts.connectors:
+        return tuple(topic for topic in facts.topics or () if not is_internal(topic))
+    found: set[str] = set()
+    for connector in facts.connectors:
+        found.update((read_topics if connector.type == "sink" else written_topics)(connector, facts.topics))
+    return tuple(sorted(found))
+
+
+def is_topic(name: str) -> bool:
+    """Whether Kafka allows the name: a placeholder such as `${file:...}` is none."""
+    return re.fullmatch(r"[A-Za-z0-9._-]{1,249}", name) is not None and name not in (".", "..")
+
+
+def is_internal(topic: str) -> bool:
+    """Whether a topic is Kafka's, Connect's, the registry's or Debezium's own; by name, there is no other mark."""
+    return (
+        topic.startswith(("__", "_schemas", "_confluent", "mm2-", "control-iceberg"))
+        or topic.endswith((".checkpoints.internal", ".transaction"))
+        or _CONNECT_TOPIC.fullmatch(topic) is not None
+    )
+
+
+def kind(connector: ConnectorFacts) -> str:
+    """Return what a person calls this connector: `Debezium PostgreSQL`, `Iceberg`, else the class's last word."""
+    java_class = connector.java_class
+    words = java_class.rpartition(".")[2]
+    name = re.sub(r"(Source|Sink)?Connector(V\d)?$", "", words) or words
+    name = {"Postgres": "PostgreSQL", "MySql": "MySQL", "MongoDb": "MongoDB", "Jdbc": "JDBC"}.get(name, name)
+    return f"Debezium {name}" if java_class.startswith("io.debezium.") else name
+
+
+# --- leaves --------------------------------------------------------------------------------------
+
+
+def _is_own(source: ConnectorFacts, topic: str) -> bool:
+    """Whether a topic that a source writes is its own bookkeeping: heartbeat, history, transactions, schema changes."""
+    settings = source.settings
+    prefix = _prefix(source)
+    own = {
+        settings.get(key, "")
+        for key in (
+            "schema.history.internal.kafka.topic", "database.history.kafka.topic", "signal.kafka.topic",
+            "notification.sink.topic.name",
+        )
+    }  # fmt: skip
+    if prefix and source.java_class.startswith("io.debezium."):
+        own.add(f"{prefix}.{settings.get('topic.transaction', 'transaction')}")
+        if not re.search(r"Postgres|MongoDb", source.java_class):
+            own.add(prefix)  # the schema change topic
+    return topic in own or topic.startswith(("__", settings.get("topic.heartbeat.prefix") or HEARTBEAT))
+
+
+def _derived(source: ConnectorFacts, listed: Collection[str] | None) -> Iterator[str]:
+    """Yield what Debezium would write: a topic per table, as its routers rename it.
+
+    With a listing and no router, the listing is filtered; else only tables that are no pattern can be named.
+    """
+    prefix = _prefix(source)
+    if not prefix or not source.java_class.startswith("io.debezium."):
+        return
+    wanted = tables(source)
+    routers = list(_routers(source))
+    if listed is not None and not routers:
+        for topic in listed:
+            rest = topic.removeprefix(f"{prefix}.")
+            if rest != topic and (not wanted or any(_hits(each, rest, ignore_case=True) for each in _both(wanted))):
+                yield topic
+        return
+    for table in wanted:
+        name = table.replace("\\.", ".")
+        if re.fullmatch(r"[\w.$-]+", name):
+            yield _routed(f"{prefix}.{name}", routers)
+
+
+def _both(tables: Iterable[str]) -> Iterator[str]:
+    """SQL Server lists `schema.table` and writes `PREFIX.database.schema.table`."""
+    for table in tables:
+        yield table
+        yield rf"[^.]+\.(?:{table})"
+
+
+def _routers(source: ConnectorFacts) -> Iterator[tuple[str, str]]:
+    for name in _items(source.settings.get("transforms", "")):
+        keys = _ROUTERS.get(source.settings.get(f"transforms.{name}.type", ""))
+        if keys:
+            regex, replacement = (source.settings.get(f"transforms.{name}.{key}", "") for key in keys)
+            yield regex, replacement
+
+
+def _routed(topic: str, routers: Iterable[tuple[str, str]]) -> str:
+    for regex, replacement in routers:
+        pattern = _java(regex)
+        found = pattern.fullmatch(topic) if pattern else None
+        if found:
+            topic = _filled(replacement, found)
+    return topic
+
+
+def _filled(replacement: str, found: re.Match[str]) -> str:
+    """Return Java's replacement with its `$1` and `${name}` filled in; one that names no group stays as it is."""
+
+    def group(reference: re.Match[str]) -> str:
+        try:
+            return found[int(reference[1]) if reference[1] else reference[2]] or ""
+        except IndexError:
+            return reference[0]
+
+    return re.sub(r"\$(?:(\d)|\{(\w+)\})", group, replacement)
+
+
+def _hits(regex: str | None, text: str, ignore_case: bool = False) -> bool:
+    pattern = _java(regex or "", re.IGNORECASE if ignore_case else re.NOFLAG)
+    return pattern is not None and pattern.fullmatch(text) is not None
+
+
+def _java(regex: str, flags: re.RegexFlag = re.NOFLAG) -> re.Pattern[str] | None:
+    """Return Java's pattern as Python's, None for one that Python cannot read."""
+    try:
+        return re.compile(re.sub(r"\(\?<(?![=!])", "(?P<", regex), flags)
+    except re.error:
+        return None
+
+
+def _prefix(source: ConnectorFacts) -> str:
+    return source.settings.get("topic.prefix") or source.settings.get("database.server.name") or ""
+
+
+def _items(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]
