@@ -13,14 +13,53 @@ from typing import Any
 from urllib.parse import quote
 
 from bot.clients.http import JsonHttp, remaining_s
-from bot.ports import ConnectorState, Missing, PortError, TaskState, Unreachable
+from bot.ports import ConnectorState, Missing, PortError, ServerFacts, TaskState, Unreachable
 
 
 class HttpConnect:
-    """Implements `bot.ports.Connect`."""
+    """Implements `bot.ports.Connect` and `Server`."""
 
     def __init__(self, http: JsonHttp) -> None:
         self._http = http
+
+    def read_server(self, deadline_s: float) -> ServerFacts:
+        """Return version and plugin classes; the calls on a connector are tried on the first one. Nothing is changed.
+
+        Raises what `GET /` raised, and Unreachable for an answer that is not Kafka Connect's.
+        """
+        ends_at = time.monotonic() + deadline_s
+        about = self._http.get("/", remaining_s(ends_at))
+        if not isinstance(about, dict) or not {"version", "commit"} <= set(about):
+            raise Unreachable(
+                f"GET {self._http.url}/: answered other JSON than Kafka Connect's: is this the right address?"
+            )
+        calls: dict[str, str | None] = {}
+
+        def ask(call: str, path: str, params: Mapping[str, Any] | None = None) -> Any:
+            try:
+                answer = self._http.get(path, remaining_s(ends_at), params)
+            except PortError as error:
+                calls[call] = str(error)
+                return None
+            calls[call] = None
+            return answer
+
+        listed = ask("GET /connectors", "/connectors", {"expand": ["status", "info"]})
+        if isinstance(listed, list) and listed:
+            calls["GET /connectors"] = "`expand` was ignored: Kafka Connect is older than 2.3"
+        names = list(listed) if isinstance(listed, list | dict) else []
+        if names:
+            path = f"/connectors/{quote(str(names[0]), safe='')}"
+            ask("GET /connectors/NAME/status", f"{path}/status")
+            ask("GET /connectors/NAME/config", f"{path}/config")
+        plugins = ask("GET /connector-plugins", "/connector-plugins")
+        return ServerFacts(
+            kind="Kafka Connect",
+            version=str(about["version"]),
+            calls=calls,
+            plugins=tuple(str(one.get("class")) for one in plugins or () if isinstance(one, dict)),
+            clock_offset_s=self._http.clock_offset_s,
+        )
 
     def read_connector(self, name: str, deadline_s: float) -> ConnectorState:
         """Return state, tasks and config; a config that may not be read is a `not_known` line, not an error."""

@@ -13,6 +13,7 @@ Promise
 
 from __future__ import annotations
 
+import copy
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -32,8 +33,19 @@ Headers = Callable[[], Mapping[str, str] | None]
 MAX_BODY_BYTES = 64 * 1024 * 1024
 SHOWN_MESSAGE_CHARACTERS = 600
 
-# Said of a TLS failure that need not be one of the handshake: the request may have left.
-_UNNAMED_TLS_REASON = "the secured connection failed"
+# Why TLS failed, by what OpenSSL or Python calls it; the first that is found counts.
+_TLS_REASONS = (
+    ("CERTIFICATE_REQUIRED", "the server wants a client certificate: are tls.certificate and tls.key configured?"),
+    ("mismatch, certificate is not valid", "the certificate is for another host: is this the right name?"),
+    ("CERTIFICATE_VERIFY_FAILED", "certificate not trusted: is the CA configured?"),
+    ("WRONG_VERSION_NUMBER", "the port speaks plain HTTP: is it http:// here?"),
+    ("NO_CERTIFICATE_OR_CRL_FOUND", "the file of tls.ca holds no certificate in PEM form"),
+    ("PEM lib", "the file of tls.certificate or tls.key is not in PEM form"),
+)
+# The request may have left: the server looks for the client's certificate after the client's handshake (TLS 1.3), and
+# what has no name here need not be the handshake at all.
+_UNNAMED_TLS_REASON = "the secured connection failed: is the CA configured?"
+_LATE_TLS_REASONS = (_TLS_REASONS[0][1], _UNNAMED_TLS_REASON)
 
 
 class Tls(Protocol):
@@ -70,6 +82,13 @@ class JsonHttp:
         self._verify: bool | str = str(tls.ca) if tls and tls.ca else True
         certificate = str(tls.certificate) if tls and tls.certificate else None
         self._cert = (certificate, str(tls.key)) if certificate and tls and tls.key else certificate
+
+    def at_root(self) -> JsonHttp:
+        """Return the same server with the same login, addressed from `/`."""
+        parts = urlsplit(self.url)
+        root = copy.copy(self)
+        root.url = urlunsplit((parts.scheme, parts.netloc, "", "", ""))
+        return root
 
     def get(self, path: str, deadline_s: float, params: Mapping[str, Any] | None = None) -> Any:
         return self.call("GET", path, deadline_s, params=params)
@@ -113,9 +132,7 @@ class JsonHttp:
                 text = _read_body(response, ends_at, asked, deadline_s)
         except requests.exceptions.SSLError as error:
             reason = _tls_reason(error)
-            raise Unreachable(
-                f"{asked}: TLS failed ({reason}): is the CA configured?", sent=reason == _UNNAMED_TLS_REASON
-            ) from error
+            raise Unreachable(f"{asked}: TLS failed: {reason}", sent=reason in _LATE_TLS_REASONS) from error
         except requests.exceptions.Timeout as error:
             sent = not isinstance(error, requests.exceptions.ConnectTimeout)
             raise Unreachable(f"{asked}: no answer within {deadline_s:.3g} s", sent=sent) from error
@@ -127,6 +144,8 @@ class JsonHttp:
                 f"{asked}: not a usable address or answer ({type(error).__name__})",
                 sent=not isinstance(error, ValueError),
             ) from error
+        except OSError as error:  # requests says so of a file of `tls` that is not there
+            raise Unreachable(f"{asked}: not asked: {error}", sent="invalid path" not in str(error)) from error
         return _decode(response, text, asked)
 
     def _authorise(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -241,11 +260,4 @@ def _connection_reason(error: requests.exceptions.ConnectionError) -> str:
 
 def _tls_reason(error: requests.exceptions.SSLError) -> str:
     text = str(error)
-    for needle, reason in (
-        ("CERTIFICATE_VERIFY_FAILED", "certificate not trusted"),
-        ("WRONG_VERSION_NUMBER", "the port speaks plain HTTP"),
-        ("match", "certificate is for another host"),
-    ):
-        if needle in text:
-            return reason
-    return _UNNAMED_TLS_REASON
+    return next((reason for needle, reason in _TLS_REASONS if needle in text), _UNNAMED_TLS_REASON)

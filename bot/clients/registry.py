@@ -14,13 +14,22 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from bot.clients.http import JsonHttp, remaining_s
-from bot.ports import Missing, PortError, SchemaVersion, SubjectState, Unreachable
+from bot.ports import Missing, PortError, SchemaVersion, ServerFacts, SubjectState, Unreachable
 
 T = TypeVar("T")
 
+# How each tells what it is, the first that answers so: where (from the root for Apicurio, whose Confluent API is below
+# it), the key of the version, and what else must be in the answer.
+_KINDS = (
+    ("Apicurio", True, "/apis/registry/v3/system/info", "version", "name"),
+    ("Apicurio", True, "/apis/registry/v2/system/info", "version", "name"),
+    ("Karapace", False, "/_health", "karapace_version", "process_uptime_sec"),
+    ("Confluent", False, "/v1/metadata/version", "version", "commitId"),
+)
+
 
 class HttpSchemaRegistry:
-    """Implements `bot.ports.SchemaRegistry`."""
+    """Implements `bot.ports.SchemaRegistry` and `Server`."""
 
     def __init__(self, http: JsonHttp) -> None:
         self._http = http
@@ -57,11 +66,10 @@ class HttpSchemaRegistry:
                 return None
             return word
 
-        to_global = {"defaultToGlobal": "true"}
         return SubjectState(
             subject=subject,
-            compatibility=optional("compatibility level", f"/config/{quoted}", "compatibilityLevel", to_global),
-            mode=optional("mode", f"/mode/{quoted}", "mode", to_global),
+            compatibility=optional("compatibility level", f"/config/{quoted}", "compatibilityLevel", _TO_GLOBAL),
+            mode=optional("mode", f"/mode/{quoted}", "mode", _TO_GLOBAL),
             versions=versions,
             all_versions=all_versions,
             not_known=tuple(not_known),
@@ -78,6 +86,56 @@ class HttpSchemaRegistry:
         """Return every subject's name, sorted; soft-deleted ones are left out."""
         return self._read("/subjects", deadline_s, lambda answer: tuple(sorted(str(name) for name in list(answer))))
 
+    def read_server(self, deadline_s: float) -> ServerFacts:
+        """Return which registry it is and which calls it answers; those on a subject are tried on the first one.
+
+        A server that says what it is but does not list its subjects is not an error: `calls` says why it does not (an
+        address without the path of the Confluent API, a login that is lacking). Raises what `GET /subjects` raised.
+        """
+        ends_at = time.monotonic() + deadline_s
+        calls: dict[str, str | None] = {}
+        try:
+            subjects = self._read("/subjects", remaining_s(ends_at), list)
+        except PortError as error:
+            kind, version = self._kind(ends_at) if getattr(error, "sent", True) else ("", None)
+            if not kind:
+                raise
+            return ServerFacts(kind, version, {"GET /subjects": str(error)}, clock_offset_s=self._http.clock_offset_s)
+        calls["GET /subjects"] = None
+
+        def ask(call: str, path: str) -> Any:
+            try:
+                answer = self._http.get(path, remaining_s(ends_at), _TO_GLOBAL if "defaultToGlobal" in call else None)
+            except PortError as error:
+                calls[call] = str(error)
+                return None
+            calls[call] = None
+            return answer
+
+        not_known: tuple[str, ...] = ()
+        if subjects:
+            subject = quote(str(subjects[0]), safe="")
+            ask("GET /subjects/SUBJECT/versions", f"/subjects/{subject}/versions")
+            newest = ask("GET /subjects/SUBJECT/versions/VERSION", f"/subjects/{subject}/versions/latest")
+            ask("GET /config/SUBJECT?defaultToGlobal=true", f"/config/{subject}")
+            ask("GET /mode/SUBJECT?defaultToGlobal=true", f"/mode/{subject}")
+            if isinstance(newest, dict) and newest.get("id") is not None:
+                ask("GET /schemas/ids/ID", f"/schemas/ids/{newest['id']}")
+        else:
+            not_known = ("which of its calls work: it shows no subject to try them on",)
+        kind, version = self._kind(ends_at)
+        return ServerFacts(kind, version, calls, clock_offset_s=self._http.clock_offset_s, not_known=not_known)
+
+    def _kind(self, ends_at: float) -> tuple[str, str | None]:
+        for kind, at_root, path, key, also in _KINDS:
+            try:
+                answer = (self._http.at_root() if at_root else self._http).get(path, remaining_s(ends_at))
+            except PortError:
+                continue
+            if isinstance(answer, dict) and key in answer and also in answer:
+                return kind, str(answer[key])
+        return "", None
+
     def _read(self, path: str, deadline_s: float, parse: Callable[[Any], T]) -> T:
         answer = self._http.get(path, deadline_s)
         try:
@@ -86,6 +144,9 @@ class HttpSchemaRegistry:
             raise Unreachable(
                 f"GET {self._http.url}{path}: answered other JSON than a Schema Registry's: is this the right address?"
             ) from error
+
+
+_TO_GLOBAL = {"defaultToGlobal": "true"}
 
 
 def _version(subject: str, answer: Any) -> SchemaVersion:
