@@ -109,9 +109,10 @@ def sources(config: Config, environ: Mapping[str, str]) -> Sources:
 
     kafka = registry = connect = None
     if config.kafka:
-        from bot.clients.kafka import ConfluentKafka
+        from bot.clients.kafka_cluster import ConfluentCluster
 
-        kafka = ConfluentKafka(config.kafka.client_settings(environ), clock)
+        settings = partial(config.kafka.client_settings, environ)
+        kafka = ConfluentCluster(_revealed(f"Kafka at {config.kafka.bootstrap}", settings), clock)
     if config.registry:
         from bot.clients.registry import HttpSchemaRegistry
 
@@ -120,7 +121,7 @@ def sources(config: Config, environ: Mapping[str, str]) -> Sources:
         from bot.clients.connect import HttpConnect
 
         connect = HttpConnect(http(config.connect, environ))
-    return Sources(kafka, registry, connect, deadline_s=config.probes.deadline)
+    return Sources(kafka, registry, connect, deadline_s=config.probes.deadline, cluster=kafka)
 
 
 def bare_sources(
@@ -134,9 +135,9 @@ def bare_sources(
 
     kafka_port = registry_port = connect_port = None
     if bootstrap:
-        from bot.clients.kafka import ConfluentKafka
+        from bot.clients.kafka_cluster import ConfluentCluster
 
-        kafka_port = ConfluentKafka({**(kafka_settings or {}), "bootstrap.servers": bootstrap}, clock)
+        kafka_port = ConfluentCluster({**(kafka_settings or {}), "bootstrap.servers": bootstrap}, clock)
     if registry:
         from bot.clients.http import JsonHttp
         from bot.clients.registry import HttpSchemaRegistry
@@ -147,7 +148,7 @@ def bare_sources(
         from bot.clients.http import JsonHttp
 
         connect_port = HttpConnect(JsonHttp(connect))
-    return Sources(kafka_port, registry_port, connect_port)
+    return Sources(kafka_port, registry_port, connect_port, cluster=kafka_port)
 
 
 def http(section: Any, environ: Mapping[str, str], auth: Any = None) -> JsonHttp:
@@ -158,8 +159,23 @@ def http(section: Any, environ: Mapping[str, str], auth: Any = None) -> JsonHttp
     from bot.clients.http import JsonHttp
 
     login, tls = auth or section.auth, section.tls
-    headers = (lambda: {"Authorization": login.header(environ)}) if login else None
+    headers = _revealed(section.url, lambda: {"Authorization": login.header(environ)}) if login else None
     return JsonHttp(section.url, headers, tls)
+
+
+def _revealed(where: str, reveal: Callable[[], dict[str, str]]) -> Callable[[], dict[str, str]]:
+    """Return `reveal` with its SecretError as a port's error: a client asks at each use and knows no config."""
+
+    def reveal_or_say() -> dict[str, str]:
+        from bot.config import SecretError
+        from bot.ports import Unreachable
+
+        try:
+            return reveal()
+        except SecretError as error:
+            raise Unreachable(f"{where}: not asked: {error}", sent=False) from error
+
+    return reveal_or_say
 
 
 def _world(config: Config, environ: Mapping[str, str], stop: threading.Event) -> World:
