@@ -36,6 +36,7 @@ SUBJECT_NOT_KNOWN = "not_known"
 WEBHOOK_RESULTS = ("stored", "unauthorised", "too_large", "not_stored", "disconnected")
 INBOX_STUCK_S = 60.0
 OUTBOX_WAITS_S = 30.0
+OUTBOX_ATTEMPTS = 2
 OUTBOX_LATE_S = 300.0
 PROBES_LATE_S = 600.0
 LINKS_DOWN_S = 60.0
@@ -70,6 +71,7 @@ class Snapshot:
     inbox_oldest_s: float | None = None
     outbox_depth: Mapping[str, int] = field(default_factory=dict)
     outbox_oldest_s: float | None = None
+    outbox_attempts: int = 0
     tasks_depth: Mapping[str, int] = field(default_factory=dict)
     incidents_open: Mapping[Severity, int] = field(default_factory=dict)
     errors: Mapping[str, int] = field(default_factory=dict)
@@ -205,7 +207,9 @@ def _seconds(age_s: float | None) -> str:
 
 
 def _is_waiting(snapshot: Snapshot) -> bool:
-    return snapshot.outbox_oldest_s is not None and snapshot.outbox_oldest_s > OUTBOX_WAITS_S
+    """Whether a message waits for long, or was tried again in vain; a post counts once out, once failed."""
+    waits = snapshot.outbox_oldest_s is not None and snapshot.outbox_oldest_s > OUTBOX_WAITS_S
+    return waits or snapshot.outbox_attempts > OUTBOX_ATTEMPTS
 
 
 def _is_late(snapshot: Snapshot) -> bool:

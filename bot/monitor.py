@@ -107,6 +107,7 @@ class Monitor:
             inbox_oldest_s=age_s(depths["inbox_oldest"]),
             outbox_depth=depths["outbox"],
             outbox_oldest_s=age_s(depths["outbox_oldest"]),
+            outbox_attempts=depths["outbox_attempts"],
             tasks_depth=depths["tasks"],
             incidents_open=Counter(incident.severity for incident in self._dispatcher.board().open()),
             errors=self._tally.errors(),

@@ -338,7 +338,7 @@ class Store:
         """
         db = self._db()
         inbox = db.execute("SELECT count(*), min(received_at) FROM inbox WHERE state = 'new'").fetchone()
-        outbox = db.execute("SELECT min(created_at) FROM outbox WHERE state = 'due'").fetchone()
+        outbox = db.execute("SELECT min(created_at), max(attempts) FROM outbox WHERE state = 'due'").fetchone()
         return {
             "write_error": self._write_error,
             "inbox": inbox[0],
@@ -346,6 +346,7 @@ class Store:
             "unreadable": db.execute("SELECT count(*) FROM inbox WHERE state = 'unreadable'").fetchone()[0],
             "outbox": dict(db.execute("SELECT lane, count(*) FROM outbox WHERE state = 'due' GROUP BY lane")),
             "outbox_oldest": _at(outbox[0]) if outbox[0] else None,
+            "outbox_attempts": outbox[1] or 0,
             "outbox_failed": db.execute("SELECT count(*) FROM outbox WHERE state = 'failed'").fetchone()[0],
             "outbox_error": (
                 db.execute("SELECT error FROM outbox WHERE error IS NOT NULL ORDER BY id DESC LIMIT 1").fetchone()

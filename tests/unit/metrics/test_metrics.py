@@ -224,6 +224,13 @@ def test_a_bot_at_rest_is_healthy_and_says_nothing():
         (True, True, (), Snapshot("", inbox_depth=3, inbox_oldest_s=60.0)),
         (False, False, ("the inbox stands still",), Snapshot("", inbox_depth=3, inbox_oldest_s=60.1)),
         (True, False, ("Slack messages wait",), Snapshot("", outbox_oldest_s=301, outbox_error="ratelimited")),
+        (True, True, (), Snapshot("", outbox_oldest_s=3, outbox_attempts=2, outbox_error="unreachable")),
+        (
+            True,
+            True,
+            ("3 s: unreachable",),
+            Snapshot("", outbox_oldest_s=3, outbox_attempts=3, outbox_error="unreachable"),
+        ),
         (True, True, ("journal could not be written: full",), Snapshot("", write_error="full")),
         (True, True, ("wrong token",), Snapshot("", webhooks={"unauthorised": 2})),
         (True, True, ("could not be read",), Snapshot("", unreadable=1)),
