@@ -629,6 +629,9 @@ class _SinkEntry(_Section):
     connector: Name = _setting(..., "Name of the sink connector.", "customers-iceberg-sink")
     table: Name | None = _setting(None, "Table it writes.", "lake.customers")
     dlq: Topic | None = _setting(None, "Its dead letter queue.", "dlq.customers")
+    group: Name | None = _setting(
+        None, "Its consumer group, if `consumer.override.group.id` is set. Default: `connect-NAME`.", "lake-writer"
+    )
 
 
 class _LagEntry(_Section):
@@ -673,7 +676,7 @@ class _PipelineEntry(_Section):
             topics=self.topics,
             subjects=self.subjects,
             consumers=tuple(ConsumerGroup(each.group, each.kind, each.job, each.topics) for each in self.consumers),
-            sink=Sink(self.sink.connector, self.sink.table, self.sink.dlq) if self.sink else None,
+            sink=Sink(self.sink.connector, self.sink.table, self.sink.dlq, self.sink.group) if self.sink else None,
             objective=Objective(self.objective.lag.warn, self.objective.lag.page, self.objective.dead_letters_per_day),
             actions=actions,
             managed_by=self.managed_by,

@@ -95,9 +95,12 @@ class ConsumerGroup:
 
 @dataclass(frozen=True)
 class Sink:
+    """A sink connector. `group` is what it commits with where its config overrides Connect's `connect-NAME`."""
+
     connector: str
     table: str | None = None
     dlq: str | None = None
+    group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -123,8 +126,8 @@ class Pipeline:
 
     @property
     def groups(self) -> tuple[ConsumerGroup, ...]:
-        """The configured groups, and the sink connector's own group `connect-NAME` when it was not named."""
-        own = f"connect-{self.sink.connector}" if self.sink else None
+        """The configured groups, and the sink connector's own group, `connect-NAME` or another, when not named."""
+        own = self.sink.group or f"connect-{self.sink.connector}" if self.sink else None
         if own is None or any(consumer.group == own for consumer in self.consumers):
             return self.consumers
         return (*self.consumers, ConsumerGroup(own, GroupKind.CONNECT_SINK, topics=self.topics))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -171,8 +171,9 @@ def _pipeline(pipeline: FoundPipeline) -> Iterator[str]:
         if key in pipeline.kept:
             yield from _setting(key, pipeline.kept[key], "    ")
     if pipeline.source is not None:
-        listed = f", tables {', '.join(pipeline.tables)}" if pipeline.tables else ""
-        yield f"    source: {_flow({'connector': pipeline.source})}{_beside(pipeline.source_kind + listed)}"
+        yield f"    source: {_flow({'connector': pipeline.source})}{_beside(pipeline.source_kind)}"
+        if pipeline.tables:
+            yield f"    # tables: {_comment(_listed(pipeline.tables))}"
     for key, names in (("topics", pipeline.topics), ("subjects", pipeline.subjects)):
         if names:
             yield from _setting(key, list(names), "    ")
@@ -182,7 +183,7 @@ def _pipeline(pipeline: FoundPipeline) -> Iterator[str]:
             yield from _consumer(group)
     if pipeline.sink is not None:
         sink = pipeline.sink
-        entry = {"connector": sink.connector, "table": sink.table, "dlq": sink.dlq}
+        entry = {"connector": sink.connector, "table": sink.table, "dlq": sink.dlq, "group": sink.group}
         yield f"    sink: {_flow({key: value for key, value in entry.items() if value})}{_beside(sink.kind)}"
         yield from (f"    # {_comment(line)}" for line in sink.advice)
     for key in ("objective", "managed_by"):
@@ -263,6 +264,15 @@ def _on_one_line(text: str, value: Any) -> str:
 
 def _beside(words: str) -> str:
     return f"  # {_comment(words)}" if words else ""
+
+
+def _listed(words: Sequence[str]) -> str:
+    """Return as many of the words as fit on a line, and how many more there are."""
+    shown = ", ".join(words)
+    if len(shown) <= WIDTH - 20:
+        return shown
+    fitting = shown[: WIDTH - 20].rpartition(", ")[0]
+    return f"{fitting} and {len(words) - len(fitting.split(', '))} more" if fitting else f"{len(words)} patterns"
 
 
 def _comment(words: str) -> str:

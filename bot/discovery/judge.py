@@ -2,7 +2,8 @@
 
 The rule
     A source connector is a pipeline, with the topics it writes. A sink belongs to the source most of whose topics it
-    reads; a pipeline has one sink, so each further one is a pipeline of its own, as is a sink without a source here.
+    reads; a pipeline has one sink: the one that reads most, then the one of the same name. Each further one is a
+    pipeline of its own, as is a sink without a source here.
     A group belongs to the pipeline most of whose topics it has committed. Subjects follow TopicNameStrategy.
     Without any connector, topics with the same readers are a pipeline.
     Each connector, each group and each subject stands in exactly one pipeline, as `bot.config` demands.
@@ -50,12 +51,16 @@ class FoundGroup:
 
 @dataclass(frozen=True)
 class FoundSink:
-    """A sink; `advice` are lines about its dead letters, none when they are kept with their reason."""
+    """A sink; `advice` are lines about its dead letters, none when they are kept with their reason.
+
+    `group` is None for Connect's own name, `connect-NAME`.
+    """
 
     connector: str
     kind: str
     table: str | None
     dlq: str | None
+    group: str | None = None
     advice: tuple[str, ...] = ()
 
 
@@ -112,10 +117,14 @@ class _Draft:
 def judge(facts: Facts) -> Findings:
     """Return the pipelines the facts speak of, by name."""
     remarks: list[str] = []
-    connectors = [each for each in facts.connectors or () if _is_nameable(each.name, "connector", remarks)]
+    connectors = [
+        each
+        for each in sorted(facts.connectors or (), key=lambda each: each.name)
+        if _is_nameable(each.name, "connector", remarks)
+    ]
     groups = [
         each
-        for each in facts.groups or ()
+        for each in sorted(facts.groups or (), key=lambda each: each.group)
         if not _CONSOLE.fullmatch(each.group) and _is_nameable(each.group, "consumer group", remarks)
     ]
     drafts = _from_connectors(connectors, facts)
@@ -139,7 +148,13 @@ def _from_connectors(connectors: Sequence[ConnectorFacts], facts: Facts) -> list
     with_source = list(drafts)
     reads = {sink.name: read_topics(sink, facts.topics) for sink in sinks}
     homes = {sink.name: _best(with_source, reads[sink.name]) for sink in sinks}
-    for sink in sorted(sinks, key=lambda each: (-_shared(homes[each.name], reads[each.name]), each.name)):
+
+    def rank(sink: ConnectorFacts) -> tuple[int, bool, str]:
+        home = homes[sink.name]
+        is_namesake = home is not None and _stripped(sink.name, _SYSTEMS) == home.names[0]
+        return -_shared(home, reads[sink.name]), not is_namesake, sink.name
+
+    for sink in sorted(sinks, key=rank):
         topics, home = reads[sink.name], homes[sink.name]
         group = FoundGroup(sink_group(sink), GroupKind.CONNECT_SINK, topics)
         if home is not None and home.sink is None:
@@ -305,6 +320,7 @@ def _subjects_added(names: Sequence[str], drafts: Sequence[_Draft], facts: Facts
                     kind(sink),
                     sink_table(sink, read_topics(sink, facts.topics)),
                     dead_letter_queue(sink),
+                    sink.settings.get("consumer.override.group.id"),
                     _advice(sink, name),
                 )
                 if sink
@@ -327,10 +343,12 @@ def _not_in_any(
     }
     queues = {each.sink.dlq for each in pipelines if each.sink}
     own = {topic for each in connectors for topic in each.used_topics or ()}
-    others = [topic for topic in facts.topics or () if topic not in topics | queues | own and not is_internal(topic)]
+    others = [
+        topic for topic in sorted(facts.topics or ()) if topic not in topics | queues | own and not is_internal(topic)
+    ]
     subjects = [
         subject
-        for subject in facts.subjects or ()
+        for subject in sorted(facts.subjects or ())
         if not subject.startswith("__") and not any(subject in each.subjects for each in pipelines)
     ]
     unknown = [each.name for each in connectors if each.type not in ("source", "sink")]

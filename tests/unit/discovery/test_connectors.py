@@ -1,0 +1,220 @@
+"""What a connector's settings say: one row per situation, both sides of each edge."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.discovery.connectors import (
+    dead_letter_queue,
+    is_internal,
+    kind,
+    read_topics,
+    sink_group,
+    sink_table,
+    topics_of_interest,
+    written_topics,
+)
+from bot.discovery.facts import ConnectorFacts, Facts, connector_facts
+from bot.ports import ConnectorState
+
+POSTGRES = {"connector.class": "io.debezium.connector.postgresql.PostgresConnector", "topic.prefix": "shop"}
+MYSQL = {**POSTGRES, "connector.class": "io.debezium.connector.mysql.MySqlConnector"}
+SQLSERVER = {**POSTGRES, "connector.class": "io.debezium.connector.sqlserver.SqlServerConnector"}
+CUSTOMERS = {**POSTGRES, "table.include.list": "public.customers"}
+ROUTE = {
+    "transforms": "unwrap, route",
+    "transforms.unwrap.type": "io.debezium.transforms.ExtractNewRecordState",
+    "transforms.route.type": "org.apache.kafka.connect.transforms.RegexRouter",
+    "transforms.route.regex": r"shop\.public\.(.*)",
+    "transforms.route.replacement": "cdc.$1",
+}
+SHARDS = {
+    "transforms": "route",
+    "transforms.route.type": "io.debezium.transforms.ByLogicalTableRouter",
+    "transforms.route.topic.regex": r"(?<all>shop\.public\.orders)_\d+",
+    "transforms.route.topic.replacement": "${all}",
+}
+
+
+def source(settings: dict[str, str], *used: str, told: bool = True) -> ConnectorFacts:
+    return ConnectorFacts("s", "source", settings, used if told else None)
+
+
+def sink(settings: dict[str, str], *used: str) -> ConnectorFacts:
+    return ConnectorFacts("customers-sink", "sink", settings, used)
+
+
+@pytest.mark.parametrize(
+    ("settings", "used", "listed", "expected"),
+    [
+        # What Connect has seen it write is believed.
+        (POSTGRES, ["shop.public.a"], None, ["shop.public.a"]),
+        ({}, ["any.topic"], [], ["any.topic"]),
+        ({}, [], ["any.topic"], []),
+        # Its own bookkeeping is no topic of data.
+        (POSTGRES, ["__debezium-heartbeat.shop", "shop.public.a"], None, ["shop.public.a"]),
+        ({**POSTGRES, "topic.heartbeat.prefix": "beat"}, ["beat.shop", "shop.a"], None, ["shop.a"]),
+        (POSTGRES, ["shop.transaction"], None, []),
+        ({**POSTGRES, "topic.transaction": "tx"}, ["shop.tx", "shop.transaction"], None, ["shop.transaction"]),
+        (MYSQL, ["shop", "shop.db.a"], None, ["shop.db.a"]),  # the schema change topic
+        (POSTGRES, ["shop"], None, ["shop"]),  # PostgreSQL has none
+        ({**MYSQL, "schema.history.internal.kafka.topic": "history"}, ["history"], None, []),
+        ({**MYSQL, "database.history.kafka.topic": "history"}, ["history"], None, []),
+        ({**POSTGRES, "signal.kafka.topic": "signals"}, ["signals"], None, []),
+        # Nothing used yet: the table list, held against what the cluster lists.
+        (CUSTOMERS, [], ["shop.public.customers", "shop.public.orders", "x"], ["shop.public.customers"]),
+        (CUSTOMERS, [], ["other.public.customers"], []),
+        (CUSTOMERS, [], None, ["shop.public.customers"]),  # no listing: as it would be called
+        ({**POSTGRES, "table.include.list": "PUBLIC.A"}, [], ["shop.public.a"], ["shop.public.a"]),  # in any case
+        ({**POSTGRES, "table.include.list": r"public\.a, public\.b.*"}, [], None, ["shop.public.a"]),
+        (
+            {**POSTGRES, "table.include.list": r"public\.(a|b).*"},
+            [],
+            ["shop.public.a", "shop.public.b2", "shop.public.c"],
+            ["shop.public.a", "shop.public.b2"],
+        ),
+        (POSTGRES, [], ["shop.public.a", "shopping.public.b"], ["shop.public.a"]),  # no list: every table
+        (SQLSERVER | {"table.include.list": "dbo.a"}, [], ["shop.erp.dbo.a", "shop.erp.dbo.ab"], ["shop.erp.dbo.a"]),
+        ({**POSTGRES, "table.include.list": "public.(a"}, [], ["shop.public.a"], []),  # not a pattern: a question
+        ({**POSTGRES, "topic.prefix": "", "database.server.name": "shop"}, [], ["shop.public.a"], ["shop.public.a"]),
+        # One used, one not yet: both.
+        (
+            {**POSTGRES, "table.include.list": "public.a,public.b"},
+            ["shop.public.a"],
+            ["shop.public.a", "shop.public.b"],
+            ["shop.public.a", "shop.public.b"],
+        ),
+        # Routers rename what the tables would be called.
+        ({**CUSTOMERS, **ROUTE}, [], ["cdc.customers", "shop.public.customers"], ["cdc.customers"]),
+        ({**CUSTOMERS, **ROUTE}, [], ["shop.public.customers"], []),
+        ({**POSTGRES, "table.include.list": "public.orders_7", **SHARDS}, [], None, ["shop.public.orders"]),
+        ({**POSTGRES, "table.include.list": "public.orders", **SHARDS}, [], None, ["shop.public.orders"]),  # no hit
+        ({**CUSTOMERS, **ROUTE, "transforms.route.replacement": "cdc.$7"}, [], None, ["cdc.$7"]),
+    ],
+)  # fmt: skip
+def test_topics_of_a_source(settings, used, listed, expected):
+    """Used topics first, then what the tables say; what cannot be known is empty, never a guess."""
+    assert tuple(expected) == written_topics(source(settings, *used), listed)
+
+
+def test_a_source_whose_used_topics_are_not_told_is_derived():
+    """Topic tracking may be switched off; the table list still tells."""
+    assert ("shop.public.customers",) == written_topics(source(CUSTOMERS, told=False), ["shop.public.customers"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "used", "listed", "expected"),
+    [
+        ({"topics": "b, a,b"}, [], None, ["a", "b"]),
+        ({"topics": "a"}, ["a", "old"], ["a", "old"], ["a"]),  # what it was configured for earlier does not count
+        ({"topics.regex": r"shop\..*"}, [], ["shop.a", "xshop.a"], ["shop.a"]),
+        ({"topics.regex": r"shop\..*"}, ["shop.a"], None, ["shop.a"]),
+        ({"topics.regex": "("}, [], ["shop.a"], []),
+        ({"topics": "${file:/secret:topic}"}, [], None, []),
+        ({}, [], ["a"], []),
+    ],
+)
+def test_topics_of_a_sink(settings, used, listed, expected):
+    """`topics` is the answer; a pattern is held against the cluster; a placeholder is no name."""
+    assert tuple(expected) == read_topics(sink(settings, *used), listed)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [({}, "connect-customers-sink"), ({"consumer.override.group.id": "mine"}, "mine")],
+)
+def test_group_of_a_sink(settings, expected):
+    """The override wins."""
+    assert expected == sink_group(sink(settings))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("dlq.a", "dlq.a"),
+        (" dlq.a ", "dlq.a"),
+        ("", None),
+        ("${env:DLQ}", None),
+        ("a" * 249, "a" * 249),
+        ("a" * 250, None),
+    ],
+)
+def test_dead_letter_queue_of_a_sink(name, expected):
+    """Only what can be a topic is one."""
+    assert expected == dead_letter_queue(sink({"errors.deadletterqueue.topic.name": name}))
+
+
+@pytest.mark.parametrize(
+    ("settings", "url", "topics", "expected"),
+    [
+        ({"collection.name.format": "c"}, "jdbc:postgresql://h:5/lake?user=a&password=b", ["t"], "lake.c"),
+        ({"collection.name.format": "crm.customers"}, "jdbc:postgresql://h/lake", ["t"], "crm.customers"),
+        ({"table.name.format": "${topic}"}, "", ["t"], "t"),
+        ({"table.name.format": "${topic}"}, "", ["t", "u"], None),
+        ({"iceberg.tables": "lake.customers"}, "", ["t"], "lake.customers"),
+        ({"iceberg.tables": "lake.a,lake.b"}, "", ["t"], None),
+        ({}, "jdbc:sqlserver://h;password=b", ["t"], None),
+    ],
+)  # fmt: skip
+def test_table_of_a_sink(settings, url, topics, expected):
+    """One table is named with its database; several, or none, are left to a person."""
+    state = ConnectorState("s", "sink", "RUNNING", None, None, (), {**settings, "connection.url": url})
+    assert expected == sink_table(connector_facts(state, ()), topics)
+
+
+def test_facts_hold_no_secret():
+    """A login, an address or an unknown setting of a connector does not get past the gathering."""
+    config = {
+        "connector.class": "x.Sink",
+        "topics": "a",
+        "connection.url": "jdbc:postgresql://h/lake?password=hunter2",
+        "connection.password": "hunter2",
+        "database.password": "hunter2",
+        "transforms.mask.replacement.secret": "hunter2",
+        "errors.deadletterqueue.topic.name": "dlq",
+        "sasl.jaas.config": "hunter2",
+        "value.converter.basic.auth": "hunter2",
+    }
+    facts = connector_facts(ConnectorState("s", "sink", "RUNNING", None, None, (), config), None)
+    assert "hunter2" not in repr(facts)
+    assert {"connector.class", "topics", "errors.deadletterqueue.topic.name"} == set(facts.settings)
+    assert "lake" == facts.database
+
+
+@pytest.mark.parametrize(
+    ("topic", "internal"),
+    [
+        ("__consumer_offsets", True), ("_schemas", True), ("_confluent-metrics", True), ("connect-configs", True),
+        ("my-connect-cluster-offsets", True), ("connect_status", True), ("debezium_connect_statuses", True),
+        ("control-iceberg", True), ("mm2-offset-syncs.b.internal", True), ("shop.transaction", True),
+        ("orders", False), ("connect", False), ("offsets", False), ("order-status", False), ("_mine", False),
+        ("transaction", False), ("connections", False),
+    ],
+)  # fmt: skip
+def test_internal_topics(topic, internal):
+    """By name alone, and a topic that merely sounds alike is a topic."""
+    assert internal == is_internal(topic)
+
+
+@pytest.mark.parametrize(
+    ("java_class", "expected"),
+    [
+        ("io.debezium.connector.postgresql.PostgresConnector", "Debezium PostgreSQL"),
+        ("io.debezium.connector.jdbc.JdbcSinkConnector", "Debezium JDBC"),
+        ("io.tabular.iceberg.connect.IcebergSinkConnector", "Iceberg"),
+        ("com.wepay.kafka.connect.bigquery.BigQuerySinkConnectorV2", "BigQuery"),
+        ("FileStreamSink", "FileStreamSink"),
+        ("", ""),
+    ],
+)
+def test_kind_in_words(java_class, expected):
+    """What a person calls it."""
+    assert expected == kind(source({"connector.class": java_class}))
+
+
+def test_without_connectors_every_topic_of_data_is_of_interest():
+    """With connectors only theirs are: a large cluster has thousands of others."""
+    listed = ("__consumer_offsets", "a", "connect-status", "b")
+    assert ("a", "b") == topics_of_interest(Facts(topics=listed))
+    assert ("a", "b") == topics_of_interest(Facts(topics=listed, connectors=()))
+    assert ("a",) == topics_of_interest(Facts(topics=listed, connectors=(sink({"topics": "a"}),)))
