@@ -57,7 +57,7 @@ unit: $(DEV)
 test: lint
 	@$(BIN)/python -m tests.system.fetch
 	@$(BIN)/pytest -q -n auto $(FAST)
-	@$(BIN)/pytest tests/test_packaging.py tests/drill tests/crash tests/system
+	@$(BIN)/pytest tests/test_packaging.py tests/test_deploy.py tests/drill tests/crash tests/system
 
 bench: $(DEV)
 	@$(BIN)/python -m tests.system.fetch
