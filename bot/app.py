@@ -160,7 +160,7 @@ def http(section: Any, environ: Mapping[str, str], auth: Any = None) -> JsonHttp
 
     login, tls = auth or section.auth, section.tls
     headers = _revealed(section.url, lambda: {"Authorization": login.header(environ)}) if login else None
-    return JsonHttp(section.url, headers, tls)
+    return JsonHttp(section.url, headers, tls, clock)
 
 
 def _revealed(where: str, reveal: Callable[[], dict[str, str]]) -> Callable[[], dict[str, str]]:
@@ -477,7 +477,7 @@ class Bot:
         routes = webhook_routes(intake, self._credentials, clock, self.tally.webhook)
         routes += status_routes(self.monitor.metrics, self.monitor.health, self.monitor.ready)
         self._closers.append(intake.close)
-        if self.config.slack is not None and self.config.slack.mode == "http" and self._chat is not None:
+        if self._chat is not None:
             routes += self._slack_routes(self._chat)
         app = Starlette(routes=routes)
         app.router.redirect_slashes = False

@@ -75,9 +75,17 @@ class SlackWorkspace:
         rate_limits: bool = True,
         reader_tokens: Sequence[str] = (),
         app_token: str | None = None,
+        app_token_scopes: Sequence[str] = ("connections:write",),
     ) -> None:
         scopes = scopes_of_manifest(manifest) if manifest else None
-        app = App(token, signing_secret, scopes=scopes, reader_tokens=tuple(reader_tokens), app_token=app_token)
+        app = App(
+            token,
+            signing_secret,
+            scopes=scopes,
+            reader_tokens=tuple(reader_tokens),
+            app_token=app_token,
+            app_token_scopes=frozenset(app_token_scopes),
+        )
         bot = User(app.bot_user_id, bot_name, "CDC on-call", "app", "#2f6f8f", is_bot=True)
         everyone = tuple(user.id for user in (*PEOPLE, bot))
         self.app = app

@@ -55,6 +55,8 @@ NOT_RECORDED = "Nothing was recorded: the journal could not be written. Nothing 
 TOO_LATE = "The form could not be opened in time. Nothing was done: press the button again."
 
 log = logging.getLogger("cdc.slack")
+_bolt_log = logging.getLogger("cdc.slack.bolt")
+_bolt_log.setLevel(logging.ERROR)  # it warns of what nobody listens to with the whole request, and of SLACK_BOT_TOKEN
 
 
 class SlackEdge:
@@ -152,6 +154,7 @@ class SlackEdge:
             raise RuntimeError("the envelope could not be handled; nothing was recorded") from error
         if answer.status == 404:
             self._count_error("slack-unknown")
+            log.warning("nobody listens to this envelope of Slack: %s, %s", kind, line(str(document.get("type")), 80))
             return None
         if answer.status != 200:
             self._count_error("slack-edge")
@@ -173,7 +176,7 @@ class SlackEdge:
             token_verification_enabled=False,
             process_before_response=True,
             authorize=lambda: nobody,
-            logger=log,
+            logger=_bolt_log,
         )
         app.command(command)(self._on_command)
         app.action(re.compile(r".*", re.DOTALL))(self._on_action)

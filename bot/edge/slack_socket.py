@@ -123,13 +123,14 @@ class SlackSocket:
             keeper.start()
 
     def close(self) -> None:
-        """Take nothing new, acknowledge what was taken, then end the connections; at most about 8 s."""
+        """Take nothing new, acknowledge what was taken within 3 s, then end the connections."""
         self._stop.set()
         self._pace.stop()
         with self._lock:
             lines = list(self._lines)
-        for line in lines:
-            line.finish(FINISH_S)
+        ends_s = time.monotonic() + FINISH_S
+        for line in sorted(lines, key=_Line.stop_taking):  # the idle ones end first
+            line.finish(ends_s - time.monotonic())
         for keeper in self._keepers:
             keeper.join(timeout=1.0)  # one that waits for Slack's answer ends with the process
         self._pool.shutdown(wait=True)
@@ -180,14 +181,14 @@ class SlackSocket:
         fresh.wait_until(lambda: fresh.ended or fresh.leaving is not None or self._stop.is_set(), None)
         if self._stop.is_set():
             return None
-        if fresh.ended:
-            log.info("a connection to Slack ended: %s", fresh.reason)
-            return None
-        log.info("Slack asks for a new connection: %s", fresh.leaving)
         if fresh.leaving is not None and fresh.leaving in REMEDIES:
             self._failed(_told(fresh.leaving), fresh.leaving, self._times.steps_s[-1])
             fresh.retire(0)
             return None
+        if fresh.ended:
+            log.info("a connection to Slack ended: %s", fresh.reason)
+            return None
+        log.info("Slack asks for a new connection: %s", fresh.leaving)
         return fresh
 
     def _connect(self) -> _Line | None:
@@ -204,7 +205,7 @@ class SlackSocket:
             self._failed(str(error), "", self._times.steps_s[-1])
             return None
         try:
-            websocket = connect(
+            opened = connect(
                 address,
                 open_timeout=self._times.hello_s,
                 ping_interval=self._times.ping_s,
@@ -216,6 +217,8 @@ class SlackSocket:
                 proxy=None if _is_loopback(address) else True,
                 logger=_quiet,
             )
+            # Entered and never left: a connection ends where it is read, in a thread of its own.
+            websocket = opened.__enter__()
         except (OSError, WebSocketException, ValueError) as error:
             self._failed(f"the connection was refused: {_words(error)}", "")
             return None
@@ -372,12 +375,18 @@ class _Line:
         with self._changed:
             self._over_at_s = time.monotonic() + linger_s
 
-    def finish(self, within_s: float) -> None:
-        """Take nothing more, wait until what was taken is acknowledged, then end the connection."""
+    def stop_taking(self) -> int:
+        """Take nothing more; return how many envelopes are not acknowledged yet."""
         with self._changed:
             self._is_taking = False
             self._changed.notify_all()
-            self._changed.wait_for(lambda: not self._open_envelopes, within_s)
+            return self._open_envelopes
+
+    def finish(self, within_s: float) -> None:
+        """Take nothing more, wait until what was taken is acknowledged, then end the connection."""
+        self.stop_taking()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._open_envelopes, max(0.0, within_s))
         self._websocket.close()
         self._thread.join(timeout=2.0)
 
@@ -486,7 +495,7 @@ def _object(message: bytes) -> Mapping[str, Any]:
 
 def _told(code: str) -> str:
     remedy = REMEDIES.get(code)
-    return f"{code}: {remedy}" if remedy else code
+    return f"{code} ({remedy})" if remedy else code
 
 
 def _words(error: Exception) -> str:

@@ -233,6 +233,11 @@ def test_a_bot_at_rest_is_healthy_and_says_nothing():
         ),
         (True, True, ("journal could not be written: full",), Snapshot("", write_error="full")),
         (True, True, ("wrong token",), Snapshot("", webhooks={"unauthorised": 2})),
+        (True, True, (), Snapshot("", links=1, links_greeted=True)),
+        (True, True, (), Snapshot("", links=0, links_down_s=60.0, links_greeted=True, links_error="unreachable")),
+        (True, True, ("for 61 s: no reason is known;",), Snapshot("", links=0, links_down_s=61.0, links_greeted=True)),
+        (True, True, (), Snapshot("", links=0, links_down_s=1.0)),  # the start: nothing was tried to its end yet
+        (True, True, ("for 1 s: invalid_auth;",), Snapshot("", links=0, links_down_s=1.0, links_error="invalid_auth")),
         (True, True, ("could not be read",), Snapshot("", unreadable=1)),
         (True, True, ("last looked",), Snapshot("", last_pass_s=601)),
         (True, True, ("cannot see: g (p, consumer_lag)",), Snapshot("", {"p": (group(1, "g", verdict="DENIED"),)})),
@@ -245,3 +250,12 @@ def test_health_says_what_is_wrong(alive, is_ready, words, snapshot):
     assert (alive, is_ready) == (health(snapshot)[0], ready(snapshot)[0])
     assert len(words) == len(reasons)
     assert all(word in reason for word, reason in zip(words, reasons, strict=True))
+
+
+@pytest.mark.parametrize(("value", "links"), [("2.0", 2), ("0.0", 0), (None, None)])
+def test_connections_to_slack_are_shown_where_there_are_any(value, links):
+    """A bot that Slack comes to has no such series; one that is cut off shows 0."""
+    shown = [line for line in render(Snapshot("", links=links)).decode().splitlines() if line[:1] != "#"]
+    found = [line.split()[1] for line in shown if line.startswith("cdc_slack_connections")]
+
+    assert ([value] if value else []) == found
