@@ -472,7 +472,7 @@ def _look_at_queue(said: Mapping[str, str], sources: Sources, pipelines: Sequenc
     topic = said["topic"]
     for pipeline in pipelines:
         if pipeline.sink is not None and pipeline.dlq == topic:
-            sink = (f"connect-{pipeline.sink.connector}", pipeline.topics)
+            sink = (pipeline.sink.consumer_group, pipeline.topics)
             return dead_letters_of(sources, topic, lambda: now, sink)
     return dead_letters_of(sources, topic, lambda: now)
 

@@ -117,7 +117,7 @@ def _grow(counts: dict[Labels, int], offsets: dict[Labels, int], key: Labels, wh
 
 def _processed(pipeline: Pipeline, findings: Sequence[Finding]) -> int | None:
     """Return how far the pipeline has come: its sink's own group, else its first group. One group, or each counts."""
-    own = f"connect-{pipeline.sink.connector}" if pipeline.sink else None
+    own = pipeline.sink.consumer_group if pipeline.sink else None
     names = [own] if own else [group.group for group in pipeline.groups[:1]]
     for finding in findings:
         if finding.signal is Signal.LAG and finding.target in names:

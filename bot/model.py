@@ -102,6 +102,10 @@ class Sink:
     dlq: str | None = None
     group: str | None = None
 
+    @property
+    def consumer_group(self) -> str:
+        return self.group or f"connect-{self.connector}"
+
 
 @dataclass(frozen=True)
 class Pipeline:
@@ -127,7 +131,7 @@ class Pipeline:
     @property
     def groups(self) -> tuple[ConsumerGroup, ...]:
         """The configured groups, and the sink connector's own group, `connect-NAME` or another, when not named."""
-        own = self.sink.group or f"connect-{self.sink.connector}" if self.sink else None
+        own = self.sink.consumer_group if self.sink else None
         if own is None or any(consumer.group == own for consumer in self.consumers):
             return self.consumers
         return (*self.consumers, ConsumerGroup(own, GroupKind.CONNECT_SINK, topics=self.topics))

@@ -6,7 +6,7 @@ channels, objectives, who manages a definition, the kind and job of a group, the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,11 @@ from bot.discovery.judge import Findings, FoundGroup, FoundPipeline
 from bot.model import GroupKind
 
 KEPT = ("owner", "channel", "objective", "managed_by")
+
+_CONNECTORS: tuple[tuple[str, Callable[[FoundPipeline], str | None]], ...] = (
+    ("source", lambda pipeline: pipeline.source),
+    ("sink", lambda pipeline: pipeline.sink.connector if pipeline.sink else None),
+)
 
 
 def with_kept(findings: Findings, written: Any, is_complete: bool = True) -> Findings:
@@ -25,11 +30,11 @@ def with_kept(findings: Findings, written: Any, is_complete: bool = True) -> Fin
     if not isinstance(written, Mapping):
         return findings
     entries = {str(name): entry for name, entry in written.items() if isinstance(entry, Mapping)}
-    same = {pipeline.name: _same(pipeline, entries) for pipeline in findings.pipelines}
+    same = _same(findings.pipelines, entries)
     taken = {name for name in same.values() if name}
     pipelines = []
     for pipeline in findings.pipelines:
-        old = same[pipeline.name]
+        old = same.get(pipeline.name)
         if old is None:
             name = pipeline.name
             number = 2
@@ -45,13 +50,23 @@ def with_kept(findings: Findings, written: Any, is_complete: bool = True) -> Fin
     return replace(findings, pipelines=tuple(sorted(pipelines, key=lambda each: each.name)))
 
 
-def _same(pipeline: FoundPipeline, entries: Mapping[str, Mapping[str, Any]]) -> str | None:
-    for key, found in (("source", pipeline.source), ("sink", pipeline.sink.connector if pipeline.sink else None)):
-        for name, entry in entries.items():
-            if found is not None and _text(entry.get(key), "connector") == found:
-                return name
-    has_connector = pipeline.source or pipeline.sink
-    return pipeline.name if pipeline.name in entries and not has_connector else None
+def _same(found: Sequence[FoundPipeline], entries: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return the written name of each pipeline that was written before; a written one is found once."""
+    same: dict[str, str] = {}
+
+    def match(pipeline: FoundPipeline, name: str) -> None:
+        if pipeline.name not in same and name not in same.values():
+            same[pipeline.name] = name
+
+    for key, connector_of in _CONNECTORS:
+        for pipeline in found:
+            for name, entry in entries.items():
+                if (connector := connector_of(pipeline)) and _text(entry.get(key), "connector") == connector:
+                    match(pipeline, name)
+    for pipeline in found:
+        if pipeline.name in entries and not pipeline.source and not pipeline.sink:
+            match(pipeline, pipeline.name)
+    return same
 
 
 def _kept(pipeline: FoundPipeline, name: str, entry: Mapping[str, Any]) -> FoundPipeline:
@@ -61,7 +76,8 @@ def _kept(pipeline: FoundPipeline, name: str, entry: Mapping[str, Any]) -> Found
         for each in (listed if isinstance(listed, list) else ())
         if isinstance(each, Mapping)
     }
-    table = _text(entry.get("sink"), "table")
+    is_same_sink = pipeline.sink and _text(entry.get("sink"), "connector") == pipeline.sink.connector
+    table = _text(entry.get("sink"), "table") if is_same_sink else None
     return replace(
         pipeline,
         name=name,

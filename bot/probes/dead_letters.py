@@ -177,7 +177,7 @@ def probe(sources: Sources, pipeline: Pipeline, now: Callable[[], datetime]) -> 
     """Return the finding of the pipeline's DLQ, or none where it has no DLQ."""
     if pipeline.sink is None or pipeline.dlq is None:
         return ()
-    return (dead_letters_of(sources, pipeline.dlq, now, (f"connect-{pipeline.sink.connector}", pipeline.topics)),)
+    return (dead_letters_of(sources, pipeline.dlq, now, (pipeline.sink.consumer_group, pipeline.topics)),)
 
 
 def _verdict(records: int | None, letters: Sequence[_Letter]) -> tuple[str, Status]:

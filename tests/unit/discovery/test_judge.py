@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bot.discovery.facts import ConnectorFacts, Facts
-from bot.discovery.judge import Findings, FoundGroup, FoundPipeline, judge
+from bot.discovery.judge import Findings, FoundGroup, FoundPipeline, FoundSink, judge
 from bot.discovery.kept import with_kept
 from bot.model import GroupKind
 from bot.ports import GroupEntry
@@ -287,6 +289,17 @@ def test_a_new_pipeline_does_not_take_a_name_that_is_in_use():
     """Two pipelines of one name would be one in the file."""
     new = FoundPipeline("customers", "other-source")
     assert ["customers", "customers-2"] == [each.name for each in with_kept(Findings((CRM, new)), WRITTEN).pipelines]
+
+
+def test_what_was_written_is_found_once():
+    """A sink that has become a pipeline of its own does not take the name of its source's pipeline along."""
+    lake = FoundSink("lake", "S3", None, None)
+    findings = Findings((FoundPipeline("a-lake", sink=lake), replace(CRM, sink=FoundSink("other", "S3", "t", None))))
+    written = {"customers": {"source": {"connector": "crm-source"}, "sink": {"connector": "lake", "table": "x"}}}
+    assert {"a-lake": None, "customers": "crm-source"} == {
+        each.name: each.source for each in with_kept(findings, written).pipelines
+    }
+    assert "t" == with_kept(findings, written).pipelines[1].sink.table
 
 
 @pytest.mark.parametrize(("is_complete", "names"), [(True, []), (False, ["customers"])])
