@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from bot.cli_call import JSON, KAFKA_SETTINGS, App, Call, Stop, print_report, stop
+from bot.cli_doctor import COMMANDS as EXAMINING
 from bot.cli_init import COMMANDS as FIRST
 from bot.cli_keep import COMMANDS as KEEPING
 from bot.cli_keep import COMPLETE_VARIABLE, answer_completion, end_completion, names
@@ -133,6 +134,9 @@ def _ask(
 
     The journal is not opened: these questions are about the systems, and reading one must not create the other.
     """
+    import shlex
+    from dataclasses import replace
+
     from bot.commands import answer
     from bot.incident.correlation import Board
 
@@ -142,13 +146,20 @@ def _ask(
     if bare and any(bare.values()):
         given = {name: address for name, address in bare.items() if address}
         sources = app.bare_sources(**given, kafka_settings=kafka_settings)
-        return print_report(answer(query, sources, (), Board(), app.clock(), command="cdc"), as_json)
+        report = answer(query, sources, (), Board(), app.clock(), command="cdc")
+        flags = " ".join(f"--{name} {shlex.quote(address)}" for name, address in given.items())
+        return print_report(replace(report, next_steps=tuple(_with(flags, s) for s in report.next_steps)), as_json)
     if bare and call.found_config() is None:
         flags = " or ".join(f"--{name}" for name in bare)
         stop(f"Which system is to be asked? There is no cdc.yml here and no {flags}.", f"Give {flags}, or -c PATH.")
     config = call.config()
     sources = app.sources(config, call.environ)
     return print_report(answer(query, sources, config.pipelines, Board(), app.clock(), command="cdc"), as_json)
+
+
+def _with(flags: str, step: str) -> str:
+    """Return a next step that asks the system that was asked: without its address it would ask another, or none."""
+    return f"{step} {flags}" if step.startswith("cdc ") else step
 
 
 # --- the command and its questions ---------------------------------------------------------------
@@ -593,7 +604,7 @@ def version(as_json: bool) -> int:
     return 0
 
 
-for _command in (*FIRST, *KEEPING):
+for _command in (*FIRST, *EXAMINING, *KEEPING):
     cdc.add_command(_command)
 
 if __name__ == "__main__":

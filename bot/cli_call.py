@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 import click
 
 if TYPE_CHECKING:
+    from bot.clients.http import JsonHttp
     from bot.config import Config
     from bot.incident.commands import PersonCommand
     from bot.incident.correlation import Board
@@ -47,6 +48,7 @@ class App(Protocol):
     def nonce(self) -> str: ...
     def policy(self, config: Config) -> Policy: ...
     def sources(self, config: Config, environ: Mapping[str, str]) -> Sources: ...
+    def http(self, section: Any, environ: Mapping[str, str]) -> JsonHttp: ...
     def bare_sources(
         self,
         bootstrap: str | None = None,

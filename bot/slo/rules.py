@@ -64,18 +64,15 @@ class _Rule:
 
 def render_rules(pipelines: Sequence[Pipeline], thresholds: Thresholds) -> str:
     """Return the rule file as YAML. Without pipelines it holds the defaults, which fit any."""
-    rules = [
-        *_schema_refusals(thresholds),
-        *_connector_failed(thresholds),
-        *_dead_letters(pipelines, thresholds),
-        *_lag(pipelines, "CDCConsumerLagCritical", Severity.CRITICAL, lambda objective: objective.lag_page),
-        *_lag(pipelines, "CDCConsumerLagWarning", Severity.WARNING, lambda objective: objective.lag_warn),
-        *_probe_blind(thresholds),
-    ]
     lines = ["groups:", "  - name: cdc-oncall", "    rules:"]
-    for rule in rules:
+    for rule in _rules(pipelines, thresholds):
         lines += _render(rule, thresholds)
     return _HEAD + "\n".join(lines) + "\n"
+
+
+def alert_names(thresholds: Thresholds) -> tuple[tuple[str, Severity], ...]:
+    """Return every alert that the rules can fire, with its severity, most upstream first."""
+    return tuple((rule.alert, rule.severity) for rule in _rules((), thresholds))
 
 
 def promql_duration(seconds: float) -> str:
@@ -87,6 +84,15 @@ def promql_duration(seconds: float) -> str:
 
 
 # --- the rules, most upstream first ----------------------------------------------------------------
+
+
+def _rules(pipelines: Sequence[Pipeline], thresholds: Thresholds) -> Iterator[_Rule]:
+    yield from _schema_refusals(thresholds)
+    yield from _connector_failed(thresholds)
+    yield from _dead_letters(pipelines, thresholds)
+    yield from _lag(pipelines, "CDCConsumerLagCritical", Severity.CRITICAL, lambda objective: objective.lag_page)
+    yield from _lag(pipelines, "CDCConsumerLagWarning", Severity.WARNING, lambda objective: objective.lag_warn)
+    yield from _probe_blind(thresholds)
 
 
 def _schema_refusals(thresholds: Thresholds) -> Iterator[_Rule]:

@@ -1,0 +1,408 @@
+"""`cdc doctor`, Alertmanager: is it there, does a receiver of it post to the bot, and do the routes lead there.
+
+The configuration is read as it is in force, so what stands in a file that was never loaded does not count. From
+Alertmanager 0.26 on a webhook's address is hidden: the receiver is then found by its name, and the proof that it is
+ours is a webhook that came.
+
+Whose alerts a route takes away is judged for alerts that are not the bot's own: those the others got before.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from bot.doctor.check import Check, failed, names, ok, warning
+from bot.doctor.http import unreached
+from bot.model import Pipeline, Severity
+from bot.ports import AlertmanagerSetup, AlertmanagerStatus, PortError
+from bot.slo.route import (
+    LabelMatcher,
+    NotAConfig,
+    Reached,
+    Receiver,
+    Route,
+    Routing,
+    Webhook,
+    parse_routing,
+    routes_of,
+    without,
+)
+
+PART = "alertmanager"
+WEBHOOK_PATH = "/alertmanager"
+FOREIGN_ALERT = "AlertOfSomebodyElse"
+SHOWN_ROUTE = 'receiver: {receiver}, matchers: [alertname =~ "CDC.+"], group_by: [pipeline]'
+
+
+@dataclass(frozen=True)
+class AlertmanagerFacts:
+    """What Alertmanager answered; `error` says why nothing else is known."""
+
+    url: str
+    status: AlertmanagerStatus | None = None
+    error: PortError | None = None
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the bot is reached, as cdc.yml knows it. `port` 0 is not known; `webhook` None is not written."""
+
+    receiver: str
+    port: int
+    webhook: str | None = None
+
+    @property
+    def url(self) -> str:
+        """The address to write into alertmanager.yml, as far as it is known."""
+        return self.webhook or f"http://HOST:{self.port or 'PORT'}{WEBHOOK_PATH}"
+
+
+@dataclass(frozen=True)
+class History:
+    """What came to the bot so far; `last_webhook_at` None is never, or no journal yet."""
+
+    now: datetime
+    last_webhook_at: datetime | None = None
+
+
+def gather(alertmanager: AlertmanagerSetup, url: str, deadline_s: float) -> AlertmanagerFacts:
+    try:
+        return AlertmanagerFacts(url, alertmanager.read_status(deadline_s))
+    except PortError as error:
+        return AlertmanagerFacts(url, error=error)
+
+
+def judge(
+    facts: AlertmanagerFacts,
+    address: Address,
+    history: History,
+    pipelines: Sequence[Pipeline],
+    alerts: Sequence[tuple[str, Severity]],
+) -> tuple[Check, ...]:
+    """Return Alertmanager's lines. `alerts` are the bot's own rules that may fire, with their severity."""
+    if facts.status is None:
+        return (unreached(PART, facts.url, facts.error),)
+    reachable = ok(PART, f"Alertmanager {facts.status.version} answers at {facts.url}")
+    try:
+        routing = parse_routing(facts.status.config)
+    except NotAConfig as error:
+        return (
+            reachable,
+            warning(
+                PART, f"its configuration cannot be read ({error}): whether alerts reach the bot is not known",
+                "Run `cdc doctor --fire` once the receiver is set up: it shows whether they do.",
+            ),
+        )  # fmt: skip
+    ours = receivers_of_the_bot(routing, address)
+    if not ours:
+        return (reachable, *webhook_checks(routing, address))
+    return (
+        reachable,
+        *webhook_checks(routing, address),
+        *_routes(routing, ours, address, pipelines, alerts),
+        *_proof(ours, history),
+    )
+
+
+# --- which receiver is ours ------------------------------------------------------------------------
+
+
+def receivers_of_the_bot(routing: Routing, address: Address) -> tuple[Receiver, ...]:
+    """Return the receivers that post to the bot: by address where it is shown, else the one that cdc.yml names."""
+    by_address = tuple(
+        receiver
+        for receiver in routing.receivers.values()
+        if any(_is_ours(webhook.url, address) for webhook in receiver.webhooks)
+    )
+    if by_address:
+        return by_address
+    named = routing.receivers.get(address.receiver)
+    return (named,) if named is not None and named.webhooks else ()
+
+
+def _the_bots(receiver: Receiver, address: Address) -> tuple[Webhook, ...]:
+    """Return those of our receiver's addresses that are the bot's; where none is shown to be, the first is meant."""
+    shown = tuple(webhook for webhook in receiver.webhooks if _is_ours(webhook.url, address))
+    return shown or receiver.webhooks[:1]
+
+
+def webhook_checks(routing: Routing, address: Address) -> tuple[Check, ...]:
+    """Return the lines on the bot's receivers alone: none is a failed line too."""
+    ours = receivers_of_the_bot(routing, address)
+    if not ours:
+        return (_no_receiver(routing, address),)
+    return tuple(line for receiver in ours for line in _webhook_lines(receiver, address))
+
+
+def _is_ours(url: str | None, address: Address) -> bool:
+    if url is None:
+        return False
+    if address.webhook is not None:
+        return _same(url, address.webhook)
+    parts = urlsplit(url)
+    return parts.path.rstrip("/") == WEBHOOK_PATH and _port(url) == address.port
+
+
+def _same(url: str, other: str) -> bool:
+    return url.rstrip("/") == other.rstrip("/")
+
+
+def _port(url: str) -> int | None:
+    parts = urlsplit(url)
+    try:
+        return parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        return None
+
+
+def _no_receiver(routing: Routing, address: Address) -> Check:
+    named = routing.receivers.get(address.receiver)
+    paste = (
+        f"Write `webhook_configs: [{{url: {address.url}, send_resolved: true, http_config: {{authorization: "
+        f"{{credentials_file: FILE}}}}}}]` under receiver {address.receiver} and reload Alertmanager; "
+        "`cdc rules` begins with all of it."
+    )
+    if named is not None:
+        return failed(PART, f"receiver {address.receiver} has no webhook_configs: nothing is posted to the bot", paste)
+    near = [
+        f"{receiver.name} ({webhook.url})"
+        for receiver in routing.receivers.values()
+        for webhook in receiver.webhooks
+        if webhook.url is not None
+        and _port(webhook.url) == (_port(address.webhook) if address.webhook else address.port)
+    ]
+    if near:
+        return failed(
+            PART, f"receiver {names(near)} posts to the bot's port, but not to {address.url}",
+            f"Write `url: {address.url}` there and reload Alertmanager.",
+        )  # fmt: skip
+    return failed(PART, f"no receiver posts to the bot: there is none named {address.receiver}", paste)
+
+
+def _webhook_lines(receiver: Receiver, address: Address) -> Iterator[Check]:
+    """Yield what is wrong with each address of our receiver, or one line when nothing is."""
+    for webhook in _the_bots(receiver, address):
+        wrong = tuple(_wrong(receiver.name, webhook, address))
+        if wrong:
+            yield from wrong
+        elif webhook.url is not None:
+            yield ok(PART, f"receiver {receiver.name} posts to {webhook.url}, with credentials, resolves too")
+        else:
+            yield ok(
+                PART, f"receiver {receiver.name} posts with credentials, resolves too; its address is hidden",
+            )  # fmt: skip
+
+
+def _wrong(name: str, webhook: Webhook, address: Address) -> Iterator[Check]:
+    url = webhook.url
+    if url is not None and not _is_ours(url, address):
+        path = urlsplit(url).path
+        reload = f"Write `url: {address.url}` under receiver {name} and reload Alertmanager."
+        if address.webhook is not None:
+            yield failed(PART, f"receiver {name} posts to {url}, not to alertmanager.webhook {address.webhook}", reload)
+        elif path.rstrip("/") != WEBHOOK_PATH:
+            yield failed(
+                PART, f"receiver {name} posts to {url}, where the bot answers 404: it listens at {WEBHOOK_PATH}",
+                f"Write `url: {url.removesuffix(path)}{WEBHOOK_PATH}` under receiver {name} and reload Alertmanager.",
+            )  # fmt: skip
+        else:
+            yield warning(
+                PART, f"receiver {name} posts to {url}, and the bot listens on port {address.port or 'of its choice'}",
+                f"If that is the proxy before the bot, write `webhook: {url}` under alertmanager in cdc.yml.",
+            )  # fmt: skip
+    if not webhook.send_resolved:
+        yield failed(
+            PART, f"receiver {name} has send_resolved: false: incidents never hear that alerts ended",
+            f"Write `send_resolved: true` under receiver {name} and reload Alertmanager.",
+        )  # fmt: skip
+    if not webhook.has_credentials:
+        yield failed(
+            PART, f"receiver {name} sends no credentials: the bot answers 401 and the alert is lost",
+            "Write `http_config: {authorization: {credentials_file: FILE}}` there, with a token of "
+            "alertmanager.tokens in the file.",
+        )  # fmt: skip
+    if webhook.max_alerts:
+        yield warning(
+            PART, f"receiver {name} has max_alerts: {webhook.max_alerts}: larger groups are cut, and asked for again",
+            f"Remove `max_alerts` under receiver {name}.",
+        )  # fmt: skip
+
+
+# --- do the routes lead there ----------------------------------------------------------------------
+
+
+def alert_labels(alert: str, severity: Severity, pipeline: str | None = None) -> Mapping[str, str]:
+    """Return the labels of the bot's own alerts that routes are likely to match."""
+    labels = {"alertname": alert, "severity": str(severity)}
+    return {**labels, "pipeline": pipeline} if pipeline else labels
+
+
+def _routes(
+    routing: Routing, ours: Sequence[Receiver], address: Address, pipelines: Sequence[Pipeline],
+    alerts: Sequence[tuple[str, Severity]],
+) -> Iterator[Check]:  # fmt: skip
+    our_names = frozenset(receiver.name for receiver in ours)
+    routes = [route for route in routing.root.walk() if route.receiver in our_names]
+    shown = SHOWN_ROUTE.format(receiver=address.receiver if address.receiver in our_names else min(our_names))
+    if not routes:
+        yield failed(
+            PART, f"no route leads to receiver {names(sorted(our_names))}: no alert reaches the bot",
+            f"Write `- {{{shown}}}` as the first of route.routes and reload Alertmanager.",
+        )  # fmt: skip
+        return
+    yield from _own_alerts(routing, our_names, address, pipelines, alerts, shown)
+    for route in routes:
+        yield from _taken_away(routing, route, our_names)
+        if route.is_timed:
+            yield warning(
+                PART, f"{route.place}, which leads to the bot, is muted at certain times",
+                "Remove its mute_time_intervals or active_time_intervals: incidents would be missed then.",
+            )  # fmt: skip
+
+
+def others(routing: Routing, found: Reached, ours: frozenset[str], address: Address) -> tuple[str, ...]:
+    """Return who besides the bot is told of an alert, or may be: other receivers, and others in the bot's own."""
+    told: list[str] = []
+    for name in (*found.receivers, *found.possible_receivers):
+        receiver = routing.receivers.get(name)
+        if name not in ours:
+            told += [name] if routing.notifies(name) else []
+        elif receiver is not None:
+            told += [f"{name} ({kind})" for kind in receiver.integrations if kind != "webhook"]
+            the_bots = _the_bots(receiver, address)
+            told += [f"{name} ({hook.url or 'webhook'})" for hook in receiver.webhooks if hook not in the_bots]
+    return tuple(dict.fromkeys(told))
+
+
+def _own_alerts(
+    routing: Routing, ours: frozenset[str], address: Address, pipelines: Sequence[Pipeline],
+    alerts: Sequence[tuple[str, Severity]], shown: str,
+) -> Iterator[Check]:  # fmt: skip
+    """Yield which of the bot's own alerts reach it, for each pipeline, and whom else."""
+    if not alerts:
+        return
+    lost: dict[tuple[tuple[str, ...], tuple[str, ...]], list[str]] = {}
+    unknown: dict[tuple[str, ...], list[str]] = {}
+    besides: dict[str, None] = {}
+    for name in [pipeline.name for pipeline in pipelines] or [""]:
+        reached = {alert: routes_of(routing, alert_labels(alert, severity, name)) for alert, severity in alerts}
+        away = tuple(alert for alert, found in reached.items() if not _may_reach(found, ours))
+        unsure = tuple(
+            alert for alert, found in reached.items() if alert not in away and not ours & set(found.receivers)
+        )
+        if away:
+            goes_to = dict.fromkeys(receiver for alert in away for receiver in reached[alert].receivers)
+            lost.setdefault((away, tuple(goes_to)), []).append(name)
+        if unsure:
+            matchers = dict.fromkeys(text for alert in unsure for text in reached[alert].not_known)
+            unknown.setdefault(tuple(matchers), []).append(name)
+        for found in reached.values():
+            besides |= dict.fromkeys(others(routing, found, ours, address))
+    for (away, reaches), of in lost.items():
+        which = "none of the bot's alerts" if len(away) == len(alerts) else names(away)
+        yield failed(
+            PART, f"{which}{_of(of)} {'reaches' if len(away) == len(alerts) else 'do not reach'} the bot: "
+            f"they go to {names(reaches)}",
+            f"Write `- {{{shown}}}` as the first of route.routes and reload Alertmanager.",
+        )  # fmt: skip
+    for unread, of in unknown.items():
+        yield warning(
+            PART, f"whether alerts{_of(of)} reach the bot is not known: `{names(unread)}` cannot be read here",
+            f"Ask `amtool config routes test alertname={alerts[0][0]} severity={alerts[0][1]}"
+            f"{f' pipeline={of[0]}' if of[0] else ''}`.",
+        )  # fmt: skip
+    if not lost and not unknown:
+        whom = f"; besides: {names(list(besides))}" if besides else " and nobody else"
+        yield ok(PART, f"the bot's alerts reach it{_of([pipeline.name for pipeline in pipelines])}{whom}")
+
+
+def _may_reach(found: Reached, ours: frozenset[str]) -> bool:
+    return bool(ours & {*found.receivers, *found.possible_receivers})
+
+
+def _of(pipelines: Sequence[str]) -> str:
+    return f" of {names(pipelines)}" if any(pipelines) else ""
+
+
+def _taken_away(routing: Routing, route: Route, ours: frozenset[str]) -> Iterator[Check]:
+    """Yield a warning where a route to the bot keeps alerts of others that somebody was told of before."""
+    if route is routing.root or route.continues:
+        return
+    labels = _example(routing, route)
+    if labels is None:
+        return
+    with_it, without_it = routes_of(routing, labels), routes_of(without(routing, route), labels)
+    if route not in with_it.routes:
+        return
+    missed = [name for name in without_it.receivers if name not in with_it.receivers and name not in ours]
+    missed = [name for name in missed if routing.notifies(name)]
+    if missed:
+        example = ", ".join(f'{name}="{value}"' for name, value in labels.items() if name != "alertname")
+        yield warning(
+            PART, f"{route.place} keeps what it sends to the bot: {names(missed)} no longer "
+            f"get{'s' if len(missed) == 1 else ''} alerts{f' with {example}' if example else ''}",
+            f"Write `continue: true` on that route ({route.place}) and reload Alertmanager.",
+        )  # fmt: skip
+
+
+def _example(routing: Routing, route: Route) -> Mapping[str, str] | None:
+    """Return labels of an alert of somebody else that comes to this route, or None where none can be thought of."""
+    path = _path(routing.root, route)
+    labels = {"alertname": FOREIGN_ALERT}
+    for matcher in (matcher for each in path for matcher in each.matchers):
+        if matcher.matches(labels) is True:
+            continue
+        value = _fulfilling(matcher)
+        if value is None or (matcher.name == "alertname" and value.startswith("CDC")):
+            return None
+        labels[matcher.name] = value
+    fulfils = all(matcher.matches(labels) is True for each in path for matcher in each.matchers)
+    return labels if fulfils and not any(each.unread for each in path) else None
+
+
+def _path(here: Route, route: Route) -> tuple[Route, ...]:
+    if here is route:
+        return (here,)
+    for child in here.routes:
+        if path := _path(child, route):
+            return (here, *path)
+    return ()
+
+
+def _fulfilling(matcher: LabelMatcher) -> str | None:
+    """Return a value that fulfils the matcher: its own, or the first plain alternative of its regex."""
+    if matcher.operator == "=":
+        return matcher.value
+    if matcher.operator in ("!=", "!~"):
+        return "other"
+    alternatives = re.split(r"\|", matcher.value.strip("()"))
+    return next((each for each in alternatives if re.fullmatch(r"[\w -]+", each)), None)
+
+
+# --- the proof -------------------------------------------------------------------------------------
+
+
+def _proof(ours: Sequence[Receiver], history: History) -> Iterator[Check]:
+    """A webhook that came is the only proof where the address is hidden."""
+    if history.last_webhook_at is not None:
+        yield ok(PART, f"last webhook {_ago((history.now - history.last_webhook_at).total_seconds())}")
+        return
+    if any(webhook.url is None for receiver in ours for webhook in receiver.webhooks):
+        yield warning(
+            PART, "no webhook has come yet, and Alertmanager hides the address: whether it is the bot's is not known",
+            "Run `cdc doctor --fire`: it sends a test alert and follows it.",
+        )  # fmt: skip
+    else:
+        yield ok(PART, "no webhook has come yet: `cdc doctor --fire` sends a test alert and follows it")
+
+
+def _ago(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(0, round(seconds))} s ago"
+    if seconds < 5400:
+        return f"{round(seconds / 60)} min ago"
+    return f"{round(seconds / 3600)} h ago" if seconds < 172_800 else f"{round(seconds / 86400)} days ago"

@@ -1,0 +1,242 @@
+"""`cdc doctor`, Slack: whose token it is, what it may do, where the bot is, and whether Slack can reach it.
+
+Scopes are compared with those that the shipped manifest asks for. What Slack does not tell is said: to which app a bot
+token belongs (only some answers name it), and in HTTP mode whether Slack reaches the bot at all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Literal
+
+from bot.doctor.check import Check, failed, names, ok, warning
+from bot.model import Pipeline
+from bot.ports import ChatChannel, ChatError, ChatIdentity, ChatSetup
+
+PART = "slack"
+AT_ONCE = 4
+
+FEATURES: Mapping[str, str] = {
+    "chat:write": "cards, replies and answers cannot be posted",
+    "commands": "the slash command does not reach the bot",
+    "files:write": "postmortems cannot be uploaded",
+    "channels:history": "a message whose sending broke off cannot be looked up, and may come twice",
+    "groups:history": "the same in private channels",
+    "channels:read": "a channel given as #name cannot be found",
+    "groups:read": "a private channel given as #name cannot be found",
+}
+"""What suffers without a scope; a test compares the names with manifest.yml."""
+
+
+@dataclass(frozen=True)
+class SlackFacts:
+    """What Slack answered. A channel is what was read of it, or Slack's word for why not (`channel_not_found`).
+
+    `socket` is None where it was not asked, empty when a socket may be opened, else Slack's word. `app_token_app` is
+    the app that the app-level token names in itself.
+    """
+
+    mode: str
+    identity: ChatIdentity | None = None
+    error: str | None = None
+    channels: Mapping[str, ChatChannel | str] = field(default_factory=dict)
+    socket: str | None = None
+    app_token_app: str | None = None
+    app_token_shape: Literal["app", "bot", "other"] = "app"
+
+
+def gather(chat: ChatSetup, mode: str, app_token: Callable[[], str] | None, channels: Sequence[str]) -> SlackFacts:
+    """Ask Slack. `channels` are those that cdc.yml names; without a working token nothing else is asked."""
+    try:
+        identity = chat.read_identity()
+    except ChatError as error:
+        return SlackFacts(mode, error=error.code)
+
+    def read(channel: str) -> ChatChannel | str:
+        try:
+            return chat.read_channel(channel)
+        except ChatError as error:
+            return error.code
+
+    wanted = tuple(dict.fromkeys(channels))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        found = dict(zip(wanted, pool.map(read, wanted), strict=True))
+    if mode != "socket" or app_token is None:
+        return SlackFacts(mode, identity, channels=found)
+    token = app_token()
+    try:
+        chat.open_socket(token)
+        socket = ""
+    except ChatError as error:
+        socket = error.code
+    shape: Literal["app", "bot", "other"] = (
+        "app" if token.startswith("xapp-") else "bot" if token.startswith("xoxb-") else "other"
+    )
+    app = re.match(r"xapp-\d+-(A[A-Z0-9]+)-", token)
+    return SlackFacts(mode, identity, None, found, socket, app[1] if app else None, shape)
+
+
+def judge(facts: SlackFacts, wanted: frozenset[str], pipelines: Sequence[Pipeline], default: str) -> tuple[Check, ...]:
+    """Return Slack's lines. `wanted` are the manifest's scopes; `default` the channel of incidents of no pipeline."""
+    identity = facts.identity
+    if identity is None:
+        return (_token_refused(facts.error or "no answer"),)
+    return (
+        ok(PART, f"the bot token works: workspace {identity.team} ({identity.team_id}), bot user {identity.user_id}"),
+        *_scopes(identity, wanted),
+        *_channels(facts, identity, pipelines, default),
+        *_way_in(facts, identity),
+        *_owners(pipelines),
+    )
+
+
+def _token_refused(code: str) -> Check:
+    remedies = {
+        "invalid_auth": "Copy the Bot User OAuth Token (xoxb-) from OAuth & Permissions of the app into the secret of "
+        "slack.bot_token.",
+        "not_authed": "Put the Bot User OAuth Token (xoxb-) into the secret of slack.bot_token: it is empty.",
+        "account_inactive": "Install the app again in the workspace and put its new bot token into the secret.",
+        "token_revoked": "Install the app again in the workspace and put its new bot token into the secret.",
+        "token_expired": "Turn token rotation off for the app, install it again and put its new bot token there.",
+        "unreachable": "Let this host reach slack.com on port 443 (outbound), or set HTTPS_PROXY.",
+        "timeout": "Let this host reach slack.com on port 443 (outbound), or set HTTPS_PROXY.",
+        "unreadable_answer": "Write the Web API's address under slack.api_url, or let the proxy before it pass.",
+    }
+    asked = f"auth.test: Slack did not let the bot in ({code})"
+    if code in ("unreachable", "timeout", "connection_lost", "unreadable_answer"):
+        asked = f"auth.test: Slack was not reached ({code})"
+    return failed(PART, asked, remedies.get(code, f"Look `{code}` up at https://docs.slack.dev under auth.test."))
+
+
+def _scopes(identity: ChatIdentity, wanted: frozenset[str]) -> tuple[Check, ...]:
+    if identity.scopes is None:
+        return (
+            warning(
+                PART, "which scopes the token has is not known: Slack's answer did not name them",
+                "Compare OAuth & Permissions of the app with `cdc manifest`.",
+            ),
+        )  # fmt: skip
+    reinstall = "Paste `cdc manifest` into App Manifest of the app, save, and reinstall the app to the workspace."
+    missing = sorted(wanted - identity.scopes)
+    lines = [
+        failed(PART, f"scope {scope} is missing: {FEATURES.get(scope, 'a feature needs it')}", reinstall)
+        for scope in missing
+    ]
+    extra = sorted(identity.scopes - wanted)
+    more = f", and more than the bot uses: {names(extra)}" if extra else ""
+    if not missing:
+        lines.append(ok(PART, f"all {len(wanted)} scopes are granted{more}"))
+    return tuple(lines)
+
+
+def _channels(
+    facts: SlackFacts, identity: ChatIdentity, pipelines: Sequence[Pipeline], default: str
+) -> tuple[Check, ...]:
+    missing = [name for name, found in facts.channels.items() if found == "channel_not_found"]
+    if len(missing) > 1 and len(missing) == len(facts.channels):
+        return (
+            failed(
+                PART, f"none of the channels of cdc.yml is in {identity.team}: {names(missing)}",
+                f"If {identity.team} is not your workspace, put the bot token of the right one into the secret; "
+                "else create the channels, and invite the bot to private ones.",
+            ),
+        )  # fmt: skip
+    lines: list[Check] = []
+    well: list[str] = []
+    for name, found in facts.channels.items():
+        users = [pipeline.name for pipeline in pipelines if pipeline.channel == name]
+        owners = [names(users)] if users else []
+        whose = "of " + ", and of ".join([*owners, *(["incidents without a pipeline"] if name == default else [])])
+        line = _channel(name, found, whose)
+        if line is None:
+            well.append(name)
+        else:
+            lines.append(line)
+    return (*([ok(PART, f"the bot is in {names(well)}")] if well else []), *lines)
+
+
+def _channel(name: str, found: ChatChannel | str, whose: str) -> Check | None:
+    """Return what is wrong with a channel, or None."""
+    if isinstance(found, str):
+        if found == "channel_not_found":
+            return failed(
+                PART, f"there is no channel {name} ({whose}) that the bot can see",
+                f"Create it, or, if it is private, write `/invite @cdc-oncall` in {name}.",
+            )  # fmt: skip
+        if found == "missing_scope":
+            return failed(
+                PART, f"{name} ({whose}) cannot be looked for without its scope",
+                "Grant the missing scopes and reinstall the app.",
+            )  # fmt: skip
+        return failed(PART, f"{name} ({whose}) could not be looked for: {found}", "Ask again with `cdc doctor`.")
+    if found.is_archived:
+        return failed(
+            PART, f"{name} ({whose}) is archived: nothing can be posted there",
+            "Unarchive it in Slack, or name another channel in cdc.yml.",
+        )  # fmt: skip
+    if not found.is_member:
+        return failed(
+            PART, f"the bot is not in {name} ({whose}): it cannot post there",
+            f"Write `/invite @cdc-oncall` in {name}.",
+        )  # fmt: skip
+    return None
+
+
+def _way_in(facts: SlackFacts, identity: ChatIdentity) -> tuple[Check, ...]:
+    if facts.mode == "http":
+        return (
+            ok(
+                PART, "HTTP mode, the signing secret is set; whether Slack reaches the bot shows when a button is "
+                "pressed or the slash command is used",
+            ),
+        )  # fmt: skip
+    if facts.app_token_shape != "app":
+        kind = "a bot token (xoxb-)" if facts.app_token_shape == "bot" else "no app-level token (xapp-)"
+        return (
+            failed(
+                PART, f"the secret of slack.app_token holds {kind}",
+                "Make one under Basic Information, App-Level Tokens, with the scope connections:write; put it there.",
+            ),
+        )  # fmt: skip
+    if facts.socket:
+        remedies = {
+            "invalid_auth": "Copy the app-level token (xapp-) from Basic Information into the secret.",
+            "missing_scope": "Make an app-level token with the scope connections:write and put it into the secret.",
+            "socket_mode_disabled": "Turn Socket Mode on in the app's settings (or paste `cdc manifest` there).",
+            "ratelimited": "Ask again in a minute: Slack lets a socket be asked for once a minute or so.",
+        }
+        line = f"Socket Mode: apps.connections.open was refused ({facts.socket})"
+        if facts.socket == "ratelimited":
+            return (warning(PART, line, remedies[facts.socket]),)
+        hint = "See that the app's Socket Mode is on and slack.app_token is its app-level token (xapp-)."
+        return (failed(PART, line, remedies.get(facts.socket, hint)),)
+    if identity.app_id and facts.app_token_app and identity.app_id != facts.app_token_app:
+        return (
+            failed(
+                PART, f"the app-level token is of app {facts.app_token_app}, the bot token of {identity.app_id}: "
+                "clicks would go to another app",
+                "Take both tokens from the same app at https://api.slack.com/apps.",
+            ),
+        )  # fmt: skip
+    same = "" if identity.app_id else "; whether both tokens are of one app Slack does not tell"
+    return (ok(PART, f"Socket Mode: a socket may be opened{same}"),)
+
+
+def _owners(pipelines: Sequence[Pipeline]) -> tuple[Check, ...]:
+    """An app can mention an id only: a name is shown, and nobody is notified."""
+    lines = []
+    for pipeline in pipelines:
+        owner = (pipeline.owner or "").strip()
+        if owner and not re.fullmatch(
+            r"[UWS][A-Z0-9]{6,}|<@[UW][A-Z0-9]+>|<!subteam\^S[A-Z0-9]+(\|@?[\w. -]+)?>", owner
+        ):
+            lines.append(
+                warning(
+                    PART, f"the owner of {pipeline.name}, {owner}, is shown but cannot be notified: it is no id",
+                    "Write the id of the user group (S…: its profile, Copy group ID) or person (U…) as owner.",
+                )
+            )  # fmt: skip
+    return tuple(lines)
