@@ -501,7 +501,9 @@ def _changed_at(path: object) -> object:
 def _take(message: Message, pending: dict[int, int | None], records: list[Record], not_known: list[str]) -> None:
     """Keep the record if it is below its partition's end; strike the partition off `pending` once it is read."""
     partition, error = message.partition(), message.error()
-    if partition not in pending or partition is None:
+    # Without a topic it is an event of the client, on "partition 0": librdkafka looks for the coordinator of the group
+    # that it must be given, and a broker with ACLs refuses that, rightly: nothing is joined or committed.
+    if message.topic() is None or partition not in pending or partition is None:
         return
     if error is not None:
         if error.code() != KafkaError._PARTITION_EOF:

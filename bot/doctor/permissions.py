@@ -69,13 +69,17 @@ class KafkaNeed:
 
 @dataclass(frozen=True)
 class Grant:
-    """One row of `--permissions --json`. `needed_by` are probes, actions and commands; `feature` is what is lost."""
+    """One row of `--permissions --json`. `needed_by` are probes, actions and commands; `feature` is what is lost.
+
+    `optional`: most will do without; the script has it as a comment.
+    """
 
     system: str
     grant: str
     feature: str
     needed_by: tuple[str, ...]
     pipelines: tuple[str, ...] = ()
+    optional: bool = False
 
     def document(self) -> Mapping[str, object]:
         return {
@@ -84,6 +88,7 @@ class Grant:
             "feature": self.feature,
             "needed_by": list(self.needed_by),
             "pipelines": list(self.pipelines),
+            "optional": self.optional,
         }
 
 
@@ -160,7 +165,7 @@ def render(setup: Setup, principal: str = PRINCIPAL) -> str:
 
 def _needs_of(pipeline: Pipeline) -> Iterable[KafkaNeed]:
     here, by = f"pipelines.{pipeline.name}", (pipeline.name,)
-    sink_group = f"connect-{pipeline.sink.connector}" if pipeline.sink else None
+    sink_group = pipeline.sink.consumer_group if pipeline.sink else None
     delivered = [CONNECTOR_STATE] if pipeline.connectors else []
     processed = [DEAD_LETTERS] if pipeline.dlq else []
     lag = [CONSUMER_LAG] if any(not group.topics or _reads(group, pipeline) for group in pipeline.groups) else []
@@ -213,7 +218,7 @@ def _merged(one: KafkaNeed, other: KafkaNeed) -> KafkaNeed:
 def _kafka(setup: Setup) -> tuple[Grant, ...]:
     needs = kafka_needs(setup.pipelines) if setup.bootstrap else ()
     return tuple(
-        Grant("kafka", need.grant, need.feature, need.needed_by, need.pipelines)
+        Grant("kafka", need.grant, need.feature, need.needed_by, need.pipelines, need.optional)
         for need in needs
         if not (need.optional and not setup.registry)
     )

@@ -189,6 +189,9 @@ def _delivered(
             known = [offset for offset in committed if offset is not None]
             # Nothing committed yet is 0 delivered, which a later commit is compared with.
             total = sum(known) if len(known) == len(committed) and read.partitions else None
+            if total is None and read.not_known:
+                not_known.append(f"{what}: {'; '.join(read.not_known)}")
+                return None
     except PortError as error:
         not_known.append(f"{what}: {error}")
         return None

@@ -95,6 +95,8 @@ def gather(
             committed = [p.committed for p in read.partitions if p.committed is not None or not p.committed_known]
             known = [offset for offset in committed if offset is not None]
             processed_total = sum(known) if known and len(known) == len(committed) else None
+            if read.not_known and processed_total is None:
+                not_known.append(f"records processed by {sink[0]}: {'; '.join(read.not_known)}")
         except PortError as error:
             not_known.append(f"records processed by {sink[0]}: {error}")
     schemas: dict[int, str] = {}
