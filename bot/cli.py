@@ -172,7 +172,8 @@ def _with(flags: str, step: str) -> str:
 def cdc(context: click.Context, config_path: Path | None, debug: bool) -> None:
     """The on-call teammate for CDC pipelines: ask, act and prove from a terminal.
 
-    The same verbs work in Slack as `/cdc VERB`. Without an ID the only open incident is meant.
+    The same verbs work in Slack as `/cdc VERB`, or as cdc.yml renames it. Without an ID the only open incident is
+    meant.
     """
     environ, load_app = context.obj
     context.obj = Call(config_path, debug, environ, load_app)
@@ -570,6 +571,7 @@ def runbooks_render(call: Call) -> int:
         "registry": checked.registry.url if checked.registry else None,
         "connect": checked.connect.url if checked.connect else None,
         "alertmanager": checked.alertmanager.url if checked.alertmanager else None,
+        "cdc": checked.command,
     }
     addresses = {**EXAMPLE_ADDRESSES, **{name: address for name, address in known.items() if address}}
     pipeline = checked.pipelines[0] if checked.pipelines else EXAMPLE

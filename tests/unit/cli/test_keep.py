@@ -206,6 +206,7 @@ def systems() -> Iterator[LoopbackServer]:
     """A Connect with two connectors and a registry with two subjects, one of them with a colon."""
     status = {"status": {"connector": {"state": "RUNNING"}, "tasks": [], "type": "sink"}, "info": {"config": {}}}
     routes = [
+        route("GET", "/connectors/{name}/status", lambda _: Answer(404, {"error_code": 404, "message": "No status"})),
         route("GET", "/connectors", lambda _: Answer(200, {"live-sink": status, "live-source": status})),
         route("GET", "/subjects", lambda _: Answer(200, ["live-value", "live:key"])),
     ]
@@ -329,3 +330,9 @@ def test_the_script_is_one_that_the_shell_reads(shell: str) -> None:
     if shutil.which(shell):
         check = subprocess.run([shell, "-n"], input=printed.stdout, capture_output=True, text=True, timeout=20)
         assert (0, "") == (check.returncode, check.stderr)
+
+
+def test_a_near_miss_is_asked_where_the_question_was(systems: LoopbackServer, capsys) -> None:
+    """Without any config the next step must name the address too, or it asks nobody."""
+    assert 3 == cdc("connector", "live-snk", "--connect", systems.url)
+    assert f"next: cdc connector live-sink --connect {systems.url}\n" in capsys.readouterr().err
