@@ -241,6 +241,16 @@ def test_alerts_come_through_while_slack_is_down(helm: Helm) -> None:
     assert one(resources, "Service")["spec"]["publishNotReadyAddresses"] is True
 
 
+def test_a_backup_can_be_restored_without_the_bot(helm: Helm) -> None:
+    """`maintenance` starts the same pod on the same volume with nothing that holds the journal, and nothing probed."""
+    at_work, waits = (pod_spec(helm.render({**SMALL, "maintenance": on})) for on in (False, True))
+    (working,), (waiting,) = at_work.pop("containers"), waits.pop("containers")
+    assert at_work == waits
+    assert (["serve"], ["sleep", "infinity"]) == (working.pop("args"), waiting.pop("command"))
+    probes = {name for name in working if name.endswith("Probe")}
+    assert {name: part for name, part in working.items() if name not in probes} == waiting
+
+
 def test_secrets_are_files_that_the_kubelet_keeps_up_to_date(helm: Helm) -> None:
     """The whole Secret as a folder: a mount with subPath, or a variable, would keep the old token until a restart."""
     spec = pod_spec(helm.render(SMALL))
@@ -443,7 +453,10 @@ def test_the_notes_have_the_receiver_to_paste(helm: Helm, tmp_path: Path) -> Non
     shutil.copytree(CHART, chart)
     shutil.move(chart / "templates/NOTES.txt", chart / "notes.tpl")
     (chart / "templates/shown.yaml").write_text('kind: Notes\ntext: {{ tpl (.Files.Get "notes.tpl") . | toJson }}\n')
-    notes = one(helm.render(SMALL, chart), "Notes")["text"]
+    notes, in_maintenance = (
+        one(helm.render({**SMALL, "maintenance": on}, chart), "Notes")["text"] for on in (False, True)
+    )
+    assert notes.startswith("cdc-oncall") and in_maintenance.startswith("MAINTENANCE")
     block = "\n".join(line.removeprefix("     ") for line in notes.splitlines() if line.startswith("     "))
     pasted = yaml.safe_load(block[block.index("route:") :])
     (hook,) = pasted["receivers"][0]["webhook_configs"]

@@ -31,6 +31,9 @@ LOCKS = {
     "requirements-dev.lock": PROJECT["dependency-groups"]["dev"],
 }
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+OFFLINE = re.compile(
+    r"NewConnectionError|NameResolutionError|ConnectTimeoutError|Could not find a version|client error \(Connect\)"
+)
 
 
 @dataclass(frozen=True)
@@ -68,17 +71,21 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installation:
     return Installation(wheel, folder / "venv")
 
 
+def _run(command: Sequence[str], timeout_s: float) -> subprocess.CompletedProcess[str]:
+    """Run a command in the checkout; a `make` that runs these tests hands its own settings to no other."""
+    environ = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    return subprocess.run(
+        command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=timeout_s, check=False
+    )
+
+
 def _online(command: Sequence[str]) -> None:
     """Run a command that asks the package index; without one the tests are skipped aloud, and fail in CI."""
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    run = _run(command, timeout_s=300)
     if run.returncode == 0:
         return
     said = run.stdout + run.stderr
-    offline = re.search(
-        r"NewConnectionError|NameResolutionError|ConnectTimeoutError|Could not find a version|client error \(Connect\)",
-        said,
-    )
-    if not offline or os.environ.get("CI") == "true":
+    if not OFFLINE.search(said) or os.environ.get("CI") == "true":
         pytest.fail(said[-3000:])
     pytest.skip("no package index can be reached: the wheel was NOT tried, the locks were NOT made again")
 
@@ -231,6 +238,21 @@ def test_the_locks_are_what_make_lock_writes(tmp_path: Path) -> None:
         kept, made = (read_lock((folder / lock).read_text("utf-8")) for folder in (ROOT, tmp_path))
         as_pinned = [[(pin.name, pin.version, pin.marker) for pin in pins] for pins in (kept, made)]
         assert as_pinned[0] == as_pinned[1], f"{lock} is not what `make lock` writes: run it"
+
+
+def test_a_file_that_is_not_the_locked_one_is_refused(tmp_path: Path) -> None:
+    """`make` installs nothing whose hash differs; here the lock is of another file with the same name and version."""
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    (pin,) = (pin for pin in read_lock((ROOT / "requirements.lock").read_text("utf-8")) if pin.name == "mdurl")
+    (tmp_path / "requirements.lock").write_text(f"mdurl=={pin.version} --hash=sha256:{'0' * 64}\n", "utf-8")
+    (tmp_path / "requirements-build.lock").touch()
+    make = ["make", "-f", str(ROOT / "Makefile"), "-C", str(tmp_path), f"PYTHON={sys.executable}", ".venv/.run"]
+    run = _run(make, timeout_s=120)
+    said = run.stdout + run.stderr
+    assert 0 != run.returncode and not (tmp_path / ".venv/.run").exists()
+    if OFFLINE.search(said) and os.environ.get("CI") != "true":
+        pytest.skip("no package index can be reached: whether hashes are checked was NOT tried")
+    assert "DO NOT MATCH THE HASHES" in said
 
 
 def test_the_wheel_promises_ranges(installed: Installation) -> None:
