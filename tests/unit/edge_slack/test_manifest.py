@@ -41,7 +41,12 @@ SCOPES: Mapping[str, frozenset[str]] = {
     "files.getUploadURLExternal": frozenset({"files:write"}),
     "files.completeUploadExternal": frozenset({"files:write"}),
     "views.open": frozenset(),
+    "conversations.info": frozenset({"channels:read", "groups:read"}),
+    "auth.test": frozenset(),
+    # The app-level token's own scope, connections:write, is not the bot's.
+    "apps.connections.open": frozenset(),
 }
+CHANNEL = {"id": "C01ABCDEF", "name": "incidents", "is_member": True}
 
 
 @pytest.fixture(params=["socket", "http"])
@@ -60,9 +65,10 @@ def methods() -> Iterator[set[str]]:
             200,
             {
                 "ok": True,
-                "channel": "C01ABCDEF",
+                "channel": CHANNEL if call.params["method"] == "conversations.info" else "C01ABCDEF",
                 "ts": "1.0",
-                "channels": [{"id": "C01ABCDEF", "name": "incidents"}],
+                "channels": [CHANNEL],
+                "url": "ws://127.0.0.1:1/link",
                 "upload_url": f"{server.url}/upload",
                 "file_id": "F1",
                 "files": [{"id": "F1"}],
@@ -79,8 +85,18 @@ def methods() -> Iterator[set[str]]:
     chat.post_ephemeral("#incidents", "U1", Message("x"), None)
     chat.upload("#incidents", "1.0", "f.md", "text", "comment")
     chat.open_view("t", {"type": "modal"})
+    chat.read_identity()
+    chat.read_channel("C01ABCDEF")
+    chat.open_socket("xapp-t")
     yield heard
     server.stop()
+
+
+def test_every_call_of_the_client_is_made_here() -> None:
+    """A method added to SlackChat is added to the fixture above, or its scope would be missed. `respond` has none."""
+    made = {"find", "post", "update", "post_ephemeral", "upload", "open_view", "read_identity", "read_channel"}
+    made |= {"open_socket", "respond"}
+    assert made == {name for name in vars(SlackChat) if not name.startswith("_")}
 
 
 def test_the_scopes_are_those_of_the_methods_called(manifest: dict[str, Any], methods: set[str]) -> None:
