@@ -177,9 +177,13 @@ def _without_login(url: str, option: str) -> tuple[str, str, str]:
         user, password = unquote(parts.username or ""), unquote(parts.password or "")
     except ValueError:
         stop(f"{option} is not an address. Nothing was asked or written.", "Write http://host:port.")
-    bare = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), parts.query, ""))
+    bare = urlunsplit(
+        (parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), parts.query, parts.fragment)
+    )
     if "@" in bare:
-        stop(f"{option} has an @ behind its login. Nothing was asked or written.", "Write @ in a password as %40.")
+        stop(
+            f"The login in {option} cannot be read. Nothing was asked or written.", "Write / ? # in it as %2F %3F %23."
+        )
     return bare, user, password
 
 
@@ -252,7 +256,9 @@ def _alertmanager_url(told: str) -> str:
 
 def _stop_blind(facts: Facts) -> NoReturn:
     lines = [f"{part}: {reason}" for part, reason in facts.unreached]
-    stop("\n".join(lines), "Nothing answered, and nothing was written. Correct the addresses and run it again.", 3)
+    stop(
+        "\n".join(lines), "Nothing answered and nothing was written. Correct the address or the login; run it again.", 3
+    )
 
 
 def _say_found(facts: Facts, findings: Findings) -> None:

@@ -5,7 +5,7 @@ The rule
     reads; a pipeline has one sink: the one that reads most, then the one of the same name. Each further one is a
     pipeline of its own, as is a sink without a source here.
     A group belongs to the pipeline most of whose topics it has committed. Subjects follow TopicNameStrategy.
-    Without any connector, topics with the same readers are a pipeline.
+    Without any connector, topics with the same readers are a pipeline; while Connect does not answer, nothing is.
     Each connector, each group and each subject stands in exactly one pipeline, as `bot.config` demands.
 
 Pure. Whatever is not certain becomes a question beside the line it concerns; nothing is left out in silence.
@@ -128,7 +128,8 @@ def judge(facts: Facts) -> Findings:
         if not _CONSOLE.fullmatch(each.group) and _is_nameable(each.group, "consumer group", remarks)
     ]
     drafts = _from_connectors(connectors, facts)
-    drafts += _from_readers(groups) if not connectors else []
+    is_without_connect = not connectors and "Connect" not in (part for part, _ in facts.unreached)
+    drafts += _from_readers(groups) if is_without_connect else []
     _add_groups(drafts, groups, connectors, facts)
     pipelines = _subjects_added(_named(drafts), drafts, facts)
     remarks += _not_in_any(pipelines, connectors, groups, facts)

@@ -24,14 +24,14 @@ _CONNECTORS: tuple[tuple[str, Callable[[FoundPipeline], str | None]], ...] = (
 def with_kept(findings: Findings, written: Any, is_complete: bool = True) -> Findings:
     """Return the findings with what `written`, the `pipelines` of an existing cdc.yml, says of the same pipelines.
 
-    A pipeline is the same if it has the same source connector, else the same sink, else the same name. One that was
-    not found again is gone only if `is_complete`: everything was asked and answered. Else it stays as it is written.
+    A pipeline is the same if it has the same source connector, else the same sink, else the same name. What was not
+    found again is gone only if `is_complete`: everything was asked and answered. Else it stays as it is written.
     """
     if not isinstance(written, Mapping):
         return findings
     entries = {str(name): entry for name, entry in written.items() if isinstance(entry, Mapping)}
     same = _same(findings.pipelines, entries)
-    taken = {name for name in same.values() if name}
+    taken = set(same.values() if is_complete else entries)
     pipelines = []
     for pipeline in findings.pipelines:
         old = same.get(pipeline.name)
@@ -43,10 +43,16 @@ def with_kept(findings: Findings, written: Any, is_complete: bool = True) -> Fin
             taken.add(name)
             pipelines.append(replace(pipeline, name=name))
             continue
-        pipelines.append(_kept(pipeline, old, entries[old]))
+        kept = _kept(pipeline, old, entries[old])
+        pipelines.append(kept if is_complete else _with_unseen(kept, entries[old]))
     if not is_complete:
-        gone = {name: entry for name, entry in entries.items() if name not in same.values()}
-        pipelines += [FoundPipeline(name, kept=entry, is_as_written=True) for name, entry in gone.items()]
+        unseen = {name: entry for name, entry in entries.items() if name not in same.values()}
+        theirs = {each.group for entry in unseen.values() for each in _written_groups(entry)}
+        pipelines = [
+            replace(each, consumers=tuple(group for group in each.consumers if group.group not in theirs))
+            for each in pipelines
+        ]
+        pipelines += [FoundPipeline(name, kept=entry, is_as_written=True) for name, entry in unseen.items()]
     return replace(findings, pipelines=tuple(sorted(pipelines, key=lambda each: each.name)))
 
 
@@ -70,29 +76,52 @@ def _same(found: Sequence[FoundPipeline], entries: Mapping[str, Mapping[str, Any
 
 
 def _kept(pipeline: FoundPipeline, name: str, entry: Mapping[str, Any]) -> FoundPipeline:
-    listed = entry.get("consumers")
-    consumers = {
-        str(each.get("group")): each
-        for each in (listed if isinstance(listed, list) else ())
-        if isinstance(each, Mapping)
-    }
+    written = {each.group: each for each in _written_groups(entry)}
     is_same_sink = pipeline.sink and _text(entry.get("sink"), "connector") == pipeline.sink.connector
     table = _text(entry.get("sink"), "table") if is_same_sink else None
     return replace(
         pipeline,
         name=name,
-        consumers=tuple(_group(each, consumers.get(each.group, {})) for each in pipeline.consumers),
+        consumers=tuple(_group(each, written.get(each.group)) for each in pipeline.consumers),
         sink=replace(pipeline.sink, table=table or pipeline.sink.table) if pipeline.sink else None,
         kept={key: entry[key] for key in KEPT if key in entry},
     )
 
 
-def _group(found: FoundGroup, written: Mapping[str, Any]) -> FoundGroup:
-    if not written:
+def _with_unseen(pipeline: FoundPipeline, entry: Mapping[str, Any]) -> FoundPipeline:
+    """Return the pipeline with what it was written with and nobody answered for: topics, subjects, groups."""
+    found = {each.group for each in pipeline.consumers}
+    return replace(
+        pipeline,
+        topics=tuple(dict.fromkeys((*pipeline.topics, *_texts(entry.get("topics"))))),
+        subjects=tuple(dict.fromkeys((*pipeline.subjects, *_texts(entry.get("subjects"))))),
+        consumers=(*pipeline.consumers, *(each for each in _written_groups(entry) if each.group not in found)),
+    )
+
+
+def _written_groups(entry: Mapping[str, Any]) -> tuple[FoundGroup, ...]:
+    listed = entry.get("consumers")
+    return tuple(
+        FoundGroup(group, _kind(each), _texts(each.get("topics")), job=_text(each, "job"))
+        for each in (listed if isinstance(listed, list) else ())
+        if isinstance(each, Mapping) and (group := _text(each, "group"))
+    )
+
+
+def _group(found: FoundGroup, written: FoundGroup | None) -> FoundGroup:
+    if written is None:
         return found
-    said = written.get("kind", GroupKind.CONSUMER)
-    kind = GroupKind(said) if said in list(GroupKind) else found.kind
-    return replace(found, kind=kind, job=_text(written, "job"), question="" if kind != found.kind else found.question)
+    question = found.question if written.kind == found.kind else ""
+    return replace(found, kind=written.kind, job=written.job, question=question)
+
+
+def _kind(written: Mapping[str, Any]) -> GroupKind:
+    said = written.get("kind")
+    return GroupKind(said) if said in list(GroupKind) else GroupKind.CONSUMER
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    return tuple(each for each in (values if isinstance(values, list) else ()) if isinstance(each, str))
 
 
 def _text(entry: Any, key: str) -> str | None:

@@ -308,6 +308,31 @@ def test_a_pipeline_not_found_again_is_gone_only_if_everything_answered(is_compl
     assert names == [each.name for each in with_kept(Findings(), WRITTEN, is_complete).pipelines]
 
 
+def test_what_nobody_answered_for_stays():
+    """Kafka was down: its groups stay in the pipeline they were written in, and none stands twice."""
+    written = {
+        "mine": {
+            "source": {"connector": "crm-source"},
+            "topics": ["b"],
+            "subjects": ["b-value"],
+            "consumers": [{"group": "h", "kind": "flink", "job": "j", "topics": ["b"]}],
+        },
+        "gone": {"topics": ["a"], "consumers": [{"group": "g"}]},
+    }
+    kept = {each.name: each for each in with_kept(Findings((CRM,)), written, is_complete=False).pipelines}
+    assert {"mine", "gone"} == set(kept)
+    assert (("a", "b"), ("b-value",)) == (kept["mine"].topics, kept["mine"].subjects)
+    assert (FoundGroup("h", GroupKind.FLINK, ("b",), job="j"),) == kept["mine"].consumers
+    assert (True, written["gone"]) == (kept["gone"].is_as_written, kept["gone"].kept)
+
+
+def test_while_connect_is_down_topics_are_no_pipelines():
+    """They would be the connectors' own pipelines a second time, once it answers."""
+    facts = Facts(topics=("a",), groups=(group("g", "a"),))
+    assert 1 == len(judge(facts).pipelines)
+    assert () == judge(replace(facts, unreached=(("Connect", "refused"),))).pipelines
+
+
 @pytest.mark.parametrize("written", [None, [], "text", {"a": None}, {"a": {"source": "x"}}, {1: {"consumers": [3]}}])
 def test_a_broken_file_is_no_obstacle(written):
     """What cannot be read is not kept."""
