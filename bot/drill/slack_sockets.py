@@ -263,6 +263,7 @@ class SlackSockets:
             for one in standing:
                 if fault == "reset":
                     self.figures.resets += 1
+                    self._gone(one)
                 elif fault == "freeze":
                     one.is_frozen = True
                 else:
@@ -277,7 +278,6 @@ class SlackSockets:
         protocol, transport = _wire(one.websocket)
         if fault == "reset":
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
-            self._gone(one)
             transport.abort()
         elif fault == "freeze":
             protocol.read_paused = False  # else the next receive() would let it read on

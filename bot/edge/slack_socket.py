@@ -9,7 +9,7 @@ Promise
     An envelope is acknowledged after it was stored, once. What could not be stored, or came to its turn after Slack
     had told the person that we did not answer, is neither acknowledged nor done.
     A connection that Slack wants renewed is replaced first and kept until what it brought is acknowledged.
-    A lost connection is replaced within 2 s; one that stands still is noticed within 9 s.
+    A lost connection is replaced within 2 s; one that stands still is noticed within 8 s.
     Addresses are asked for with restraint: all links share one bucket, and back off together while it fails.
     Nothing that comes over the wire ends a thread. No token, address or payload is logged.
 
@@ -73,7 +73,7 @@ class Times:
 
     apart_s: float = 10.0
     hello_s: float = 10.0
-    ping_s: float = 4.0
+    ping_s: float = 3.0
     pong_s: float = 4.0
     close_s: float = 1.0
     settled_s: float = 0.5
@@ -235,7 +235,8 @@ class SlackSocket:
             return line
         line.finish(0)
         if line.leaving is not None:
-            self._failed(_told(line.leaving), line.leaving, self._times.steps_s[-1])
+            patience_s = self._times.steps_s[-1] if line.leaving in REMEDIES else 0.0
+            self._failed(_told(line.leaving), line.leaving, patience_s)
         elif not self._stop.is_set():
             late = f"no hello within {self._times.hello_s:g} s"
             self._failed(f"the connection ended: {line.reason}" if decided else late, "")

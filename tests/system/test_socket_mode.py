@@ -28,7 +28,7 @@ from tests.system.parts import HOST, free_port, wait_until
 from tests.system.walk import ALICE, BOB, CAROL, MANIFEST, BotProcess, run_cdc
 
 INTERACTIONS, PER_S, SEED = 1000, 40.0, 5
-BOT_TOKEN, APP_TOKEN = "xoxb-socket-tests", "xapp-socket-tests"
+BOT_TOKEN, APP_TOKEN, WEBHOOK_TOKEN = "xoxb-socket-tests", "xapp-socket-tests", "webhook-socket-tests"
 
 
 @dataclass
@@ -77,16 +77,18 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
             "app_token": {"file": str(tmp_path / "app-token")},
             "api_url": workspace.api_url,
         },
+        "alertmanager": {"url": "http://127.0.0.1:9", "tokens": ["${CDC_WEBHOOK_TOKEN}"]},
         "people": {"responders": ["*"]},
         "pipelines": {"customers": {"owner": "@data-platform", "topics": ["customers"]}},
     }
     (tmp_path / "cdc.yml").write_text(yaml.safe_dump(config))
     (tmp_path / "app-token").write_text(APP_TOKEN)
-    environ = {"SLACK_BOT_TOKEN": BOT_TOKEN}
+    environ = {"SLACK_BOT_TOKEN": BOT_TOKEN, "CDC_WEBHOOK_TOKEN": WEBHOOK_TOKEN}
     bot = BotProcess(tmp_path / "cdc.yml", url, environ)
-    yield Stage(workspace, bot, tmp_path, url, environ)
+    stage = Stage(workspace, bot, tmp_path, url, environ)
+    yield stage
     bot.stop()
-    workspace.stop()
+    stage.workspace.stop()
 
 
 def test_a_thousand_interactions_survive_a_reset_every_second(stage: Stage) -> None:
@@ -149,3 +151,52 @@ def test_a_thousand_interactions_survive_a_reset_every_second(stage: Stage) -> N
 
     wait_until(lambda: on_the_timeline().total() >= wanted.total(), "every note on the timeline", 60, every_s=1.0)
     assert wanted == on_the_timeline()
+
+
+def test_a_reset_costs_less_than_two_seconds(stage: Stage) -> None:
+    """Both connections reset at once, ten times: the person who types meanwhile is answered within Slack's 3 s."""
+    sockets, waited_ms = stage.workspace.sockets, []
+    assert sockets.wait_for(2, 30)
+    for number in range(10):
+        began_s = time.monotonic()
+        sockets.strike("reset", "all")
+        assert sockets.wait_for(1, 2), f"no connection within 2 s of reset {number}"
+        waited_ms.append((time.monotonic() - began_s) * 1000)
+        assert stage.workspace.people.slash(INCIDENTS, ALICE, "/cdc", "incidents").ok
+        assert sockets.wait_for(2, 2), f"not both connections within 2 s of reset {number}"
+    print(f"\nback after a reset of both: median {median(waited_ms):.0f} ms, worst {max(waited_ms):.0f} ms")
+
+
+def test_a_slack_that_stands_still_is_replaced(stage: Stage) -> None:
+    """A connection over which nothing comes any more, with TCP still up, is noticed and replaced within 10 s."""
+    sockets = stage.workspace.sockets
+    assert sockets.wait_for(2, 30)
+    frozen, began_s = sockets.strike("freeze", "all"), time.monotonic()
+    assert sockets.wait_for(len(frozen) + 2, 10), "new connections beside the two that stand still"
+    print(f"\nnoticed and replaced after {time.monotonic() - began_s:.1f} s")
+    for number in frozen:
+        sockets.strike("reset", number)
+    assert stage.workspace.people.slash(INCIDENTS, ALICE, "/cdc", "incidents").ok
+
+
+def test_a_start_without_slack_and_with_an_old_token_heals_by_itself(stage: Stage) -> None:
+    """The bot starts, takes alerts and says what is missing; it connects when Slack is back and the token is new."""
+    port = int(stage.workspace.url.rpartition(":")[2])
+    stage.bot.stop()
+    stage.workspace.stop()
+    stage.token_file.write_text("xapp-revoked")
+    stage.bot.start()
+    wait_until(lambda: "Slack: not connected" in stage.wrong() and "unreachable" in stage.wrong(), "health says so", 10)
+    webhook = {"version": "4", "alerts": [], "receiver": "cdc", "status": "firing", "groupKey": "g", "groupLabels": {}}
+    answer = requests.post(
+        f"{stage.url}/alertmanager", json=webhook, headers={"Authorization": f"Bearer {WEBHOOK_TOKEN}"}, timeout=5
+    )
+    assert 200 == answer.status_code
+    stage.workspace = SlackWorkspace(
+        token=BOT_TOKEN, signing_secret="not-used", manifest=MANIFEST, app_token=APP_TOKEN, port=port
+    ).start()
+    wait_until(lambda: "invalid_auth" in stage.wrong(), "health says that the token is refused", 40)
+    stage.token_file.write_text(APP_TOKEN)
+    assert stage.workspace.sockets.wait_for(1, 40), "connected with the rotated token"
+    assert stage.workspace.people.slash(INCIDENTS, ALICE, "/cdc", "incidents").ok
+    assert "Slack: not connected" not in stage.wrong()

@@ -154,10 +154,10 @@ def test_a_slack_that_stands_still_is_noticed(start: Callable[..., Links]) -> No
     until(lambda: links.socket.state().connected == 2, "both links count again")
 
 
-def test_a_stand_still_is_noticed_within_nine_seconds() -> None:
+def test_a_stand_still_is_noticed_within_eight_seconds() -> None:
     """The last answered ping, the unanswered one, and the end of the connection, as they are set in production."""
     times = Times()
-    assert times.ping_s + times.pong_s + times.close_s <= 9
+    assert times.ping_s + times.pong_s + times.close_s <= 8
 
 
 def test_socket_mode_switched_off_is_said_and_tried_on(start: Callable[..., Links]) -> None:
