@@ -339,10 +339,14 @@ class Bot:
         work.
         """
         from bot.runner import POOLS
+        from bot.store.sqlite import NOT_NOW
 
         self.store.own()
         self._serve()
-        self.runner.recover()
+        try:
+            self.runner.recover()
+        except NOT_NOW as error:
+            log.error("the journal cannot be written now: %s; alerts are answered 503 until it can", error)
         self._loop("dispatcher", "inbox", self.dispatcher.step, 1)
         for pool, (kinds, count) in POOLS.items():
             self._loop(pool, pool, partial(self.runner.run_one, kinds), count)

@@ -91,12 +91,17 @@ class Runner:
         self._suppressed: dict[str, str] = {}
         self._adopted: set[str] = set()
         self._reconciling = threading.Lock()
+        self._recovering = threading.Lock()
+        self._recovered = False
         self._owed: deque[tuple[TaskRow, Exception]] = deque()
         self._remembering = threading.Lock()
         self._lag: dict[str, tuple[GroupSample, GroupSample]] = {}
 
     def recover(self) -> None:
-        """At start: put repeatable tasks back, and say of every action that was on its way that nobody knows."""
+        """At start: put repeatable tasks back, and say of every action that was on its way that nobody knows.
+
+        When the journal cannot be written now, no task is run before it could be done: see `run_one`.
+        """
         for task in self._store.running_tasks():
             if task.kind != "action":
                 self._dispatcher.again(task, 0.0, task.body, "put back at start")
@@ -109,9 +114,14 @@ class Runner:
             else:
                 detail = "the bot stopped while the request was on its way: look whether it was carried out"
                 self._dispatcher.settle(task, c.ReportOutcome(key, None, detail))
+        self._recovered = True
 
     def run_one(self, kinds: Sequence[str]) -> bool:
         """Claim and run the next task; return False when none is due."""
+        if not self._recovered:
+            with self._recovering:
+                if not self._recovered:
+                    self.recover()
         self._settle_owed()
         task = self._store.claim_task(kinds, self._clock())
         if task is None:

@@ -35,6 +35,8 @@ from pydantic import TypeAdapter
 from bot.incident import events as e
 
 SCHEMA_VERSION = 1
+NOT_NOW = sqlite3.OperationalError
+"""What a write raises on a full disk or under a lock: the same write may succeed later."""
 LANE_ORDER = "CASE lane WHEN 'page' THEN 0 WHEN 'reply' THEN 1 WHEN 'card' THEN 2 ELSE 3 END"
 
 
@@ -116,7 +118,7 @@ class Store:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._create()
         except (sqlite3.Error, OSError) as error:
-            raise StoreError(f"{path}: cannot be opened as the journal: {error}") from error
+            raise StoreError(f"{path}: cannot be opened as the journal: {error}. {_remedy(error)}") from error
 
     def own(self) -> None:
         """Make this process the one bot of the journal, until it ends. Raises StoreError when another one is.
@@ -380,7 +382,7 @@ class Store:
                 self._commit(connection)
             except BaseException as error:
                 connection.rollback()
-                if isinstance(error, sqlite3.OperationalError):
+                if isinstance(error, NOT_NOW):
                     self._write_error = str(error)
                 raise
             self._write_error = ""
@@ -404,6 +406,13 @@ class Store:
             database = sqlite_utils.Database(connection)
             _create_tables(database)
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _remedy(error: Exception) -> str:
+    """What to do about a journal that does not open: the file is broken, or it cannot be reached or grown."""
+    if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+        return "Put a backup in its place with `cdc restore FILE`, or move it away: then a new one is made"
+    return "The account of the bot must be able to write there, and the disk must have room"
 
 
 def is_owned(journal: Path) -> bool:

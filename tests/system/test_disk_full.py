@@ -10,10 +10,12 @@ import contextlib
 import errno
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ import requests
 from bot.drill.loopback import free_port
 from bot.drill.workspace import SlackWorkspace
 from bot.edge.slack import NOT_RECORDED
+from bot.store.sqlite import Store
 from tests.system.parts import wait_until
 from tests.system.walk import BotProcess, Channel
 
@@ -222,3 +225,27 @@ def test_a_disk_that_fills_up_under_the_work_loses_and_repeats_nothing(served: S
     assert len(stored) == len(served.channel.cards())
     assert [] == served.rows("SELECT key FROM outbox WHERE state = 'failed'")
     assert [("ok",)] == served.rows("PRAGMA integrity_check")
+
+
+def test_a_bot_that_is_started_on_a_full_disk_waits_for_room(served: Served, disk: SmallDisk) -> None:
+    """It was killed with work under way: it refuses in words, and settles that work before it takes up any other."""
+    served.post_until(200)
+    wait_until(served.channel.cards, "a card")
+    os.kill(served.bot.process.pid, signal.SIGKILL)
+    served.bot.stop()
+    store = Store(served.journal)
+    with store.deciding() as writer:
+        writer.enqueue("under way", "CDC-1", "recovery", {}, datetime.now(UTC), datetime.now(UTC))
+    while (task := store.claim_task(["recovery"], datetime.now(UTC))) is not None and task.key != "under way":
+        pass
+    assert "under way" in {running.key for running in store.running_tasks()}
+    disk.fill()
+    served.bot.start()
+    store.close()  # not before: whoever is the last to close removes the log, and a killed bot leaves it
+    assert 503 == served.post("refused").status_code
+    assert "the journal could not be written" in served.health()
+    assert [("running",)] == served.rows("SELECT state FROM tasks WHERE key = 'under way'")
+    disk.free()
+    wait_until(lambda: not served.rows("SELECT 1 FROM tasks WHERE state = 'running'"), "the work to be settled")
+    assert 200 == served.post("refused").status_code
+    wait_until(lambda: "refused" in served.incidents(), "the alert")

@@ -226,8 +226,10 @@ def test_a_file_that_is_no_journal_is_named(tmp_path: Path) -> None:
     """The person who installs it reads which file and why."""
     path = tmp_path / "journal.db"
     path.write_bytes(b"not a database, but long enough to be looked at as one" * 20)
-    with pytest.raises(StoreError, match=r"journal\.db"):
+    with pytest.raises(StoreError, match=r"journal\.db: .* is not a database. Put a backup .*`cdc restore FILE`"):
         Store(path)
+    with pytest.raises(StoreError, match=r"under: cannot be opened .* must be able to write there"):
+        Store(path / "under")
 
 
 def test_numbers_go_on_where_they_stopped(store: Store) -> None:
