@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -26,6 +27,7 @@ from bot.ports import (
 
 T = TypeVar("T")
 
+AT_ONCE = 8
 READERS_DEADLINES = 3
 """Every group is asked, so this question may take so many times the deadline of the others."""
 
@@ -105,21 +107,28 @@ def gather(systems: Systems, deadline_s: float, tell: Callable[[str], None] = la
 def _with_topics(
     connect: Connect, states: tuple[ConnectorState, ...], deadline_s: float, not_known: list[str]
 ) -> tuple[ConnectorFacts, ...]:
+    """Return what may be kept of each connector, with the topics it has used. A sink that names its own is not asked."""
     ends_at = time.monotonic() + deadline_s
-    found, reasons = [], []
-    for state in sorted(states, key=lambda each: each.connector):
-        used: tuple[str, ...] | None = None
+    reasons: list[str] = []
+
+    def used_topics(state: ConnectorState) -> tuple[str, ...] | None:
+        named = state.config.get("topics") or ""
+        if state.type == "sink" and named and "${" not in named:
+            return None
         left_s = ends_at - time.monotonic()
         try:
             if left_s > 0:
-                used = connect.read_connector_topics(state.connector, left_s)
-            else:
-                reasons.append(f"topics that {state.connector} has used: not asked within {deadline_s:g} s")
+                return connect.read_connector_topics(state.connector, left_s)
+            reasons.append(f"topics that {state.connector} has used: not asked within {deadline_s:g} s")
         except PortError as error:
             reasons.append(f"topics that {state.connector} has used: {error}")
-        found.append(connector_facts(state, used))
-    not_known += _few(reasons)
-    return tuple(found)
+        return None
+
+    ordered = sorted(states, key=lambda each: each.connector)
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="connectors") as pool:
+        used = list(pool.map(used_topics, ordered))
+    not_known += _few(sorted(reasons))
+    return tuple(connector_facts(*each) for each in zip(ordered, used, strict=True))
 
 
 def _readers(

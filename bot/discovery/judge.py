@@ -132,7 +132,8 @@ def judge(facts: Facts) -> Findings:
     drafts += _from_readers(groups) if is_without_connect else []
     _add_groups(drafts, groups, connectors, facts)
     pipelines = _subjects_added(_named(drafts), drafts, facts)
-    remarks += _not_in_any(pipelines, connectors, groups, facts)
+    if connectors or is_without_connect:
+        remarks += _not_in_any(pipelines, connectors, groups, facts)
     return Findings(tuple(sorted(pipelines, key=lambda each: each.name)), tuple(remarks))
 
 

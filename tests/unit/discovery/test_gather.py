@@ -137,7 +137,7 @@ def test_what_was_not_answered_is_none_and_not_empty():
 @pytest.mark.parametrize(
     ("systems", "line"),
     [
-        (Systems(Workers(CONNECTORS, None)), "topics that sink has used: topic tracking is disabled"),
+        (Systems(Workers(CONNECTORS, None)), "topics that source has used: topic tracking is disabled"),
         (Systems(kafka=Cluster(groups=None)), "groups: this broker cannot list groups"),
         (
             Systems(kafka=Cluster(("a",), {"g": ("a",)}, late=DOWN)),
@@ -150,6 +150,13 @@ def test_a_part_of_an_answer_that_is_lacking_is_said(systems, line):
     facts = gather(systems, 1)
     assert line in facts.not_known
     assert () == facts.unreached
+
+
+def test_a_sink_that_names_its_topics_is_not_asked_for_them():
+    """One request less for each; a sink with a pattern is asked."""
+    connectors = {"by-name": {"topics": "a"}, "by-pattern": {"topics.regex": "a.*", "topics": ""}}
+    facts = gather(Systems(Workers(connectors, {"by-name": ("x",), "by-pattern": ("a1",)})), 1)
+    assert {"by-name": None, "by-pattern": ("a1",)} == {each.name: each.used_topics for each in facts.connectors or ()}
 
 
 def test_many_connectors_that_do_not_tell_are_few_lines():
