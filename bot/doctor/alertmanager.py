@@ -29,6 +29,7 @@ from bot.slo.route import (
     Webhook,
     parse_routing,
     routes_of,
+    with_continue,
     without,
 )
 
@@ -329,24 +330,30 @@ def _of(pipelines: Sequence[str]) -> str:
 
 
 def _taken_away(routing: Routing, route: Route, ours: frozenset[str]) -> Iterator[Check]:
-    """Yield a warning where a route to the bot keeps alerts of others that somebody was told of before."""
-    if route is routing.root or route.continues:
+    """Yield a warning where a route to the bot keeps alerts of others that somebody was told of before.
+
+    `continue` goes on to the next routes, and not back to the parent's receiver: that one wants a route of its own.
+    """
+    labels = None if route is routing.root else _example(routing, route)
+    if labels is None or route not in routes_of(routing, labels).routes:
         return
-    labels = _example(routing, route)
-    if labels is None:
+    reached = routes_of(routing, labels).receivers
+    missed = [
+        name
+        for name in routes_of(without(routing, route), labels).receivers
+        if name not in reached and name not in ours and routing.notifies(name)
+    ]
+    if not missed:
         return
-    with_it, without_it = routes_of(routing, labels), routes_of(without(routing, route), labels)
-    if route not in with_it.routes:
-        return
-    missed = [name for name in without_it.receivers if name not in with_it.receivers and name not in ours]
-    missed = [name for name in missed if routing.notifies(name)]
-    if missed:
-        example = ", ".join(f'{name}="{value}"' for name, value in labels.items() if name != "alertname")
-        yield warning(
-            PART, f"{route.place} keeps what it sends to the bot: {names(missed)} no longer "
-            f"get{'s' if len(missed) == 1 else ''} alerts{f' with {example}' if example else ''}",
-            f"Write `continue: true` on that route ({route.place}) and reload Alertmanager.",
-        )  # fmt: skip
+    example = ", ".join(f'{name}="{value}"' for name, value in labels.items() if name != "alertname")
+    going_on = routes_of(with_continue(routing, route), labels).receivers
+    remedy = [] if route.continues else [f"`continue: true` on {route.place}"]
+    remedy += [f"`- {{receiver: {name}}}` as the last route beside it" for name in missed if name not in going_on]
+    yield warning(
+        PART, f"{route.place} keeps what it sends to the bot: {names(missed)} no longer "
+        f"get{'s' if len(missed) == 1 else ''} alerts{f' with {example}' if example else ''}",
+        f"Write {', and '.join(remedy)}, and reload Alertmanager.",
+    )  # fmt: skip
 
 
 def _example(routing: Routing, route: Route) -> Mapping[str, str] | None:

@@ -69,7 +69,8 @@ def _actions(facts: ConfigFacts) -> Check:
         return ok(PART, "read-only: no action is enabled")
     told = [name if only is None else f"{name} (for {names(only)})" for name, only in sorted(facts.actions.items())]
     everyone = "*" in facts.responders
-    who = "everyone in the channel" if everyone else f"{len(facts.responders)} people"
+    count = len(facts.responders)
+    who = "everyone in the channel" if everyone else f"{count} {'person' if count == 1 else 'people'}"
     line = f"actions enabled: {', '.join(told)}; {who} may run them"
     if everyone:
         return warning(PART, line, "Write the member IDs of those who may run actions under people.responders.")

@@ -158,12 +158,20 @@ def routes_of(routing: Routing, labels: Mapping[str, str]) -> Reached:
 
 def without(routing: Routing, left_out: Route) -> Routing:
     """Return the routing as it would be if one route (not the root) were not there."""
+    return _changed(routing, left_out, None)
 
-    def pruned(route: Route) -> Route:
-        routes = tuple(pruned(each) for each in route.routes if each is not left_out)
-        return replace(route, routes=routes)
 
-    return Routing(pruned(routing.root), routing.receivers)
+def with_continue(routing: Routing, route: Route) -> Routing:
+    """Return the routing as it would be with `continue: true` on one route."""
+    return _changed(routing, route, replace(route, continues=True))
+
+
+def _changed(routing: Routing, one: Route, other: Route | None) -> Routing:
+    def rebuilt(route: Route) -> Route:
+        routes = (other if each is one else rebuilt(each) for each in route.routes)
+        return replace(route, routes=tuple(each for each in routes if each is not None))
+
+    return replace(routing, root=rebuilt(routing.root))
 
 
 def _descend(

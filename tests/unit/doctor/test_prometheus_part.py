@@ -1,0 +1,73 @@
+"""`cdc doctor`, Prometheus: each line from both sides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bot.doctor.prometheus import PrometheusFacts, gather, judge, loaded
+from bot.ports import PrometheusStatus, ScrapeTarget, Unreachable
+
+ALERTS = ("CDCConnectorFailed", "CDCProbeBlind")
+TARGET = ScrapeTarget("http://bot:8080/metrics", "cdc", "up", "")
+SOUND = PrometheusStatus("2.42.0", (TARGET,), (*ALERTS, "Other"), ("http://u:secret@am:9093/api/v2/alerts",))
+
+
+def test_a_sound_prometheus_is_all_ok() -> None:
+    """It answers, scrapes, runs the rules, and tells an Alertmanager; a password in an address is not shown."""
+    lines = judge(PrometheusFacts("http://prometheus:9090", SOUND), 8080, "bot", ALERTS)
+    assert [
+        "Prometheus 2.42.0 answers at http://prometheus:9090",
+        "scrapes http://bot:8080/metrics (job cdc)",
+        "runs the bot's 2 alert rules",
+        "sends alerts to http://am:9093",
+    ] == [line.what for line in lines]
+    assert {"ok"} == {line.status for line in lines}
+
+
+@pytest.mark.parametrize(
+    ("changed", "status", "what"),
+    [
+        ({"targets": ()}, "warning", "no target of it is the bot"),
+        ({"targets": (replace(TARGET, url="http://bot:9999/metrics"),)}, "warning", "no target of it is the bot"),
+        ({"targets": (replace(TARGET, url="http://bot:8080/other"),)}, "warning", "no target of it is the bot"),
+        ({"targets": (replace(TARGET, health="down", error="refused"),)}, "failed", "(job cdc) is down: refused"),
+        ({"targets": (replace(TARGET, health="unknown"),)}, "warning", "has not scraped http://bot:8080/metrics yet"),
+        ({"targets": (replace(TARGET, health="down"), TARGET)}, None, ""),  # one of two replicas of it is up
+        ({"rules": ()}, "warning", "runs none of the bot's alert rules"),
+        ({"rules": ("CDCProbeBlind",)}, "warning", "lacks CDCConnectorFailed"),
+        ({"alertmanagers": ()}, "failed", "sends its alerts to no Alertmanager"),
+        ({"targets": None, "not_known": ("GET /targets: 403",)}, "warning", "not known: GET /targets: 403"),
+    ],
+)
+def test_what_is_wrong_is_one_line(changed: Mapping[str, Any], status: str | None, what: str) -> None:
+    """One thing changed makes one line, with the text to paste as its remedy; what was not told is not judged."""
+    lines = judge(PrometheusFacts("http://p", replace(SOUND, **changed)), 8080, "bot", ALERTS)
+    bad = [line for line in lines if line.status != "ok"]
+    assert ([status] if status else []) == [line.status for line in bad]
+    if bad:
+        assert what in bad[0].what
+        assert bad[0].remedy
+
+
+@pytest.mark.parametrize(("rules", "found"), [(None, None), ((), ()), (("Other", "CDCProbeBlind"), ("CDCProbeBlind",))])
+def test_which_rules_run_is_known_or_not(rules: tuple[str, ...] | None, found: tuple[str, ...] | None) -> None:
+    """Not told is None: then all of the bot's alerts are taken to run."""
+    assert found == loaded(PrometheusFacts("http://p", replace(SOUND, rules=rules)), ALERTS)
+    assert None is loaded(PrometheusFacts(None), ALERTS)
+
+
+class Refusing:
+    def read_status(self, deadline_s: float) -> PrometheusStatus:
+        raise Unreachable("GET http://p/api/v1/status/buildinfo: refused the connection")
+
+
+def test_without_prometheus_nothing_is_wrong() -> None:
+    """Not configured is no finding; configured and not there is one."""
+    [line] = judge(PrometheusFacts(None), 8080, "bot", ALERTS)
+    assert "not configured" == line.status
+    [line] = judge(gather(Refusing(), "http://p", 1.0), 8080, "bot", ALERTS)
+    assert ("failed", "GET http://p/api/v1/status/buildinfo: refused the connection") == (line.status, line.what)
