@@ -15,6 +15,9 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
+TEST_ALERT = "CDCOncallTest"
+"""Name of the alert that `cdc doctor --fire` sends: nothing is wrong when it fires."""
+
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 

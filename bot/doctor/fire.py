@@ -19,11 +19,12 @@ from datetime import datetime, timedelta
 
 from bot.doctor.alertmanager import Address, others, receivers_of_the_bot
 from bot.doctor.check import Check, CheckStatus, names
+from bot.model import TEST_ALERT
 from bot.ports import AlertmanagerSetup, PortError
 from bot.slo.route import Routing, routes_of
 
 PART = "fire"
-ALERT = "CDCOncallTest"
+
 MARGIN_S = 60.0
 OPEN_S = 30.0
 POLL_S = 0.5
@@ -76,7 +77,7 @@ class Step:
 def marked_alert(nonce: str, who: str, more: Mapping[str, str] | None = None) -> MarkedAlert:
     """Return the alert; `more` are labels that the own routes want."""
     pipeline = f"cdc-test-{nonce}"
-    labels = {**(more or {}), "alertname": ALERT, "severity": "info", "pipeline": pipeline, "cdc_test": nonce}
+    labels = {**(more or {}), "alertname": TEST_ALERT, "severity": "info", "pipeline": pipeline, "cdc_test": nonce}
     return MarkedAlert(
         pipeline,
         labels,

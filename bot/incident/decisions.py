@@ -21,7 +21,7 @@ from bot.incident.policy import Policy
 from bot.incident.recovery import Judgement, judge_recovery
 from bot.incident.runbook import choose
 from bot.incident.state import Incident, StepState, cause_of, signal_of
-from bot.model import Finding, Refusal, Severity, Signal, Status
+from bot.model import TEST_ALERT, Finding, Refusal, Severity, Signal, Status
 
 PROBES = ("connector_state", "schema_changes", "dead_letters", "consumer_lag")
 RECHECK_SLOWEST = timedelta(minutes=2)
@@ -191,7 +191,8 @@ def _opened(opening: _Opening, policy: Policy, ids: Ids) -> list[e.Event]:
         )
     ]
     attached: set[str] = set()
-    for alert in sorted(opening.alerts, key=lambda a: signal_of(a.labels).upstream_rank):
+    real = [alert for alert in opening.alerts if alert.name != TEST_ALERT]
+    for alert in sorted(real, key=lambda a: signal_of(a.labels).upstream_rank):
         runbook = choose(policy.runbooks, alert.name, alert.labels, signal_of(alert.labels))
         if runbook.id not in attached:
             attached.add(runbook.id)
@@ -647,6 +648,8 @@ def _recovery(incident: Incident, command: c.ReportRecovery, policy: Policy, now
             events.append(e.IncidentResolved(True, "recovery proved, alerts cleared"))
         elif asked:
             changes.append(Change(incident.id, asked, (e.IncidentResolved(True, "recovery proved"),)))
+    elif incident.is_test and incident.alerts_cleared:
+        events.append(e.IncidentResolved(True, "the test alert ended"))
     elif pipeline is None and incident.alerts_cleared:
         events.append(e.RecoveryNotVerified(evidence, True))
         events.append(e.IncidentResolved(False, "alerts cleared; recovery not verified: no pipeline to probe"))

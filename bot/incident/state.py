@@ -13,7 +13,7 @@ from typing import Literal, assert_never
 
 from bot.incident import events as e
 from bot.incident.runbook import Step
-from bot.model import Finding, Plan, Severity, Signal, Status
+from bot.model import TEST_ALERT, Finding, Plan, Severity, Signal, Status
 
 IncidentStatus = Literal["open", "acknowledged", "mitigated", "resolved"]
 AlertStatus = Literal["firing", "resolved", "ended"]
@@ -153,6 +153,11 @@ class Incident:
     @property
     def is_open(self) -> bool:
         return self.status != "resolved"
+
+    @property
+    def is_test(self) -> bool:
+        """Nothing but the doctor's test alert: there is nothing to triage, to prove or to learn."""
+        return bool(self.alerts) and all(alert.labels.get("alertname") == TEST_ALERT for alert in self.alerts)
 
 
 def fold(entries: Iterable[e.Entry]) -> Incident | None:

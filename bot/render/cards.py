@@ -123,7 +123,8 @@ def render_card(incident: Incident, view: View) -> Message:
 
 def _card(incident: Incident, view: View, mention: str, alerts: int, numbers: int, title: int) -> Iterator[Block]:
     where = f" · {view.policy.environment}" if view.policy.environment else ""
-    yield header(f"{_sign(incident)} · {incident.pipeline or 'no pipeline'} · {incident.id}{where}")
+    about = "test" if incident.is_test else incident.pipeline or "no pipeline"
+    yield header(f"{_sign(incident)} · {about} · {incident.id}{where}")
     yield section(_cause(incident, title))
     if lines := number_lines(incident)[:numbers]:
         yield section("\n".join(lines))
@@ -151,6 +152,8 @@ def _cause(incident: Incident, limit: int) -> str:
     if found is not None:
         return f"*{line(found.headline, limit)}*\nSuspect: {found_part(found)}"
     title = f"*{line(incident.title, limit)}*"
+    if incident.is_test:
+        return title
     if not incident.is_open or incident.worst:
         was = min(incident.worst.values(), key=lambda f: cause_of(f).upstream_rank, default=None)
         return f"*Was: {line(was.headline, limit)}*\n{found_part(was)}" if was else title

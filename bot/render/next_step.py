@@ -12,6 +12,8 @@ from bot.render.blocks import line
 
 def next_step(incident: Incident, policy: Policy, now: datetime) -> str:
     """Return the sentence as mrkdwn."""
+    if incident.is_test:
+        return "nothing: `cdc doctor --fire` tried the way from Alertmanager to this thread."
     if not incident.is_open:
         return _after(incident)
     if action := _last(incident, "unknown"):

@@ -7,23 +7,47 @@ in `environ`. The bot's config, its process and Alertmanager's route to it are t
 
 import contextlib
 import secrets
-from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import yaml
 
+from bot.drill.loopback import Answer, Call, LoopbackServer, route
 from bot.drill.workspace import SlackWorkspace
 from tests.system.fetch import Available
 from tests.system.parts import Alertmanager, Prometheus, free_port
 from tests.system.pipeline import Pipeline
 from tests.system.walk import MANIFEST, Channel
 
-PAGER: Mapping[str, Any] = {
-    "route": {"receiver": "pager", "group_by": ["alertname", "pipeline"], "group_wait": "2s", "group_interval": "5s"},
-    "receivers": [{"name": "pager"}],
-}
+
+class Pager:
+    """What rings: it keeps the names of the alerts that Alertmanager sent it."""
+
+    def __init__(self) -> None:
+        self.rang: list[str] = []
+        self._server = LoopbackServer("pager", [route("POST", "/ring", self._ring)])
+        self.url = f"{self._server.url}/ring"
+        self._server.start()
+        self.stop = self._server.stop
+
+    def _ring(self, call: Call) -> Answer:
+        self.rang += [alert["labels"]["alertname"] for alert in call.document()["alerts"]]
+        return Answer(200, {})
+
+    def alertmanager_yml(self) -> str:
+        """The configuration of a team with a pager and no bot."""
+        return yaml.safe_dump(
+            {
+                "route": {
+                    "receiver": "pager",
+                    "group_by": ["alertname", "pipeline"],
+                    "group_wait": "2s",
+                    "group_interval": "5s",
+                },
+                "receivers": [{"name": "pager", "webhook_configs": [{"url": self.url}]}],
+            },
+            sort_keys=False,
+        )
 
 
 class Estate:
@@ -39,7 +63,7 @@ class Estate:
         self.rules.mkdir()
         self.environ = {
             "SLACK_BOT_TOKEN": f"xoxb-{secrets.token_hex(8)}",
-            "SLACK_APP_TOKEN": f"xapp-1-A01CDC-{secrets.token_hex(8)}",
+            "SLACK_APP_TOKEN": f"xapp-1-A0CDCONCALL-{secrets.token_hex(8)}",
             "CDC_WEBHOOK_TOKEN": secrets.token_hex(8),
         }
         with contextlib.ExitStack() as stack:
@@ -52,7 +76,9 @@ class Estate:
             ).start()
             stack.callback(self.workspace.stop)
             self.channel = Channel(self.workspace.url)
-            self.alertmanager = Alertmanager(available, folder / "alertmanager", yaml.safe_dump(dict(PAGER)))
+            self.pager = Pager()
+            stack.callback(self.pager.stop)
+            self.alertmanager = Alertmanager(available, folder / "alertmanager", self.pager.alertmanager_yml())
             stack.callback(self.alertmanager.stop)
             self.alertmanager_yml = folder / "alertmanager" / "alertmanager.yml"
             self.prometheus = Prometheus(available, folder / "prometheus", self._prometheus_yml())

@@ -9,10 +9,11 @@ import pytest
 
 from bot.incident import commands as c
 from bot.incident import events as e
+from bot.incident.notification import Alert
 from bot.incident.state import fold
-from bot.model import Finding, Plan, Status
+from bot.model import TEST_ALERT, Finding, Plan, Status
 
-from .conftest import ALICE, BOB, CAROL, Case
+from .conftest import ALICE, BOB, CAROL, T0, Case
 
 Build = Callable[..., Finding]
 
@@ -234,6 +235,25 @@ def test_unseen_part_is_not_recovered(opened: Case, finding: Build) -> None:
     _clear(opened)
     opened.tell("CDC-1", c.ReportRecovery((connector(finding, Status.UNKNOWN, None),)))
     assert opened.incident().is_open
+
+
+def test_the_doctors_test_alert_leaves_nothing_to_do(case: Case) -> None:
+    """No runbook, nobody mentioned, no proof asked for; it resolves when it ends. A real alert beside it counts."""
+    labels = {"alertname": TEST_ALERT, "pipeline": "cdc-test-1", "severity": "info"}
+    fired = Alert("t1", "firing", labels, {"summary": "Test alert by alice"}, T0, None)
+    heard = replace(case.payload("01-first-firing.json"), alerts=(fired,), group_key="test")
+    case.hear(heard)
+    assert (True, ()) == (case.incident().is_test, case.incident().runbooks)
+
+    case.hear(replace(heard, alerts=(replace(fired, status="resolved", ends_at=case.now),)))
+    case.tell("CDC-1", c.ReportRecovery(()))
+    assert ("resolved", True, None) == (
+        case.incident().status, case.incident().resolved_verified, case.incident().recovery.proved,
+    )  # fmt: skip
+
+    real = replace(fired, fingerprint="r1", labels={**labels, "alertname": "CDCConsumerLagWarning"})
+    case.hear(replace(heard, alerts=(replace(fired, fingerprint="t2"), real), group_key="both"))
+    assert (False, 1) == (case.incident("CDC-2").is_test, len(case.incident("CDC-2").runbooks))
 
 
 def test_no_pipeline_closes_flagged(case: Case) -> None:

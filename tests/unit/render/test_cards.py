@@ -14,7 +14,7 @@ import pytest
 from bot.drill.block_rules import broken_rules, total_characters
 from bot.incident import events as e
 from bot.incident.runbook import Step
-from bot.model import Severity
+from bot.model import TEST_ALERT, Severity
 from bot.ports import Message
 from bot.render.cards import mention_of, render_slot
 from bot.render.lint import violations
@@ -244,6 +244,18 @@ def test_cleared_alerts_are_not_called_recovery() -> None:
     text = words(shown(scenes.not_verified(), "card"))
     assert "*Alerts cleared, recovery not verified:* customers-postgres-source: task 0 FAILED" in text
     assert "did not help: repair the cause first" in text
+
+
+def test_a_test_alert_says_that_nothing_is_wrong() -> None:
+    """Firing and ended: no suspect is looked for, no proof is missed, nobody is asked to do anything."""
+    scene = Scene()
+    scene.add(e.IncidentOpened("Test alert by alice", "cdc-test-1", Severity.INFO, "pipeline:cdc-test-1", "#c", "n"))
+    scene.add(scenes.fired(TEST_ALERT, Severity.INFO))
+    firing = words(shown(scene, "card"))
+    ended = words(shown(scene.add(e.IncidentResolved(True, "the test alert ended")), "card"))
+    for said in (firing, ended):
+        assert "· test ·" in said and "*Next:* nothing:" in said
+        assert not re.search("Suspect|not verified|postmortem", said)
 
 
 def test_resolved_without_proof_says_so() -> None:
