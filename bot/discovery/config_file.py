@@ -41,7 +41,7 @@ _WORDS = {
     ("listen",): "webhook, /metrics and /healthz; in a container 0.0.0.0:8080",
     ("state",): "the journal: on a disk that is kept",
     ("runbooks",): "yours to change; `cdc check runbooks` checks them",
-    ("alertmanager", "tokens"): "any long random word; Alertmanager sends it with each alert",
+    ("alertmanager", "tokens"): "make one: openssl rand -hex 32; Alertmanager sends it along",
     ("alertmanager", "receiver"): "the receiver in alertmanager.yml that posts to the bot",
     ("slack", "bot_token"): "xoxb-...: api.slack.com/apps, your app, OAuth & Permissions",
     ("slack", "app_token"): "xapp-...: Basic Information, App-Level Tokens, scope connections:write",
@@ -124,7 +124,7 @@ def _people(values: Mapping[str, Any]) -> Iterator[str]:
     if values.get("actions"):
         yield from _setting("actions", values["actions"])
     else:
-        yield "actions: []  # read-only. To enable: [restart_failed_tasks, silence_alerts], and people above"
+        yield "actions: []  # read-only. To enable: [restart_failed_tasks, silence_alerts], with people above"
     for section in ("incidents", "probes", "alerts"):
         if section in values:
             yield from _block(section, values[section])

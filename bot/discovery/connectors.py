@@ -29,17 +29,25 @@ def written_topics(source: ConnectorFacts, listed: Collection[str] | None) -> tu
     """Return the topics of data that a source writes, sorted; empty where nothing tells."""
     used = {topic for topic in source.used_topics or () if not _is_own(source, topic)}
     derived = {topic for topic in _derived(source, listed) if not _is_own(source, topic)}
-    return tuple(sorted(used | (derived if listed is None else derived & set(listed))))
+    return _there(used | derived, listed)
 
 
 def read_topics(sink: ConnectorFacts, listed: Collection[str] | None) -> tuple[str, ...]:
     """Return the topics that a sink reads, sorted: `topics`, or what `topics.regex` hits and what it has read."""
-    named = {topic for topic in _items(sink.settings.get("topics", "")) if is_topic(topic)}
-    used = set(sink.used_topics or ())
-    if named:
-        return tuple(sorted(named))
     hits = {topic for topic in listed or () if _hits(sink.settings.get("topics.regex"), topic)}
-    return tuple(sorted(used | hits))
+    return _there(_named_topics(sink) or set(sink.used_topics or ()) | hits, listed)
+
+
+def missing_topics(connector: ConnectorFacts, listed: Collection[str] | None) -> tuple[str, ...]:
+    """Return the topics a connector has used, or is to read, that the cluster does not list: gone, or not shown to us.
+
+    Connect remembers the topics a connector has used until the connector is deleted (KIP-558).
+    """
+    if listed is None:
+        return ()
+    named = _named_topics(connector) if connector.type == "sink" else set()
+    topics = named or {topic for topic in connector.used_topics or () if not _is_own(connector, topic)}
+    return tuple(sorted(topics - set(listed)))
 
 
 def dead_letter_queue(sink: ConnectorFacts) -> str | None:
@@ -103,6 +111,14 @@ def kind(connector: ConnectorFacts) -> str:
 
 
 # --- leaves --------------------------------------------------------------------------------------
+
+
+def _there(topics: set[str], listed: Collection[str] | None) -> tuple[str, ...]:
+    return tuple(sorted(topics if listed is None else topics & set(listed)))
+
+
+def _named_topics(sink: ConnectorFacts) -> set[str]:
+    return {topic for topic in _items(sink.settings.get("topics", "")) if is_topic(topic)}
 
 
 def _is_own(source: ConnectorFacts, topic: str) -> bool:

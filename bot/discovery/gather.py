@@ -107,7 +107,7 @@ def gather(systems: Systems, deadline_s: float, tell: Callable[[str], None] = la
 def _with_topics(
     connect: Connect, states: tuple[ConnectorState, ...], deadline_s: float, not_known: list[str]
 ) -> tuple[ConnectorFacts, ...]:
-    """Return what may be kept of each connector, with the topics it has used. A sink that names its own is not asked."""
+    """Return what may be kept of each connector, with the topics it has used; a sink that names them is not asked."""
     ends_at = time.monotonic() + deadline_s
     reasons: list[str] = []
 

@@ -22,6 +22,7 @@ from bot.discovery.connectors import (
     dead_letter_queue,
     is_internal,
     kind,
+    missing_topics,
     read_topics,
     sink_group,
     sink_table,
@@ -146,7 +147,8 @@ def _from_connectors(connectors: Sequence[ConnectorFacts], facts: Facts) -> list
     drafts: list[_Draft] = []
     for source in (each for each in connectors if each.type == "source"):
         topics = tuple(topic for topic in written_topics(source, facts.topics) if topic not in queues)
-        drafts.append(_Draft(_source_names(source, topics), topics, source, notes=_source_notes(source, topics)))
+        notes = _source_notes(source, topics) + _missing_notes(source, facts)
+        drafts.append(_Draft(_source_names(source, topics), topics, source, notes=notes))
     with_source = list(drafts)
     reads = {sink.name: read_topics(sink, facts.topics) for sink in sinks}
     homes = {sink.name: _best(with_source, reads[sink.name]) for sink in sinks}
@@ -162,8 +164,11 @@ def _from_connectors(connectors: Sequence[ConnectorFacts], facts: Facts) -> list
         if home is not None and home.sink is None:
             home.sink = sink
             home.groups.append(group)
+            home.notes += _missing_notes(sink, facts)
             continue
-        notes = [] if topics else [f"`topics` of {sink.name} could not be read off its config. Which does it read?"]
+        notes = _missing_notes(sink, facts)
+        if not topics and not notes:
+            notes.append(f"`topics` of {sink.name} could not be read off its config. Which does it read?")
         if home is not None and home.source is not None:
             notes.append(f"A second sink of what {home.source.name} writes; a pipeline has one.")
         drafts.append(_Draft(_sink_names(sink), topics, sink=sink, groups=[group], notes=notes))
@@ -172,7 +177,7 @@ def _from_connectors(connectors: Sequence[ConnectorFacts], facts: Facts) -> list
 
 def _source_notes(source: ConnectorFacts, topics: Collection[str]) -> list[str]:
     notes = []
-    if not topics:
+    if not topics and not source.used_topics:
         notes.append(f"{source.name} has written to no topic that could be seen. Which topics does it write?")
     for side in ("key", "value"):
         strategy = source.settings.get(f"{side}.converter.{side}.subject.name.strategy", "")
@@ -180,6 +185,15 @@ def _source_notes(source: ConnectorFacts, topics: Collection[str]) -> list[str]:
             name = strategy.rpartition(".")[2]
             notes.append(f"Its {side}s are registered by {name}: which subjects are they?")
     return notes
+
+
+def _missing_notes(connector: ConnectorFacts, facts: Facts) -> list[str]:
+    missing = missing_topics(connector, facts.topics)
+    if not missing:
+        return []
+    does = "is to read" if connector.type == "sink" else "has written to"
+    shown = ", ".join(missing[:8]) + (f" and {len(missing) - 8} more" if len(missing) > 8 else "")
+    return [f"{connector.name} {does} what the cluster does not list: {shown}. Gone, or not shown to this login?"]
 
 
 def _advice(sink: ConnectorFacts, pipeline: str) -> tuple[str, ...]:

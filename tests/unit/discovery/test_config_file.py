@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from bot.config import Config, parse
+from bot.config import ACTIONS, Config, parse
 from bot.discovery.config_file import Settings, render
 from bot.discovery.facts import ConnectorFacts, Facts
 from bot.discovery.judge import Findings, FoundGroup, FoundPipeline, FoundSink, judge
 from bot.discovery.kept import with_kept
 from bot.incident.yaml_lines import read
-from bot.model import ConsumerGroup, GroupKind, Sink
+from bot.model import ConsumerGroup, GroupKind, Objective, Sink
 from bot.ports import GroupEntry
 
 GOLDEN = Path(__file__).with_name("golden.yml")
@@ -115,6 +116,27 @@ def test_what_was_written_is_read_back_and_written_the_same(tmp_path):
 def test_it_loads_without_any_pipeline(tmp_path, settings):
     """The file of an empty estate, or of no address at all, has no error either."""
     assert () == loaded(render(Findings(), Facts(), settings), tmp_path).pipelines
+
+
+def test_its_examples_are_right(tmp_path):
+    """Every example that stands in a comment loads once its # is taken away, with the actions that it names."""
+    text = render(Findings(), Facts(), Settings({"alertmanager": {"url": "http://am:9093", "tokens": ["${T}"]}}))
+    text = re.sub(r"(?m)^# (environment|kafka|registry|connect|prometheus|people): ", r"\1: ", text)
+    text = re.sub(r"(?m)^  # webhook: ", "  webhook: ", text)
+    text = re.sub(r"actions: \[\]  # .*: (\[.*\]), .*", r"actions: \1", text)
+    text = text.replace("pipelines: {}", "pipelines:  ")
+    text = re.sub(r"(?m)^#  ( *(customers|source|topics|subjects|consumers|-|sink))", r"  \1", text)
+    more = re.findall(r"(?m)^#   ((?:owner|channel|managed_by|objective): (?:'[^']*'|\{.*\}|\w+))", text)
+    assert 4 == len(more)
+    text += "".join(f"    {line}\n" for line in more)
+
+    config = loaded(text, tmp_path)
+    (customers,) = config.pipelines
+    assert (set(ACTIONS), "strimzi") == (set(config.actions), customers.managed_by)
+    assert ("prod-eu", ("U0123ABCD",)) == (config.environment, config.people.responders)
+    assert Objective() == customers.objective
+    assert ("@data-platform", "#team-incidents") == (customers.owner, customers.channel)
+    assert None not in (config.kafka, config.registry, config.connect, config.prometheus)
 
 
 HOSTILE = [

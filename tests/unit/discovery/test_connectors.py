@@ -8,6 +8,7 @@ from bot.discovery.connectors import (
     dead_letter_queue,
     is_internal,
     kind,
+    missing_topics,
     read_topics,
     sink_group,
     sink_table,
@@ -49,7 +50,8 @@ def sink(settings: dict[str, str], *used: str) -> ConnectorFacts:
     [
         # What Connect has seen it write is believed.
         (POSTGRES, ["shop.public.a"], None, ["shop.public.a"]),
-        ({}, ["any.topic"], [], ["any.topic"]),
+        ({}, ["any.topic"], ["any.topic"], ["any.topic"]),
+        ({}, ["any.topic", "gone"], ["any.topic"], ["any.topic"]),  # Connect remembers what was deleted
         ({}, [], ["any.topic"], []),
         # Its own bookkeeping is no topic of data.
         (POSTGRES, ["__debezium-heartbeat.shop", "shop.public.a"], None, ["shop.public.a"]),
@@ -106,6 +108,7 @@ def test_a_source_whose_used_topics_are_not_told_is_derived():
     ("settings", "used", "listed", "expected"),
     [
         ({"topics": "b, a,b"}, [], None, ["a", "b"]),
+        ({"topics": "b, a"}, [], ["a"], ["a"]),
         ({"topics": "a"}, ["a", "old"], ["a", "old"], ["a"]),  # what it was configured for earlier does not count
         ({"topics.regex": r"shop\..*"}, [], ["shop.a", "xshop.a"], ["shop.a"]),
         ({"topics.regex": r"shop\..*"}, ["shop.a"], None, ["shop.a"]),
@@ -117,6 +120,22 @@ def test_a_source_whose_used_topics_are_not_told_is_derived():
 def test_topics_of_a_sink(settings, used, listed, expected):
     """`topics` is the answer; a pattern is held against the cluster; a placeholder is no name."""
     assert tuple(expected) == read_topics(sink(settings, *used), listed)
+
+
+@pytest.mark.parametrize(
+    ("connector", "listed", "expected"),
+    [
+        (source({}, "a", "gone"), ["a"], ["gone"]),
+        (source({}, "a", "__debezium-heartbeat.shop"), ["a"], []),  # its own affair
+        (source({}, "a", "gone"), None, []),  # without a listing nothing is missing
+        (sink({"topics": "a,gone"}), ["a"], ["gone"]),
+        (sink({"topics": "a"}, "a", "old"), ["a"], []),  # read earlier, no more
+        (sink({"topics.regex": "a.*"}, "a1", "a2"), ["a1"], ["a2"]),
+    ],
+)
+def test_topics_that_the_cluster_does_not_list(connector, listed, expected):
+    """They are left out of the pipeline and asked about: gone, or this login may not see them."""
+    assert tuple(expected) == missing_topics(connector, listed)
 
 
 @pytest.mark.parametrize(

@@ -232,6 +232,16 @@ def test_a_source_that_wrote_nothing_is_a_question():
     assert 1 == found(source("crm")).questions
 
 
+def test_topics_that_are_gone_are_asked_about():
+    """One note per connector, beside its pipeline; what is still there stays."""
+    (pipeline,) = found(source("crm", "a", "b"), sink("lake", "a,c"), topics=("a",)).pipelines
+    assert ("a",) == pipeline.topics
+    assert (
+        "crm has written to what the cluster does not list: b. Gone, or not shown to this login?",
+        "lake is to read what the cluster does not list: c. Gone, or not shown to this login?",
+    ) == pipeline.notes
+
+
 def test_another_naming_of_subjects_is_a_question():
     """TopicNameStrategy is the default, and the only one that can be followed."""
     key = "value.converter.value.subject.name.strategy"
