@@ -96,10 +96,7 @@ def restore(copy: Path, journal: Path, now: datetime, settle: Callable[[Path], o
             _keep_owner(put, journal)
             _fold_log(journal)
         _force_to_disk(put)
-        if there:
-            for suffix in ("", "-wal", "-shm"):
-                with contextlib.suppress(FileNotFoundError):
-                    Path(f"{journal}{suffix}").rename(f"{aside}{suffix}")
+        _set_aside(journal, aside)
         put.replace(journal)
         _force_to_disk(journal.parent)
     return Restored(contents, aside if there else None)
@@ -144,6 +141,21 @@ def _fold_log(journal: Path) -> None:
     """Bring the log beside the journal into it, so that the file alone is whole. A damaged one is kept as it is."""
     with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(journal, timeout=5.0)) as db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _set_aside(journal: Path, aside: Path) -> None:
+    """Give the journal its second name, and its log too: even an orphaned one would be read into the one put back.
+
+    The first name stays until the restored file takes it, so that a bot started meanwhile finds a journal, not none.
+    """
+    if journal.exists():
+        try:
+            aside.hardlink_to(journal)
+        except OSError:  # a file system without hard links
+            journal.rename(aside)
+    for suffix in ("-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            Path(f"{journal}{suffix}").rename(f"{aside}{suffix}")
 
 
 @contextlib.contextmanager

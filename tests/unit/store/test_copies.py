@@ -146,6 +146,19 @@ def test_a_restore_where_there_is_no_journal_keeps_none(store: Store, tmp_path: 
     assert 3 == len(notes(tmp_path / "new" / "journal.db"))
 
 
+def test_a_log_that_was_left_behind_is_not_read_into_the_restored_journal(store: Store, tmp_path: Path) -> None:
+    """Someone deleted the journal and forgot its log: SQLite would apply it to whatever file has the name."""
+    backup(store.path, tmp_path / "b.db")
+    note(store, "CDC-3", 1)
+    (tmp_path / "log").write_bytes(Path(f"{store.path}-wal").read_bytes())
+    store.close()
+    store.path.unlink()
+    (tmp_path / "log").rename(f"{store.path}-wal")
+    assert restore(tmp_path / "b.db", store.path, NOW, leave).aside is None
+    assert [("CDC-1", 1), ("CDC-1", 2), ("CDC-2", 1)] == notes(store.path)
+    assert (tmp_path / f"{ASIDE}-wal").stat().st_size > 0
+
+
 def test_a_restore_of_a_broken_journal_keeps_it_for_whoever_wants_to_look(store: Store, tmp_path: Path) -> None:
     """The very case that one restores for: nothing of the present file needs to be readable."""
     backup(store.path, tmp_path / "b.db")
