@@ -255,10 +255,14 @@ def _alertmanager_url(told: str) -> str:
 
 
 def _stop_blind(facts: Facts) -> NoReturn:
-    lines = [f"{part}: {reason}" for part, reason in facts.unreached]
+    lines = [_why(part, reason) for part, reason in facts.unreached]
     stop(
         "\n".join(lines), "Nothing answered and nothing was written. Correct the address or the login; run it again.", 3
     )
+
+
+def _why(part: str, reason: str) -> str:
+    return reason if reason.startswith(part) else f"{part}: {reason}"
 
 
 def _say_found(facts: Facts, findings: Findings) -> None:
@@ -267,7 +271,7 @@ def _say_found(facts: Facts, findings: Findings) -> None:
         shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
         click.echo(f"Found {len(names)} pipeline{'s' * (len(names) != 1)}{': ' if names else ''}{shown}.", err=True)
     for part, reason in facts.unreached:
-        click.echo(f"No answer from {part}: {reason}", err=True)
+        click.echo(f"Not read: {_why(part, reason)}", err=True)
     for line in facts.not_known:
         click.echo(f"Not known: {line}", err=True)
     if count := findings.questions:

@@ -104,7 +104,7 @@ def _systems(facts: Facts, values: Mapping[str, Any]) -> Iterator[str]:
             yield f"# {section}: {_EXAMPLES[section]}"
             continue
         if _PARTS.get(section) in unreached:
-            yield f"# {_PARTS[section]} did not answer when this was written: what only it knows is not below."
+            yield f"# {_PARTS[section]} could not be read when this was written: what only it knows is not below."
         value = values[section]
         yield from _block(section, value)
         if section == "alertmanager" and isinstance(value, Mapping) and "webhook" not in value:

@@ -17,6 +17,7 @@ from bot.discovery.facts import ConnectorFacts, Facts, connector_facts
 from bot.ports import (
     Connect,
     ConnectorState,
+    Denied,
     GroupEntry,
     KafkaCluster,
     KafkaListing,
@@ -59,7 +60,7 @@ class _Gathering:
             answer = question()
         except PortError as error:
             self.unreached.append((part, str(error)))
-            self.tell("no answer\n")
+            self.tell("refused\n" if isinstance(error, Denied) else "no answer\n")
             return None
         self.tell(f"{counted(answer)}\n")
         return answer

@@ -247,8 +247,8 @@ def test_what_one_system_knows_is_written_without_the_other(cdc, estate, tmp_pat
     """A registry that is down costs the subjects, not the file."""
     ran = cdc(f"init . --connect {estate.with_login}/connect --registry http://127.0.0.1:1")
     assert 0 == ran.code
-    assert "No answer from Schema Registry: GET http://127.0.0.1:1/subjects: refused the connection" in ran.err
-    assert "# Schema Registry did not answer when this was written" in (tmp_path / "cdc.yml").read_text()
+    assert "Not read: Schema Registry: GET http://127.0.0.1:1/subjects: refused the connection" in ran.err
+    assert "# Schema Registry could not be read when this was written" in (tmp_path / "cdc.yml").read_text()
     assert ["crm"] == [each.name for each in load(tmp_path / "cdc.yml").pipelines]
 
 

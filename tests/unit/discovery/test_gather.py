@@ -171,6 +171,13 @@ def test_alertmanagers_come_from_prometheus(told, expected):
     assert expected == gather(Systems(prometheus=Monitoring(told)), 1).alertmanagers
 
 
+def test_a_refusal_is_not_told_as_silence():
+    """Whoever answered 401 has answered."""
+    told: list[str] = []
+    gather(Systems(Workers(error=Denied("401"))), 1, told.append)
+    assert ["asking Connect ... ", "refused\n"] == told
+
+
 def test_progress_is_told_as_it_goes():
     """A line per system, begun before it is asked: a person sees which one is slow."""
     told: list[str] = []
