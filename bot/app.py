@@ -438,8 +438,17 @@ class Bot:
         if slack is None:
             return None
         from bot.clients.slack import SlackChat
+        from bot.config import SecretError
+        from bot.ports import ChatError
 
-        return SlackChat(lambda: slack.bot_token.reveal(self._environ), slack.api_url)
+        def token() -> str:
+            try:
+                return slack.bot_token.reveal(self._environ)
+            except SecretError as error:  # being written anew, or gone: the messages wait
+                log.error("slack: %s", error)
+                raise ChatError("bot_token_unreadable") from error
+
+        return SlackChat(token, slack.api_url)
 
     def _make_outbox(self) -> Outbox | None:
         if self._chat is None:

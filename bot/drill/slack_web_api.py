@@ -176,6 +176,10 @@ class SlackWebApi:
             "apps.connections.open": self._open_connection,
         }
 
+    def grant(self, scopes: frozenset[str] | None) -> None:
+        """Give the bot token other scopes, as a reinstallation does; None is all of them."""
+        self._app = replace(self._app, scopes=scopes)
+
     # -- the endpoints -------------------------------------------------------------------
 
     def answer(self, call: Call) -> Answer:
@@ -222,6 +226,10 @@ class SlackWebApi:
             return Answer(200, {"ok": True, **run(arguments)}, headers=self._scope_headers(method))
         except SlackError as error:
             return Answer(200, {"ok": False, "error": error.code, **error.more}, headers=self._scope_headers(method))
+
+    def install(self, app: App) -> None:
+        """Install the app anew, with another token perhaps: the old one is refused from then on."""
+        self._app = app
 
     def _token_refusal(self, method: str, token: str) -> Json | None:
         is_app_token = self._app.app_token is not None and _is_one_of(token, (self._app.app_token,))

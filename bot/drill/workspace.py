@@ -124,6 +124,11 @@ class SlackWorkspace:
         """Where interactions go: the app's request URL, usually `.../slack/events`. Not called: over its sockets."""
         self._app_url = url
 
+    def rotate_token(self, token: str) -> None:
+        """Give the app another bot token; the old one is refused from now on."""
+        self.app = replace(self.app, token=token)
+        self.web_api.install(self.app)
+
     def add_command(self, command: str, verbs: Sequence[str], answer: Callable[[str], str]) -> None:
         """A slash command that the workspace itself answers, to the person who typed it."""
         self._verbs[command] = tuple(verbs)
