@@ -197,7 +197,7 @@ _cdc_completion() {{
     done
     return 0
 }}
-complete -o nosort -F _cdc_completion cdc
+complete -o nosort -F _cdc_completion cdc 2>/dev/null || complete -F _cdc_completion cdc
 """
 
 
