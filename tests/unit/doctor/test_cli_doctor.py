@@ -14,8 +14,10 @@ from bot.cli import run
 from bot.cli_doctor import TOTAL_S, _ask_all, _lines
 from bot.config import SecretError
 from bot.doctor.check import Check, failed, not_configured, ok, warning
+from bot.drill.workspace import SlackWorkspace
 from bot.store.sqlite import Store
 
+MANIFEST = Path(__file__).parents[3] / "manifest.yml"
 NOBODY = "http://127.0.0.1:1"
 CONFIG = f"""
 listen: 127.0.0.1:1
@@ -114,6 +116,34 @@ def test_a_bot_that_is_not_on_its_address_is_told(folder: Path, capsys: pytest.C
     [line] = [line for line in json.loads(capsys.readouterr().out) if line["part"] == "bot"]
     assert "failed" == line["status"]
     assert "GET http://127.0.0.1:1/healthz: nobody answers" in line["what"]
+
+
+@pytest.mark.parametrize(
+    ("app_token", "scopes", "given", "words"),
+    [
+        ("xapp-1-A0CDCONCALL-1-x", ("connections:write",), None, None),
+        ("xapp-1-A0OTHER-1-x", ("connections:write",), None, "is of app A0OTHER, the bot token of A0CDCONCALL"),
+        ("xapp-1-A0CDCONCALL-1-x", (), None, "apps.connections.open was refused (missing_scope)"),
+        ("xapp-1-A0CDCONCALL-1-x", ("connections:write",), "xapp-1-A0-old", "was refused (invalid_auth)"),
+        ("xapp-1-A0CDCONCALL-1-x", ("connections:write",), "xoxb-1", "holds a bot token (xoxb-)"),
+    ],
+)
+def test_socket_mode_is_tried(
+    tmp_path: Path, app_token: str, scopes: tuple[str, ...], given: str | None, words: str | None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """A socket is asked for with the app-level token, which must be of the bot token's app."""
+    workspace = SlackWorkspace(
+        token="xoxb-1", signing_secret="s", manifest=MANIFEST, app_token=app_token, app_token_scopes=scopes
+    ).start()
+    tokens = 'bot_token: "${BOT}", app_token: "${APP}"'
+    (tmp_path / "cdc.yml").write_text(f"slack: {{{tokens}, api_url: {json.dumps(workspace.api_url)}}}\n")
+    doctor(tmp_path, "--json", environ={"BOT": "xoxb-1", "APP": given or app_token})
+    workspace.stop()
+    lines = [line for line in json.loads(capsys.readouterr().out) if line["part"] == "slack"]
+    bad = [line["what"] for line in lines if line["status"] != "ok"]
+    assert (0 if words is None else 1) == len(bad)
+    assert words is None or words in bad[0]
 
 
 SMALL = "listen: 127.0.0.1:0\npipelines: {customers: {topics: [customers]}}\n"
