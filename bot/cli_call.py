@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bot.report import Report
 
 KAFKA_SETTINGS = click.option(
-    "-X", "kafka_settings", multiple=True, metavar="KEY=VALUE", callback=lambda _, __, given: _settings(given),
+    "-X", "kafka_settings", multiple=True, metavar="KEY=VALUE", callback=lambda _, __, given: read_settings(given),
     help="A librdkafka setting to reach the brokers, as in kcat; may be repeated.",
 )  # fmt: skip
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
@@ -143,7 +143,7 @@ def _width() -> int:
     return shutil.get_terminal_size().columns
 
 
-def _settings(given: Sequence[str]) -> dict[str, str]:
+def read_settings(given: Sequence[str]) -> dict[str, str]:
     """Return `KEY=VALUE` words as settings. Stops at one that is none, without repeating it: it may be a password."""
     settings: dict[str, str] = {}
     for word in given:

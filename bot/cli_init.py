@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from bot.cli_call import Call, _settings, stop
+from bot.cli_call import Call, read_settings, stop
 
 if TYPE_CHECKING:
     from bot.discovery.facts import Facts
@@ -46,7 +46,7 @@ class _Wanted:
 @click.option("--alertmanager", metavar="URL", help="The Alertmanager whose alerts come to the bot.")
 @click.option(
     "-X", "--kafka-config", "kafka_settings", multiple=True, metavar="KEY=VALUE",
-    callback=lambda _, __, given: _settings(given),
+    callback=lambda _, __, given: read_settings(given),
     help="A librdkafka setting to reach the brokers; may be repeated. A value ${NAME} is from the environment.",
 )  # fmt: skip
 @click.option("--print", "is_printed", is_flag=True, help="Print the file and write nothing; so does `cdc init -`.")
@@ -82,7 +82,7 @@ def init(
     if facts.is_blind:
         _stop_blind(facts)
     values = _with_alertmanager(wanted.values, facts)
-    is_complete = bool(facts.asked) and not facts.unreached
+    is_complete = None not in (facts.connectors, facts.groups, facts.subjects)
     findings = with_kept(judge(facts), written.get("pipelines"), is_complete)
     has_runbooks = (target.parent / "runbooks").is_dir() or not (is_printed or text is not None)
     new = render(findings, facts, Settings(values, has_runbooks))
@@ -191,10 +191,10 @@ def _kept_secret(settings: Mapping[str, str], given: dict[str, str]) -> Iterator
     """Yield the settings of -X as they may be written; a secret given in plain text goes to `given` under a name."""
     import re
 
-    from bot.config import _MUST_BE_SECRET, _VARIABLE
+    from bot.config import is_open_secret
 
     for key, value in settings.items():
-        if _MUST_BE_SECRET.search(key) and not _VARIABLE.fullmatch(value):
+        if is_open_secret(key, value):
             variable = "KAFKA_" + re.sub(r"[^A-Z0-9]+", "_", key.upper())
             given[variable] = value
             yield key, f"${{{variable}}}"

@@ -390,11 +390,16 @@ _SET_BY_THE_BOT = ("allow.auto.create.topics", "bootstrap.servers", "enable.auto
 _MUST_BE_SECRET = re.compile(r"(password|secret|\.key\.pem|\.pem\.key)")
 
 
+def is_open_secret(key: str, value: str) -> bool:
+    """Whether a librdkafka setting holds a secret in plain text."""
+    return _MUST_BE_SECRET.search(key) is not None and _VARIABLE.fullmatch(value) is None
+
+
 def _check_kafka_config(values: object) -> object:
     for key, value in values.items() if isinstance(values, dict) else ():
         if key in _SET_BY_THE_BOT:
             raise ValueError(f"{key} is set by the bot itself, it reads and never commits: remove it")
-        if _MUST_BE_SECRET.search(key) and isinstance(value, str) and not _VARIABLE.fullmatch(value):
+        if isinstance(value, str) and is_open_secret(key, value):
             raise ValueError(f'{key} is a secret: write "${{NAME}}" or {{file: path}}')
     return values
 

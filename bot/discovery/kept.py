@@ -25,7 +25,7 @@ def with_kept(findings: Findings, written: Any, is_complete: bool = True) -> Fin
     """Return the findings with what `written`, the `pipelines` of an existing cdc.yml, says of the same pipelines.
 
     A pipeline is the same if it has the same source connector, else the same sink, else the same name. What was not
-    found again is gone only if `is_complete`: everything was asked and answered. Else it stays as it is written.
+    found again is gone only if `is_complete`: connectors, groups and subjects were all told. Else it stays as written.
     """
     if not isinstance(written, Mapping):
         return findings

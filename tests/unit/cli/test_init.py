@@ -190,6 +190,19 @@ def test_what_has_changed_is_a_diff_and_no_byte_is(cdc, estate, tmp_path):
     assert before == contents(tmp_path)
 
 
+def test_what_was_not_asked_is_not_taken_away(cdc, estate, tmp_path):
+    """With Connect alone nobody told the groups: what a person wrote stays, a pipeline included."""
+    address = f"--connect {estate.with_login}/connect"
+    cdc(f"init . {address}")
+    path = tmp_path / "cdc.yml"
+    more = "      - {group: billing, kind: consumer, topics: [crm.customers]}\n    sink:"
+    path.write_text(path.read_text().replace("    sink:", more) + "  mine:\n    topics: [other]\n")
+
+    ran = cdc(f"init . {address}")
+    assert 0 == ran.code
+    assert [] == [line for line in ran.out.splitlines() if line[:1] == "-" and ("billing" in line or "mine" in line)]
+
+
 def test_nothing_that_exists_is_touched(cdc, tmp_path):
     """Files and runbooks of a folder stay; a runbook that differs is shown, a missing one is not added."""
     books = tmp_path / "runbooks"
