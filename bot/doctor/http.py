@@ -32,18 +32,18 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
         "Write under `{part}: {{url: ...}}` the address of the API; a page for people is another.",
     ),
     ("go to http", "Write under `{part}: {{url: ...}}` the address that it names."),
-    (
-        "closed the connection without an answer",
-        "If the port speaks TLS: write `{part}: {{url: {secured}}}` into cdc.yml.",
-    ),
 )
+# What a port that speaks TLS does when it is asked in plain.
+_HUNG_UP = ("closed the connection without an answer", "reset the connection")
+_SECURED = "If the port speaks TLS: write `{part}: {{url: {secured}}}` into cdc.yml."
 _ELSE = "Put the address that this machine reaches under `{part}: {{url: ...}}`, or let it through the network."
 
 
 def unreached(part: str, url: str, error: PortError | str | None) -> Check:
     """Return the line on a server that did not answer as asked; `error` is the client's, it names the address."""
     text = str(error)
-    remedy = next((remedy for needle, remedy in _REMEDIES if needle in text), _ELSE)
+    hung_up = url.startswith("http://") and any(needle in text for needle in _HUNG_UP)
+    remedy = next((remedy for needle, remedy in _REMEDIES if needle in text), _SECURED if hung_up else _ELSE)
     words = {
         "part": part,
         "name": part.upper(),
