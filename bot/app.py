@@ -243,6 +243,28 @@ def open_journal(config: Config) -> Journal:
 journal_reader = open_journal
 
 
+def _journal_of_the_bot(path: Path, on_commit: Callable[[str], None] | None) -> tuple[Store, str]:
+    """Open the journal, and return with it what is to be told for as long as the bot runs.
+
+    One that cannot be read any more is kept beside and a new one begun: an alert must find a place. No action can be
+    repeated by that, a plan of the old journal is unknown to the new one. Raises StoreError.
+    """
+    from bot.store.copies import put_aside
+    from bot.store.sqlite import Store, UnreadableJournal
+
+    try:
+        return Store(path, on_commit), ""
+    except UnreadableJournal as error:
+        log.error("%s", error)
+        aside = put_aside(path, clock())
+        notice = (
+            f"the journal could not be read when the bot started: it is kept as {aside}, and a new one was begun. "
+            "What happened before is not in it: `cdc restore FILE` puts a backup in its place"
+        )
+        log.error("%s", notice)
+        return Store(path, on_commit), notice
+
+
 def thread_link(card: tuple[str, str] | None, api_url: str | None) -> str | None:
     """Return Slack's redirect to a message: it needs neither the workspace's name nor another call."""
     if card is None or api_url is None:
@@ -293,7 +315,6 @@ class Bot:
         from bot.dispatcher import Dispatcher, Nudges
         from bot.monitor import Monitor, Tally
         from bot.runner import Runner
-        from bot.store.sqlite import Store
 
         self.config, self._environ = config, environ
         self.policy = policy(config)
@@ -302,7 +323,7 @@ class Bot:
         self._wake = {name: threading.Event() for name in ("inbox", "outbox", "probe", "action", "verb")}
         self._threads: list[threading.Thread] = []
         self._executor = ThreadPoolExecutor(8, thread_name_prefix="probes")
-        self.store: Store = Store(config.state, on_commit)
+        self.store, notice = _journal_of_the_bot(config.state, on_commit)
         nudges = Nudges(self._wake["outbox"].set, self._wake_runner)
         self.dispatcher: Dispatcher = Dispatcher(
             self.store, lambda: self.policy, clock, nonce, nudges, self.tally.error
@@ -321,6 +342,7 @@ class Bot:
             self.tally,
             version(),
             self._chat_links,
+            notice,
         )
         self._chat: SlackChat | None = self._make_chat()
         self._outbox: Outbox | None = self._make_outbox()

@@ -66,6 +66,7 @@ class Snapshot:
     version: str
     findings: Mapping[str, Sequence[Finding]] = field(default_factory=dict)
     counters: Counters = Counters()
+    notice: str = ""
     write_error: str = ""
     inbox_depth: int | None = None
     inbox_oldest_s: float | None = None
@@ -180,6 +181,7 @@ def health(snapshot: Snapshot) -> tuple[bool, tuple[str, ...]]:
     stuck = snapshot.inbox_oldest_s is not None and snapshot.inbox_oldest_s > INBOX_STUCK_S
     refused, blind = snapshot.webhooks.get("unauthorised", 0), _blind(snapshot)
     told = (
+        (bool(snapshot.notice), snapshot.notice),
         (bool(snapshot.write_error), f"the journal could not be written: {snapshot.write_error}"),
         (stuck, f"the inbox stands still: {snapshot.inbox_depth} wait, the oldest {_seconds(snapshot.inbox_oldest_s)}"),
         (

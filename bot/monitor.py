@@ -48,7 +48,7 @@ class Tally:
 class Monitor:
     """`look` is one pass, called by the schedule; the rest answers scrapes from what it saw.
 
-    `chat_links` tells how Socket Mode stands; None where Slack comes to us.
+    `chat_links` tells how Socket Mode stands; None where Slack comes to us. `notice` is told for as long as it runs.
     """
 
     def __init__(
@@ -61,10 +61,11 @@ class Monitor:
         tally: Tally,
         version: str,
         chat_links: Callable[[], ChatLinks | None] = lambda: None,
+        notice: str = "",
     ) -> None:
         self._store, self._dispatcher, self._runner, self._policy = store, dispatcher, runner, policy
         self._clock, self._tally, self._version = clock, tally, version
-        self._chat_links = chat_links
+        self._chat_links, self._notice = chat_links, notice
         self._findings: Mapping[str, Sequence[Finding]] = {}
         self._counters: Counters = read_counters(store.counters())
         self._looked_at: datetime | None = None
@@ -100,6 +101,7 @@ class Monitor:
 
         return Snapshot(
             version=self._version,
+            notice=self._notice,
             findings=self._findings,
             counters=self._counters,
             write_error=depths["write_error"],

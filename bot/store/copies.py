@@ -87,7 +87,7 @@ def restore(copy: Path, journal: Path, now: datetime, settle: Callable[[Path], o
     if aside.exists():
         raise StoreError(f"{aside}: is there already; nothing was restored. Move it away, or wait a second")
     journal.parent.mkdir(parents=True, exist_ok=True)
-    with _owned(journal), _beside(journal, "nothing was restored") as put:
+    with _owned(journal, "nothing was restored"), _beside(journal, "nothing was restored") as put:
         _copy(copy, put)
         settle(put)
         contents = inspect(put)
@@ -100,6 +100,20 @@ def restore(copy: Path, journal: Path, now: datetime, settle: Callable[[Path], o
         put.replace(journal)
         _force_to_disk(journal.parent)
     return Restored(contents, aside if there else None)
+
+
+def put_aside(journal: Path, now: datetime) -> Path:
+    """Give a journal that cannot be read the name `NAME.unreadable-TIME`, and return it: a new one can be begun.
+
+    Raises StoreError when a bot owns it.
+    """
+    aside = journal.with_name(f"{journal.name}.unreadable-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}")
+    with _owned(journal, "it was left where it is"):
+        for suffix in ("", "-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                Path(f"{journal}{suffix}").rename(f"{aside}{suffix}")
+        _force_to_disk(journal.parent)
+    return aside
 
 
 # --- leaves ----------------------------------------------------------------------------------------
@@ -176,7 +190,7 @@ def _beside(target: Path, consequence: str) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _owned(journal: Path) -> Iterator[None]:
+def _owned(journal: Path, consequence: str) -> Iterator[None]:
     """Hold the bot's own lock: no bot runs on the journal now, and none starts."""
     path = lock_of(journal)
     with path.open("a") as lock:
@@ -185,7 +199,7 @@ def _owned(journal: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise StoreError(f"{journal}: a bot runs on this journal; nothing was restored. Stop it first") from error
+            raise StoreError(f"{journal}: a bot runs on this journal; {consequence}. Stop it first") from error
         yield
 
 

@@ -44,6 +44,10 @@ class StoreError(Exception):
     """The journal cannot be opened or written; the text names the file and the reason."""
 
 
+class UnreadableJournal(StoreError):
+    """The file is there, and SQLite cannot read it any more: waiting does not help."""
+
+
 @dataclass(frozen=True)
 class InboxRow:
     id: int
@@ -118,7 +122,8 @@ class Store:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._create()
         except (sqlite3.Error, OSError) as error:
-            raise StoreError(f"{path}: cannot be opened as the journal: {error}. {_remedy(error)}") from error
+            kind = UnreadableJournal if _is_damaged(error) else StoreError
+            raise kind(f"{path}: cannot be opened as the journal: {error}. {_remedy(error)}") from error
 
     def own(self) -> None:
         """Make this process the one bot of the journal, until it ends. Raises StoreError when another one is.
@@ -408,9 +413,13 @@ class Store:
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
+def _is_damaged(error: Exception) -> bool:
+    return isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
+
+
 def _remedy(error: Exception) -> str:
     """What to do about a journal that does not open: the file is broken, or it cannot be reached or grown."""
-    if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+    if _is_damaged(error):
         return "Put a backup in its place with `cdc restore FILE`, or move it away: then a new one is made"
     return "The account of the bot must be able to write there, and the disk must have room"
 

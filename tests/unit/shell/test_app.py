@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -51,3 +54,29 @@ def test_a_second_bot_on_the_same_address_touches_nothing(tmp_path: Path) -> Non
         assert ["under way"] == [task.key for task in bot.store.running_tasks()]
     finally:
         bot.stop()
+
+
+def test_a_journal_that_cannot_be_read_is_kept_and_alerts_are_stored(tmp_path: Path) -> None:
+    """A damaged file stops nobody: it is kept beside, a new journal is begun, and /healthz says so."""
+    path = config(tmp_path)
+    (tmp_path / "journal.db").write_bytes(b"this was a journal once" * 100)
+    bot = start_bot(path, ENVIRON)
+    try:
+        headers = {"Authorization": "Bearer token"}
+        assert 200 == requests.post(f"{bot.url}/alertmanager", data=b"{}", headers=headers, timeout=5).status_code
+        told = requests.get(f"{bot.url}/healthz", timeout=5).json()["wrong"]
+    finally:
+        bot.stop()
+    kept = list(tmp_path.glob("journal.db.unreadable-*"))
+    assert [b"this was a journal once" * 100] == [file.read_bytes() for file in kept]
+    assert [f"is kept as {kept[0]}"] == re.findall(r"is kept as [^,]+", " ".join(told))
+
+
+def test_a_journal_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+    """It is sound: a downgrade must not begin anew beside it."""
+    path = config(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "journal.db")) as journal:
+        journal.execute("PRAGMA user_version = 999")
+    with pytest.raises(StoreError, match="newer version"):
+        start_bot(path, ENVIRON)
+    assert [] == list(tmp_path.glob("*.unreadable-*"))
