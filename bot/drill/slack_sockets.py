@@ -152,9 +152,9 @@ class SlackSockets:
             envelope_id, payload = str(document["envelope_id"]), document.get("payload")
         except (ValueError, KeyError, TypeError, AttributeError):
             envelope_id, payload = "", None
-        if one.is_frozen:
-            return
         with self._changed:
+            if one.is_frozen or not one.is_open:
+                return  # what was under way when the connection broke has not arrived
             envelope = self._envelopes.get(envelope_id)
             if envelope is None:
                 self.figures.acked_for_nothing += 1

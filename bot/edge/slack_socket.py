@@ -37,6 +37,7 @@ from bot.ports import ChatError, ChatLinks, PortError
 LINKS = 2
 WORKERS = 8
 ENVELOPES_AT_ONCE = 256
+REMEMBERED = 1024
 MAX_ENVELOPE_BYTES = 1024 * 1024
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 """A larger message ends its connection; between the two an envelope is refused and the connection goes on."""
@@ -67,8 +68,9 @@ class Times:
     `steps_s` are the pauses after one failure, two, and so on; the last one goes on, and is used at once for a
     failure that repeating does not cure. Connections that live less than `settled_s` are failures too, after
     `short_lives` of them in a row: a proxy that ends every connection is not worth 30 addresses a minute. `late_s`
-    is when an envelope is too old to be begun, `linger_s` how long a replaced connection may still bring something,
-    `apart_s` how much later each further link starts.
+    is when an envelope is too old to be begun, `again_s` how long Slack has to bring one again whose connection was
+    lost, `linger_s` how long a replaced connection may still bring something, `apart_s` how much later each further
+    link starts.
     """
 
     apart_s: float = 10.0
@@ -79,6 +81,7 @@ class Times:
     settled_s: float = 0.5
     short_lives: int = 4
     late_s: float = 2.5
+    again_s: float = 0.5
     linger_s: float = 15.0
     burst: int = 30
     refill_s: float = 2.0
@@ -110,6 +113,7 @@ class SlackSocket:
         self._lock = threading.Lock()
         self._lines: set[_Line] = set()
         self._connected: dict[int, _Line] = {}
+        self._seen: dict[str, int] = {}
         self._down_since_s: float | None = time.monotonic()
         self._hello_at_s: float | None = None
         self._error, self._said = "", ""
@@ -285,9 +289,10 @@ class SlackSocket:
             line.done()
             self._refuse("slack-envelope-busy", f"{ENVELOPES_AT_ONCE} envelopes wait already: one was not taken")
         else:
-            self._pool.submit(self._handle, line, document, received_s)
+            self._pool.submit(self._handle, line, document, self._note(document["envelope_id"]), received_s)
 
-    def _handle(self, line: _Line, envelope: Mapping[str, Any], received_s: float) -> None:
+    def _handle(self, line: _Line, envelope: Mapping[str, Any], delivery: int, received_s: float) -> None:
+        """Answer one envelope; `delivery` is how often it came so far."""
         try:
             waited_s = time.monotonic() - received_s
             if waited_s > self._times.late_s:
@@ -297,9 +302,7 @@ class SlackSocket:
             ack: dict[str, Any] = {"envelope_id": envelope["envelope_id"]}
             if payload and envelope.get("accepts_response_payload", True):
                 ack["payload"] = payload
-            line.send(json.dumps(ack, separators=(",", ":")))
-        except ConnectionClosed:
-            self._refuse("slack-ack-lost", "the connection was lost before an ack: it is stored, Slack says otherwise")
+            self._acknowledge(line, str(envelope["envelope_id"]), delivery, json.dumps(ack, separators=(",", ":")))
         except Exception:
             # The process's edge: without an ack the person is told that the app did not respond, which is true.
             log.exception("an envelope failed")
@@ -307,6 +310,35 @@ class SlackSocket:
         finally:
             self._room.release()
             line.done()
+
+    def _acknowledge(self, line: _Line, envelope_id: str, delivery: int, text: str) -> None:
+        """Send an ack on the connection that the envelope came by.
+
+        When that is lost, another one takes the ack, as slack_sdk's clients send theirs over whichever is current:
+        one that has stood for a while, over which Slack would have brought the same envelope again if it did.
+        """
+        if line.sent(text):
+            return
+        gives_up_at_s = time.monotonic() + self._times.late_s
+        ends = False
+        while not ends:
+            ends = self._stop.wait(self._times.again_s) or time.monotonic() >= gives_up_at_s
+            stands_since_s = time.monotonic() - self._times.again_s
+            with self._lock:
+                if self._seen.get(envelope_id, 0) > delivery:
+                    return  # the ack of that one counts
+                others = [one for one in self._connected.values() if one.greeted_at_s <= stands_since_s]
+            if any(other.sent(text) for other in others):
+                return
+        self._refuse("slack-ack-lost", "an ack was lost with its connection: it is stored, Slack says otherwise")
+
+    def _note(self, envelope_id: str) -> int:
+        """Return how often this envelope came, this time included."""
+        with self._lock:
+            self._seen[envelope_id] = self._seen.pop(envelope_id, 0) + 1
+            while len(self._seen) > REMEMBERED:
+                self._seen.pop(next(iter(self._seen)))
+            return self._seen[envelope_id]
 
     def _refuse(self, reason: str, words: str) -> None:
         self._count_error(reason)
@@ -331,7 +363,7 @@ class _Line:
     ) -> None:
         self._websocket, self._received, self._forget = websocket, received, forget
         self._changed = threading.Condition()
-        self.greeted, self.ended = False, False
+        self.greeted, self.greeted_at_s, self.ended = False, 0.0, False
         self.leaving: str | None = None
         self.reason = ""
         self._is_taking, self._open_envelopes = True, 0
@@ -347,7 +379,7 @@ class _Line:
 
     def greet(self) -> None:
         with self._changed:
-            self.greeted = True
+            self.greeted, self.greeted_at_s = True, time.monotonic()
             self._changed.notify_all()
 
     def leave(self, reason: str) -> None:
@@ -367,9 +399,13 @@ class _Line:
             self._open_envelopes -= 1
             self._changed.notify_all()
 
-    def send(self, text: str) -> None:
-        """Raises websockets' ConnectionClosed."""
-        self._websocket.send(text)
+    def sent(self, text: str) -> bool:
+        """Send, and return whether the connection took it."""
+        try:
+            self._websocket.send(text)
+        except ConnectionClosed:
+            return False
+        return True
 
     def retire(self, linger_s: float) -> None:
         """A replacement stands: read on until Slack ends it, or nothing is open after `linger_s`."""

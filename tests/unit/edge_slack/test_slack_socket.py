@@ -24,7 +24,7 @@ ALICE = "U01ALICE"
 BOT, APP = "xoxb-1", "xapp-1"
 QUICK = Times(
     apart_s=0.01, hello_s=1.0, ping_s=0.3, pong_s=0.3, close_s=0.2, settled_s=0.05, linger_s=0.2,
-    refill_s=0.05, steps_s=(0.05, 0.1, 0.2),
+    again_s=0.1, refill_s=0.05, steps_s=(0.05, 0.1, 0.2),
 )  # fmt: skip
 HELLO = json.dumps({"type": "hello", "num_connections": 1})
 
@@ -384,6 +384,35 @@ def test_what_could_not_be_stored_is_not_acknowledged(scripted: Any, caplog: pyt
     gate.set()
     until(lambda: app.errors["slack-envelope-failed"], "the failure is counted")
     assert ([], 1) == (script.received, socket.state().connected)
+
+
+@pytest.mark.parametrize(("comes_again", "acks"), [(False, ["e1"]), (True, ["e1"])])
+def test_an_ack_whose_connection_was_lost_goes_over_the_next_one(
+    scripted: Any, comes_again: bool, acks: list[str]
+) -> None:
+    """Slack repeats no click: the ack goes over another connection. An envelope that did come again is acked once."""
+    held = threading.Event()
+
+    def play(ws: ServerConnection, number: int) -> None:
+        ws.send(HELLO)
+        if number == 1:
+            ws.send(envelope(1))
+            assert held.wait(5)
+            ws.close()
+        elif comes_again:
+            ws.send(envelope(1, retry_attempt=1))
+
+    script, socket, app = scripted(play)
+    app.goes_on.clear()
+    until(lambda: app.heard, "the envelope is being handled")
+    held.set()
+    until(lambda: script.connections == 2 and socket.state().connected == 1, "the next connection")
+    until(lambda: len(app.heard) == 1 + comes_again, "the second delivery is being handled")
+    app.goes_on.set()
+    until(lambda: script.received, "the ack")
+    socket.close()  # waits until what is at hand has its end
+    assert acks == [one["envelope_id"] for one in script.received]
+    assert 0 == app.errors["slack-ack-lost"]
 
 
 def test_an_envelope_that_waited_too_long_is_not_begun(scripted: Any) -> None:
