@@ -171,11 +171,12 @@ class SlackSocket:
         if old is not None:
             old.retire(self._times.linger_s)
         with self._lock:
+            is_first = self._hello_at_s is None
             if not fresh.ended:
                 self._connected[number] = fresh
                 self._error, self._down_since_s, self._hello_at_s = "", None, time.monotonic()
-        if self._said:
-            log.info("connected to Slack again")
+        if is_first or self._said:
+            log.info("Slack: connected%s", "" if is_first else " again")
             self._said = ""
         if fresh.wait_until(lambda: fresh.ended or self._stop.is_set(), self._times.settled_s):
             if self._pace.ended_at_once():

@@ -120,6 +120,7 @@ class Store:
         self._write_error = ""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o600)  # what alerts and people said is for the bot's account; who widens it keeps it so
             self._create()
         except (sqlite3.Error, OSError) as error:
             kind = UnreadableJournal if _is_damaged(error) else StoreError

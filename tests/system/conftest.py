@@ -16,6 +16,7 @@ import pytest
 
 from tests.system import fetch, parts
 from tests.system.alerts import quick, silence_through_the_bot
+from tests.system.estate import Estate
 from tests.system.fetch import Available, PartMissing
 from tests.system.parts import Alertmanager, Chromium, Cluster, Connect, Kafka, Postgres, Prometheus, Registry
 from tests.system.pipeline import Pipeline
@@ -144,6 +145,18 @@ def new_walk(available: Available, cluster: Cluster, scratch: Path) -> Iterator[
             return walk
 
         yield start
+
+
+@pytest.fixture
+def estate(available: Available, cluster: Cluster, scratch: Path) -> Iterator[Estate]:
+    """A team's estate before the bot, with a pipeline of its own."""
+    _need(available, "prometheus", "alertmanager")
+    pipeline = Pipeline(cluster, "hour")
+    try:
+        with Estate(available, scratch / "estate", pipeline) as estate:
+            yield estate
+    finally:
+        pipeline.remove()
 
 
 @pytest.fixture(scope="session")

@@ -252,3 +252,14 @@ def test_one_bot_owns_the_journal(tmp_path: Path) -> None:
     first.close()
     second.own()
     second.close()
+
+
+def test_a_new_journal_is_for_the_bots_account_alone(tmp_path: Path) -> None:
+    """Alerts, names and notes stand in it; a mode that somebody widened is kept."""
+    path = tmp_path / "journal.db"
+    Store(path).close()
+    assert 0o600 == path.stat().st_mode & 0o777
+
+    path.chmod(0o660)
+    Store(path).close()
+    assert 0o660 == path.stat().st_mode & 0o777
