@@ -102,12 +102,14 @@ class ConfluentKafka:
     """Implements `bot.ports.Kafka` and `KafkaServer`. Safe to share between threads; connects at the first call.
 
     `config` holds librdkafka's own settings (`bootstrap.servers`, `security.protocol`, ...), or returns them each time
-    it is asked, or raises PortError; `now` stamps the reads. The connection stays open for the life of the object.
+    it is asked, or raises PortError; `reread_s` is how old they may be. `now` stamps the reads. The connection stays
+    open for the life of the object.
     """
 
-    def __init__(self, config: Settings, now: Callable[[], datetime]) -> None:
+    def __init__(self, config: Settings, now: Callable[[], datetime], reread_s: float = REREAD_S) -> None:
         self._read_settings: Callable[[], Mapping[str, Any]] = config if callable(config) else lambda: config
         self._now = now
+        self._reread_s = reread_s
         self._where = "Kafka"
         self._lock = threading.Lock()
         self._config: Mapping[str, Any] = {}
@@ -366,7 +368,7 @@ class ConfluentKafka:
     def _admin(self) -> AdminClient:
         """Return the client for the settings as they are; what another thread still holds of an older one lives on."""
         with self._lock:
-            if self._read_at_s is None or time.monotonic() - self._read_at_s > REREAD_S:
+            if self._read_at_s is None or time.monotonic() - self._read_at_s > self._reread_s:
                 self._reread()
             if self._client is None:
                 try:

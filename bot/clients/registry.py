@@ -95,7 +95,7 @@ class HttpSchemaRegistry:
         ends_at = time.monotonic() + deadline_s
         calls: dict[str, str | None] = {}
         try:
-            subjects = self._read("/subjects", remaining_s(ends_at), list)
+            subjects = self._read("/subjects", remaining_s(ends_at), _names)
         except PortError as error:
             kind, version = self._kind(ends_at) if getattr(error, "sent", True) else ("", None)
             if not kind:
@@ -114,7 +114,7 @@ class HttpSchemaRegistry:
 
         not_known: tuple[str, ...] = ()
         if subjects:
-            subject = quote(str(subjects[0]), safe="")
+            subject = quote(subjects[0], safe="")
             ask("GET /subjects/SUBJECT/versions", f"/subjects/{subject}/versions")
             newest = ask("GET /subjects/SUBJECT/versions/VERSION", f"/subjects/{subject}/versions/latest")
             ask("GET /config/SUBJECT?defaultToGlobal=true", f"/config/{subject}")
@@ -144,6 +144,12 @@ class HttpSchemaRegistry:
             raise Unreachable(
                 f"GET {self._http.url}{path}: answered other JSON than a Schema Registry's: is this the right address?"
             ) from error
+
+
+def _names(answer: Any) -> list[str]:
+    if not isinstance(answer, list):
+        raise TypeError("not a list")
+    return [str(name) for name in answer]
 
 
 _TO_GLOBAL = {"defaultToGlobal": "true"}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,12 +15,26 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from bot.clients.kafka import ConfluentKafka
-from bot.ports import Missing, Unreachable
+from bot.ports import Missing, PortError, Unreachable
 
 AT = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
 SILENT = logging.getLogger("tests.librdkafka")
 SILENT.addHandler(logging.NullHandler())
 SILENT.propagate = False
+
+# A certificate of nobody, for a hundred years; its key was thrown away.
+CERTIFICATE = """\
+-----BEGIN CERTIFICATE-----
+MIIBejCCAR+gAwIBAgIUdS+EmTJYwSQY5YS9qrMEsFE3bXgwCgYIKoZIzj0EAwIw
+ETEPMA0GA1UEAwwGbm9ib2R5MCAXDTI2MTEyMzE2MTkyNVoYDzIxMjYxMDMwMTYx
+OTI1WjARMQ8wDQYDVQQDDAZub2JvZHkwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNC
+AATlHCb/OA07wjbQwc9c5/rAAmy9arJU/wgihl+vaFnfk5xcoAE4vzTeJQ4NiSaN
+bP8jpVUrngxkA3cDzk0IDpvHo1MwUTAdBgNVHQ4EFgQUMAvvRkpabgf1eMqiPqF2
+oImzBcIwHwYDVR0jBBgwFoAUMAvvRkpabgf1eMqiPqF2oImzBcIwDwYDVR0TAQH/
+BAUwAwEB/zAKBggqhkjOPQQDAgNJADBGAiEAtfmjMzNv7qNO+FGlh8cFdPWGqqvx
+4+nERWkLKxJPZ/wCIQCIXaZ/1/8QO/D2+KBqK3mziIpT8MVwrFkHDu6clgDD3g==
+-----END CERTIFICATE-----
+"""
 
 
 @dataclass(frozen=True)
@@ -260,3 +276,110 @@ def test_librdkafka_is_silent_on_stderr(capfd):
         ConfluentKafka({"bootstrap.servers": "127.0.0.1:1"}, now=lambda: AT).read_topic("orders", 0.3)
 
     assert "" == capfd.readouterr().err
+
+
+# --- settings that change while it runs ----------------------------------------------------------------
+
+
+class Changing:
+    """Settings as they stand on disk: another answer at each reading, or none."""
+
+    def __init__(self, *answers: dict[str, str] | PortError) -> None:
+        self.answers = list(answers)
+        self.read = 0
+
+    def __call__(self) -> dict[str, str]:
+        self.read += 1
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, PortError):
+            raise answer
+        return answer
+
+
+def test_changed_settings_are_used_without_a_new_object(brokers):
+    """A rotated secret needs no restart: what is true now is asked with."""
+    brokers.produce("rotated", 1, partitions=1)
+    settings = Changing({"bootstrap.servers": "127.0.0.1:1"}, {"bootstrap.servers": brokers.bootstrap})
+    kafka = ConfluentKafka(settings, now=lambda: AT, reread_s=0)
+
+    with pytest.raises(Unreachable, match=r"Kafka at 127\.0\.0\.1:1: "):
+        kafka.read_topic("rotated", 0.3)
+
+    assert 1 == kafka.read_topic("rotated", 5).end_total
+
+
+def test_settings_are_not_read_at_every_call(brokers):
+    """A secret's file is read once in REREAD_S, not once per topic."""
+    brokers.produce("often", 1, partitions=1)
+    settings = Changing({"bootstrap.servers": brokers.bootstrap})
+    kafka = ConfluentKafka(settings, now=lambda: AT)
+
+    for _ in range(5):
+        kafka.read_topic("often", 5)
+
+    assert 1 == settings.read
+
+
+def test_settings_that_cannot_be_read_are_an_error_with_their_own_words():
+    """A secret's file that is not there is named, and is no crash."""
+    kafka = ConfluentKafka(Changing(Unreachable("not asked: The secret file /s/kafka")), now=lambda: AT)
+
+    for ask in (
+        lambda: kafka.read_topic("orders", 1),
+        lambda: kafka.read_group("g", [], 1),
+        lambda: kafka.read_brokers(1),
+    ):
+        with pytest.raises(Unreachable, match="The secret file /s/kafka"):
+            ask()
+
+
+def test_a_secret_that_is_being_written_anew_does_not_end_a_connection_that_stands(brokers):
+    """Between the old file and the new one there may be none for a moment."""
+    brokers.produce("gap", 1, partitions=1)
+    settings = Changing({"bootstrap.servers": brokers.bootstrap}, Unreachable("not asked: The secret file /s/kafka"))
+    kafka = ConfluentKafka(settings, now=lambda: AT, reread_s=0)
+
+    assert [1, 1] == [kafka.read_topic("gap", 5).end_total for _ in range(2)]
+    assert settings.read >= 2
+
+
+def test_a_certificate_file_that_is_written_anew_makes_a_new_connection(tmp_path):
+    """Its path stays the same: short-lived certificates are renewed in place."""
+    ca = tmp_path / "ca.pem"
+    ca.write_text("not a certificate")
+    settings = {"bootstrap.servers": "127.0.0.1:1", "security.protocol": "SSL", "ssl.ca.location": str(ca)}
+    kafka = ConfluentKafka(settings, now=lambda: AT, reread_s=0)
+    with pytest.raises(Unreachable, match=r"ssl\.ca\.location failed"):
+        kafka.read_topic("orders", 0.3)
+
+    ca.write_text(CERTIFICATE)
+
+    with pytest.raises(Unreachable, match="Connection refused"):
+        kafka.read_topic("orders", 0.3)
+
+
+def test_the_brokers_are_known_without_a_topic(brokers):
+    """The question of `cdc doctor`: may one talk to it at all?"""
+    found = brokers.kafka().read_brokers(5)
+
+    assert 3 == found.brokers
+    assert found.cluster_id
+
+
+def test_a_broker_that_hangs_up_without_a_word_is_told_from_one_that_is_down():
+    """Librdkafka only logs it: at the first bytes, as a port does that speaks TLS."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def hang_up() -> None:
+            while True:
+                try:
+                    connection, _ = listening.accept()
+                except OSError:
+                    return
+                connection.recv(4096)
+                connection.close()
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        kafka = ConfluentKafka({"bootstrap.servers": f"127.0.0.1:{listening.getsockname()[1]}"}, now=lambda: AT)
+        with pytest.raises(Unreachable, match="closed the connection at the first bytes: does the port speak TLS"):
+            kafka.read_brokers(1.5)
