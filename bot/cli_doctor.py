@@ -40,7 +40,9 @@ COLOURS = {"ok": "green", "warning": "yellow", "failed": "red", "not configured"
     help="Exit 1 when a line is as bad as this.",
 )  # fmt: skip
 @click.option("--permissions", is_flag=True, help="Print the least permissions instead; nothing is asked.")
-@click.option("--principal", metavar="NAME", help="The Kafka principal for --permissions. Default: User:cdc-oncall.")
+@click.option(
+    "--principal", metavar="NAME", help="For --permissions. Default: User: with sasl.username, or User:cdc-oncall."
+)
 @click.option("--fire", is_flag=True, help="Send a marked test alert through Alertmanager and follow it to its end.")
 @click.option("--yes", is_flag=True, help="With --fire: send it even if others are told as well.")
 @click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="With --fire: a label that routes want.")
@@ -166,6 +168,7 @@ def _systems(call: Call, config: Config) -> dict[str, Callable[[], Any] | None]:
         kafka = ConfluentKafka(lambda: section.client_settings(environ), call.app.clock)
         names = ("security.protocol", "sasl.mechanism", "sasl.mechanisms")
         security = {name: section.config[name].reveal(environ) for name in names if name in section.config}
+        security |= {"principal": _principal(config)}
         return kafka_part.gather(kafka, kafka, section.bootstrap, security, pipelines, QUESTION_S)
 
     def ask_registry() -> Any:
@@ -325,7 +328,7 @@ def _address(config: Config) -> Address:
 
     section = config.alertmanager
     assert section is not None
-    return Address(section.receiver, config.listen.port, section.webhook)
+    return Address(section.receiver, config.listen.port, section.webhook, config.listen.host)
 
 
 def _scopes() -> frozenset[str]:
@@ -427,14 +430,23 @@ def _summary(checks: Sequence[Check]) -> str:
 def _print_permissions(call: Call, principal: str | None, as_json: bool) -> int:
     import json
 
-    from bot.doctor.permissions import PRINCIPAL, grants, render
+    from bot.doctor.permissions import grants, render
 
-    setup = _setup(call.config())
+    config = call.config()
+    setup = _setup(config)
     if as_json:
         click.echo(json.dumps([dict(grant.document()) for grant in grants(setup)], indent=2, ensure_ascii=False))
     else:
-        click.echo(render(setup, principal or PRINCIPAL), nl=False)
+        click.echo(render(setup, principal or _principal(config)), nl=False)
     return 0
+
+
+def _principal(config: Config) -> str:
+    """Return the Kafka principal as far as cdc.yml tells it: the user name, where it stands there in plain."""
+    from bot.doctor.permissions import PRINCIPAL
+
+    user = config.kafka.config.get("sasl.username") if config.kafka else None
+    return f"User:{user.literal}" if user is not None and user.literal else PRINCIPAL
 
 
 def _setup(config: Config) -> Setup:

@@ -50,11 +50,15 @@ class AlertmanagerFacts:
 
 @dataclass(frozen=True)
 class Address:
-    """Where the bot is reached, as cdc.yml knows it. `port` 0 is not known; `webhook` None is not written."""
+    """Where the bot is reached, as cdc.yml knows it.
+
+    `host` and `port` are those of `listen`, port 0 is not known; `webhook` None is not written.
+    """
 
     receiver: str
     port: int
     webhook: str | None = None
+    host: str = "0.0.0.0"
 
     @property
     def url(self) -> str:
@@ -105,7 +109,7 @@ def judge(
         reachable,
         *webhook_checks(routing, address),
         *_routes(routing, ours, address, pipelines, alerts),
-        *_proof(ours, history),
+        *_proof(ours, address, history),
     )
 
 
@@ -279,6 +283,17 @@ def others(routing: Routing, found: Reached, ours: frozenset[str], address: Addr
     return tuple(dict.fromkeys(told))
 
 
+@dataclass(frozen=True)
+class _Reach:
+    """Where the bot's own alerts of one pipeline go. `away` do not reach the bot, but would with the labels `wants`."""
+
+    away: tuple[str, ...]
+    goes_to: tuple[str, ...]
+    wants: tuple[str, ...]
+    unread: tuple[str, ...]
+    others: tuple[str, ...]
+
+
 def _own_alerts(
     routing: Routing, ours: frozenset[str], address: Address, pipelines: Sequence[Pipeline],
     alerts: Sequence[tuple[str, Severity]], shown: str,
@@ -286,39 +301,64 @@ def _own_alerts(
     """Yield which of the bot's own alerts reach it, for each pipeline, and whom else."""
     if not alerts:
         return
-    lost: dict[tuple[tuple[str, ...], tuple[str, ...]], list[str]] = {}
-    unknown: dict[tuple[str, ...], list[str]] = {}
-    besides: dict[str, None] = {}
+    by_reach: dict[_Reach, list[str]] = {}
     for name in [pipeline.name for pipeline in pipelines] or [""]:
-        reached = {alert: routes_of(routing, alert_labels(alert, severity, name)) for alert, severity in alerts}
-        away = tuple(alert for alert, found in reached.items() if not _may_reach(found, ours))
-        unsure = tuple(
-            alert for alert, found in reached.items() if alert not in away and not ours & set(found.receivers)
+        by_reach.setdefault(_reach(routing, ours, address, name, alerts), []).append(name)
+    for reach, of in by_reach.items():
+        none = len(reach.away) == len(alerts)
+        lost = (
+            f"none of the bot's alerts{_of(of)} reaches it" if none else f"{names(reach.away)}{_of(of)} do not reach it"
         )
-        if away:
-            goes_to = dict.fromkeys(receiver for alert in away for receiver in reached[alert].receivers)
-            lost.setdefault((away, tuple(goes_to)), []).append(name)
-        if unsure:
-            matchers = dict.fromkeys(text for alert in unsure for text in reached[alert].not_known)
-            unknown.setdefault(tuple(matchers), []).append(name)
-        for found in reached.values():
-            besides |= dict.fromkeys(others(routing, found, ours, address))
-    for (away, reaches), of in lost.items():
-        which = "none of the bot's alerts" if len(away) == len(alerts) else names(away)
-        yield failed(
-            PART, f"{which}{_of(of)} {'reaches' if len(away) == len(alerts) else 'do not reach'} the bot: "
-            f"they go to {names(reaches)}",
-            f"Write `- {{{shown}}}` as the first of route.routes and reload Alertmanager.",
-        )  # fmt: skip
-    for unread, of in unknown.items():
-        yield warning(
-            PART, f"whether alerts{_of(of)} reach the bot is not known: `{names(unread)}` cannot be read here",
-            f"Ask `amtool config routes test alertname={alerts[0][0]} severity={alerts[0][1]}"
-            f"{f' pipeline={of[0]}' if of[0] else ''}`.",
-        )  # fmt: skip
-    if not lost and not unknown:
-        whom = f"; besides: {names(list(besides))}" if besides else " and nobody else"
-        yield ok(PART, f"the bot's alerts reach it{_of([pipeline.name for pipeline in pipelines])}{whom}")
+        if reach.wants:
+            yield warning(
+                PART, f"{lost} without {', '.join(reach.wants)}, which its rules do not set",
+                'Set that under external_labels in prometheus.yml, or let the route match `alertname =~ "CDC.+"`.',
+            )  # fmt: skip
+        elif reach.away:
+            yield failed(
+                PART, f"{lost}: they go to {names(reach.goes_to)}",
+                f"Write `- {{{shown}}}` as the first of route.routes and reload Alertmanager.",
+            )  # fmt: skip
+        if reach.unread:
+            yield warning(
+                PART, f"whether alerts{_of(of)} reach the bot is not known: `{names(reach.unread)}` is not read here",
+                f"Ask `amtool config routes test alertname={alerts[0][0]} severity={alerts[0][1]}"
+                f"{f' pipeline={of[0]}' if of[0] else ''}`.",
+            )  # fmt: skip
+    sound = [name for reach, of in by_reach.items() if not reach.away and not reach.unread for name in of]
+    if sound:
+        others_told = tuple(dict.fromkeys(name for reach in by_reach for name in reach.others))
+        whom = f"; besides: {names(others_told)}" if others_told else " and nobody else"
+        yield ok(PART, f"the bot's alerts{_of(sound)} reach it{whom}")
+
+
+def _reach(
+    routing: Routing, ours: frozenset[str], address: Address, pipeline: str, alerts: Sequence[tuple[str, Severity]]
+) -> _Reach:
+    labels = {alert: alert_labels(alert, severity, pipeline) for alert, severity in alerts}
+    found = {alert: routes_of(routing, labels[alert]) for alert, _ in alerts}
+    away = tuple(alert for alert in found if not _may_reach(found[alert], ours))
+    unsure = [alert for alert in found if alert not in away and not ours & set(found[alert].receivers)]
+    return _Reach(
+        away,
+        tuple(dict.fromkeys(receiver for alert in away for receiver in found[alert].receivers)),
+        _wants(routing, ours, [labels[alert] for alert in away]),
+        tuple(dict.fromkeys(text for alert in unsure for text in found[alert].not_known)),
+        tuple(dict.fromkeys(name for each in found.values() for name in others(routing, each, ours, address))),
+    )
+
+
+def _wants(routing: Routing, ours: frozenset[str], away: Sequence[Mapping[str, str]]) -> tuple[str, ...]:
+    """Return the labels, none of the bot's own, with which all these alerts would reach it; empty without any."""
+    for route in routing.root.walk():
+        if not away or route.receiver not in ours:
+            continue
+        matchers = [each for step in _path(routing.root, route) for each in step.matchers]
+        more = {each.name: _fulfilling(each) for each in matchers if each.name not in away[0]}
+        known = {name: value for name, value in more.items() if value}
+        if known and all(ours & set(routes_of(routing, {**labels, **known}).receivers) for labels in away):
+            return tuple(f'{name}="{value}"' for name, value in known.items())
+    return ()
 
 
 def _may_reach(found: Reached, ours: frozenset[str]) -> bool:
@@ -393,10 +433,18 @@ def _fulfilling(matcher: LabelMatcher) -> str | None:
 # --- the proof -------------------------------------------------------------------------------------
 
 
-def _proof(ours: Sequence[Receiver], history: History) -> Iterator[Check]:
+def _proof(ours: Sequence[Receiver], address: Address, history: History) -> Iterator[Check]:
     """A webhook that came is the only proof where the address is hidden."""
     if history.last_webhook_at is not None:
         yield ok(PART, f"last webhook {_ago((history.now - history.last_webhook_at).total_seconds())}")
+        return
+    shown = [url for receiver in ours for webhook in receiver.webhooks if (url := webhook.url or address.webhook)]
+    far = [url for url in shown if not _is_loopback(urlsplit(url).hostname or "") and _port(url) == address.port]
+    if far and _is_loopback(address.host):
+        yield warning(
+            PART, f"no webhook has come yet, and {far[0]} is not reached: the bot listens on {address.host} alone",
+            f"Write `listen: 0.0.0.0:{address.port}` in cdc.yml, if no proxy on this host takes it in, and restart.",
+        )  # fmt: skip
         return
     if any(webhook.url is None for receiver in ours for webhook in receiver.webhooks):
         yield warning(
@@ -405,6 +453,10 @@ def _proof(ours: Sequence[Receiver], history: History) -> Iterator[Check]:
         )  # fmt: skip
     else:
         yield ok(PART, "no webhook has come yet: `cdc doctor --fire` sends a test alert and follows it")
+
+
+def _is_loopback(host: str) -> bool:
+    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def _ago(seconds: float) -> str:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from bot.clients.alertmanager import HttpAlertmanager
+from bot.clients.bot import read_page
 from bot.clients.http import JsonHttp, clock_offset_s
 from bot.clients.prometheus import HttpPrometheus
 from bot.ports import Denied, ScrapeTarget, Unreachable
@@ -126,3 +127,31 @@ def test_nobody_there_is_asked_once():
     """A refused connection ends it: three more would only take the time."""
     with pytest.raises(Unreachable, match=r"buildinfo.*refused the connection"):
         HttpPrometheus(JsonHttp("http://127.0.0.1:1")).read_status(5)
+
+
+def test_the_bots_own_page_is_read_whatever_its_status(server):
+    """503 is an answer: it says what is wrong."""
+    server["GET /healthz"] = (503, {"alive": False, "wrong": ["the inbox stands still"]})
+    assert ["the inbox stands still"] == read_page(server.url, "/healthz", 5)["wrong"]
+
+
+@pytest.mark.parametrize("body", ["<html>", "[]", ""])
+def test_another_page_than_the_bots_is_named(server, body):
+    """Something else may listen on the port."""
+    server["GET /healthz"] = (200, body)
+    with pytest.raises(Unreachable, match="not the bot's page"):
+        read_page(server.url, "/healthz", 5)
+
+
+def test_a_bot_that_is_not_there_is_named():
+    """The address is in the words."""
+    with pytest.raises(Unreachable, match=r"GET http://127.0.0.1:1/healthz: nobody answers"):
+        read_page("http://127.0.0.1:1", "/healthz", 5)
+
+
+def test_a_bot_that_does_not_answer_in_time_is_named(server):
+    """One deadline."""
+    server["GET /healthz"] = (200, {})
+    server.delay_s = 1.0
+    with pytest.raises(Unreachable, match=r"no answer within 0.2 s"):
+        read_page(server.url, "/healthz", 0.2)

@@ -48,7 +48,7 @@ def test_a_sound_route_has_no_warning() -> None:
     assert [
         "Alertmanager 0.25.0 answers at http://am:9093",
         f"receiver cdc-oncall posts to {URL}, with credentials, resolves too",
-        "the bot's alerts reach it of customers, orders and nobody else",
+        "the bot's alerts of customers, orders reach it and nobody else",
         "last webhook 0 s ago",
     ] == told(checks, "ok")
     assert 4 == len(checks)
@@ -122,25 +122,35 @@ TEAM = {"receiver": "cdc-oncall", "matchers": ['team="data"']}
     ("routes", "status", "what"),
     [
         ([{"receiver": "pager"}], "failed", "no route leads to receiver cdc-oncall"),
-        ([CDC_ONLY], "ok", "the bot's alerts reach it of customers, orders and nobody else"),
-        ([{**CDC_ONLY, "continue": True}], "ok", "reach it of customers, orders and nobody else"),
+        ([CDC_ONLY], "ok", "the bot's alerts of customers, orders reach it and nobody else"),
+        ([{**CDC_ONLY, "continue": True}], "ok", "of customers, orders reach it and nobody else"),
         (
             [{**CDC_ONLY, "continue": True}, {"receiver": "pager"}],
             "ok",
-            "reach it of customers, orders; besides: pager",
+            "of customers, orders reach it; besides: pager",
         ),
         (
             [{"receiver": "cdc-oncall", "matchers": ['severity="critical"']}],
             "failed",
-            "CDCDeadLettersGrowing of customers, orders do not reach the bot: they go to pager",
+            "CDCDeadLettersGrowing of customers, orders do not reach it: they go to pager",
         ),
         (
             [{"receiver": "cdc-oncall", "matchers": ['pipeline="orders"']}],
             "failed",
-            "none of the bot's alerts of customers reaches the bot: they go to pager",
+            "none of the bot's alerts of customers reaches it: they go to pager",
         ),
-        ([{"receiver": "pager"}, CDC_ONLY], "failed", "none of the bot's alerts of customers, orders reaches the bot"),
+        ([{"receiver": "pager"}, CDC_ONLY], "failed", "none of the bot's alerts of customers, orders reaches it"),
         ([{"receiver": "cdc-oncall", "matchers": [r'alertname=~"\pL+"']}], "warning", "is not known: `alertname=~"),
+        (
+            [{"receiver": "cdc-oncall", "matchers": ['alertname=~"CDC.+"', 'env="prod"']}],
+            "warning",
+            'none of the bot\'s alerts of customers, orders reaches it without env="prod", which its rules do not set',
+        ),
+        (
+            [{"receiver": "cdc-oncall", "matchers": ['alertname="Other"', 'env="prod"']}],
+            "failed",
+            "none of the bot's alerts of customers, orders reaches it: they go to pager",
+        ),
     ],
 )
 def test_the_bots_own_alerts_are_followed_through_the_routes(
