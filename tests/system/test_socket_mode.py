@@ -153,6 +153,36 @@ def test_a_thousand_interactions_survive_a_reset_every_second(stage: Stage) -> N
     assert wanted == on_the_timeline()
 
 
+def test_renewed_connections_cost_nothing(stage: Stage) -> None:
+    """Slack asks for new connections, one after the other, while people type: nothing is sent twice or late."""
+    sockets, finished = stage.workspace.sockets, threading.Event()
+    assert sockets.wait_for(2, 30)
+
+    def renew() -> None:
+        for number in (1, 2, 3, 4):
+            if not finished.wait(1.0):
+                sockets.strike("refresh", number)
+
+    renewer = threading.Thread(target=renew)
+    renewer.start()
+    started_s = time.monotonic()
+
+    def type_it(number: int) -> Delivery:
+        finished.wait(started_s + number / PER_S - time.monotonic())
+        return stage.workspace.people.slash(INCIDENTS, ALICE, "/cdc", "incidents")
+
+    with ThreadPoolExecutor(8) as people:
+        deliveries = list(people.map(type_it, range(200)))
+    finished.set()
+    renewer.join()
+    worst_ms = max(delivery.took_ms for delivery in deliveries)
+    print(f"\n200 commands while 4 connections were renewed: the slowest ack took {worst_ms:.0f} ms")
+    assert [] == [delivery for delivery in deliveries if not delivery.ok]
+    assert (200, 0, 0) == (sockets.figures.acked, sockets.figures.sent_again, sockets.figures.acked_twice)
+    assert 6 == sockets.figures.asked
+    wait_until(lambda: sockets.count == 2, "the old connections have ended", 20)
+
+
 def test_a_reset_costs_less_than_two_seconds(stage: Stage) -> None:
     """Both connections reset at once, ten times: the person who types meanwhile is answered within Slack's 3 s."""
     sockets, waited_ms = stage.workspace.sockets, []
