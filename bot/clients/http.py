@@ -36,6 +36,7 @@ SHOWN_MESSAGE_CHARACTERS = 600
 # Why TLS failed, by what OpenSSL or Python calls it; the first that is found counts.
 _TLS_REASONS = (
     ("CERTIFICATE_REQUIRED", "the server wants a client certificate: are tls.certificate and tls.key configured?"),
+    ("EOF occurred", "the server broke the secured connection off: does it want a client certificate?"),
     ("mismatch, certificate is not valid", "the certificate is for another host: is this the right name?"),
     ("CERTIFICATE_VERIFY_FAILED", "certificate not trusted: is the CA configured?"),
     ("WRONG_VERSION_NUMBER", "the port speaks plain HTTP: is it http:// here?"),
@@ -45,7 +46,7 @@ _TLS_REASONS = (
 # The request may have left: the server looks for the client's certificate after the client's handshake (TLS 1.3), and
 # what has no name here need not be the handshake at all.
 _UNNAMED_TLS_REASON = "the secured connection failed: is the CA configured?"
-_LATE_TLS_REASONS = (_TLS_REASONS[0][1], _UNNAMED_TLS_REASON)
+_LATE_TLS_REASONS = (_TLS_REASONS[0][1], _TLS_REASONS[1][1], _UNNAMED_TLS_REASON)
 
 
 class Tls(Protocol):
@@ -218,6 +219,8 @@ def _decode(response: requests.Response, text: bytes, asked: str) -> Any:
         raise Denied(f"{asked}: answered 403, these credentials may not do this{suffix}")
     if status >= 500 or status == 408:
         raise Unreachable(f"{asked}: answered {status}{suffix}")
+    if status == 400 and b"No required SSL certificate" in text:  # nginx
+        raise Unreachable(f"{asked}: answered 400: {_TLS_REASONS[0][1]}")
     if not is_json:
         what = "HTML" if is_html else "text that is not JSON"
         raise Unreachable(f"{asked}: answered {status} with {what}, not the API: is this the right address?")

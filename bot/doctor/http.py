@@ -11,7 +11,7 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
     ("The environment variable", "Set the variable where this command and the bot run."),
     ("invalid path", "Write under `{part}: {{tls: ...}}` the path of a file that is there."),
     (
-        "wants a client certificate",
+        "a client certificate",
         "Write `{part}: {{tls: {{certificate: ./client.pem, key: ./client.key}}}}` into cdc.yml.",
     ),
     (

@@ -34,7 +34,10 @@ class Tried:
 
 @dataclass(frozen=True)
 class KafkaFacts:
-    """`security` are `security.protocol` and `sasl.mechanism` of cdc.yml, as far as written there; never a secret."""
+    """`security` are `security.protocol` and `sasl.mechanism` of cdc.yml, as far as written there; never a secret.
+
+    Its `principal` is who the ACLs are for.
+    """
 
     bootstrap: str
     security: Mapping[str, str]
@@ -60,7 +63,7 @@ def gather(
     return KafkaFacts(bootstrap, security, brokers, tried=tried)
 
 
-def judge(facts: KafkaFacts, principal: str = PRINCIPAL) -> tuple[Check, ...]:
+def judge(facts: KafkaFacts) -> tuple[Check, ...]:
     """Return a line on the cluster and, where it answers, one on the permissions together or one per lack."""
     if facts.brokers is None:
         return (_unreached(facts),)
@@ -68,7 +71,7 @@ def judge(facts: KafkaFacts, principal: str = PRINCIPAL) -> tuple[Check, ...]:
     protocol = facts.security.get("security.protocol", "PLAINTEXT")
     brokers = f"{count} broker{'s' if count != 1 else ''}"
     reached = ok(PART, f"{brokers} at {facts.bootstrap}, cluster {cluster}, {protocol}")
-    return (reached, *_permissions(facts, principal))
+    return (reached, *_permissions(facts))
 
 
 # --- reaching it -------------------------------------------------------------------------------------
@@ -171,7 +174,7 @@ def _words(text: str, protocol: str, facts: KafkaFacts) -> Mapping[str, str]:
     is_tls = protocol in ("SSL", "SASL_SSL")
     is_sasl = protocol.startswith("SASL")
     return {
-        "mechanism": facts.security.get("sasl.mechanism", "PLAIN"),
+        "mechanism": facts.security.get("sasl.mechanism") or facts.security.get("sasl.mechanisms", "PLAIN"),
         "offered": _strongest(offered) or "PLAIN",
         "with_sasl": "SASL_SSL" if is_tls else "SASL_PLAINTEXT",
         "with_tls": "SASL_SSL" if is_sasl else "SSL",
@@ -200,8 +203,8 @@ def _try(kafka: Kafka, need: KafkaNeed, deadline_s: float) -> Tried:
         return Tried(need, error)
 
 
-def _permissions(facts: KafkaFacts, principal: str) -> tuple[Check, ...]:
-    lines = [(tried, _permission(tried, facts, principal)) for tried in facts.tried]
+def _permissions(facts: KafkaFacts) -> tuple[Check, ...]:
+    lines = [(tried, _permission(tried, facts)) for tried in facts.tried]
     fine = [tried.need for tried, check in lines if check is None and tried.error is None and not tried.need.optional]
     checks = [check for _, check in lines if check is not None]
     if fine:
@@ -209,7 +212,7 @@ def _permissions(facts: KafkaFacts, principal: str) -> tuple[Check, ...]:
     return tuple(checks)
 
 
-def _permission(tried: Tried, facts: KafkaFacts, principal: str) -> Check | None:
+def _permission(tried: Tried, facts: KafkaFacts) -> Check | None:
     """Return what is wrong; None where it works, and where the lack is of another name, which has its own line."""
     need, error = tried.need, tried.error
     of = f"{need.setting}: {need.resource} {need.name}"
@@ -219,7 +222,8 @@ def _permission(tried: Tried, facts: KafkaFacts, principal: str) -> Check | None
     if any(f"{NEEDS_ACL} {need.grant}" in line for line in (*tried.not_known, str(error or ""))):
         if need.optional:
             return ok(PART, f"not seen, and needed only where the registry itself keeps no times: {need.grant}")
-        setup = Setup(bootstrap=facts.bootstrap, secured=bool(facts.security))
+        setup = Setup(bootstrap=facts.bootstrap, secured="security.protocol" in facts.security)
+        principal = facts.security.get("principal", PRINCIPAL)
         command = kafka_command(setup, principal, need.operation, need.resource, [need.name])
         hidden = " (Kafka does not say then whether it exists)" if need.resource == "topic" else ""
         what = f"{of} {NEEDS_ACL} {need.grant}{hidden}: for {', '.join(need.needed_by)}"

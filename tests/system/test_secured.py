@@ -5,8 +5,10 @@ paths and names of the example are put in: the files lie beside cdc.yml here, an
 """
 
 import base64
+import contextlib
 import json
 import re
+import socket
 import ssl
 import subprocess
 import threading
@@ -162,16 +164,21 @@ def test_what_no_setting_alone_can_mend_is_told_as_what_it_is(
 
 
 class Guard:
-    """A server with TLS and basic auth in front of a real part: it hands every GET on."""
+    """A server with TLS and basic auth in front of a real part: it hands every GET on.
 
-    def __init__(self, part: str, certificates: Certificates, password: str = "proxy-secret") -> None:
-        self.password = password
+    It shows the certificate `shown`; with `wants_certificate` it takes only clients that show one too.
+    """
+
+    LOGIN = base64.b64encode(b"NAME:proxy-secret").decode()
+
+    def __init__(
+        self, part: str, certificates: Certificates, shown: str = "server", wants_certificate: bool = False
+    ) -> None:
         guard = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                expected = base64.b64encode(f"NAME:{guard.password}".encode()).decode()
-                if self.headers.get("Authorization") != f"Basic {expected}":
+                if self.headers.get("Authorization") != f"Basic {guard.LOGIN}":
                     self._send(401, "application/json", b'{"message": "Unauthorized"}')
                     return
                 answer = requests.get(part + self.path, timeout=10, headers={"Accept": self.headers["Accept"]})
@@ -190,10 +197,16 @@ class Guard:
                 try:
                     super().handle()
                 except OSError:
-                    pass  # a client that does not trust the certificate hangs up
+                    # Nobody is let in. What was sent already is read first: else the client loses the reason.
+                    with contextlib.suppress(OSError), socket.socket(fileno=self.connection.detach()) as plain:
+                        plain.settimeout(1)
+                        plain.recv(65_536)
 
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificates.folder / "server.pem", certificates.folder / "server.key")
+        context.load_cert_chain(certificates.folder / f"{shown}.pem", certificates.folder / f"{shown}.key")
+        if wants_certificate:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(certificates.ca)
         self._server = ThreadingHTTPServer((HOST, 0), Handler)
         self._server.daemon_threads = True
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
@@ -206,12 +219,12 @@ class Guard:
 
 
 @pytest.fixture
-def guard(certificates: Certificates) -> Iterator[Callable[[str], Guard]]:
+def guard(certificates: Certificates) -> Iterator[Callable[..., Guard]]:
     """Return `guard(url)`, which puts TLS and a login before a part."""
     started: list[Guard] = []
 
-    def start(part: str) -> Guard:
-        started.append(Guard(part, certificates))
+    def start(part: str, **options: Any) -> Guard:
+        started.append(Guard(part, certificates, **options))
         return started[-1]
 
     yield start
@@ -232,7 +245,7 @@ def _obeyed(doctor: Doctor, part: str, most: int = 4) -> tuple[list[str], Json]:
 
 
 def test_a_registry_behind_tls_and_a_login_is_reached_by_its_remedies(
-    registry: Registry, certificates: Certificates, tmp_path: Path, guard: Callable[[str], Guard]
+    registry: Registry, certificates: Certificates, tmp_path: Path, guard: Callable[..., Guard]
 ) -> None:
     """The address without the API's path, a CA of one's own, a login: each is a line, in the order they show."""
     front = guard(registry.url)
@@ -250,7 +263,7 @@ def test_a_registry_behind_tls_and_a_login_is_reached_by_its_remedies(
 
 
 def test_a_connect_behind_tls_and_a_login_is_reached_by_its_remedies(
-    connect: Connect, certificates: Certificates, tmp_path: Path, guard: Callable[[str], Guard]
+    connect: Connect, certificates: Certificates, tmp_path: Path, guard: Callable[..., Guard]
 ) -> None:
     """http:// on the TLS port first: the worker hangs up."""
     front = guard(connect.url)
@@ -263,3 +276,36 @@ def test_a_connect_behind_tls_and_a_login_is_reached_by_its_remedies(
     assert "certificate not trusted" in said[1]
     assert "answered 401" in said[2]
     assert last["what"].startswith(f"Kafka Connect {_get_json(connect.url)['version']} at {front.url}")
+
+
+@pytest.mark.parametrize(
+    ("options", "tls", "said"),
+    [
+        ({"shown": "elsewhere"}, {"ca": "ca.pem"}, "the certificate is for another host"),
+        ({"wants_certificate": True}, {"ca": "ca.pem"}, "want a client certificate|wants a client certificate"),
+    ],
+)
+def test_what_tls_says_of_a_server_is_told_apart(
+    certificates: Certificates, tmp_path: Path, guard: Callable[..., Guard], options: Json, tls: Json, said: str
+) -> None:
+    """A certificate for another host is no untrusted one, and a server that wants one of the client says so."""
+    front = guard("http://127.0.0.1:1", **options)
+    files = {name: str(certificates.folder / file) for name, file in tls.items()}
+
+    line = Doctor(tmp_path, certificates, {"registry": {"url": front.url, "tls": files}}).line("registry")
+
+    assert "failed" == line["status"]
+    assert re.search(said, line["what"]), line
+
+
+def test_a_client_certificate_from_the_remedy_is_shown(
+    certificates: Certificates, tmp_path: Path, guard: Callable[..., Guard]
+) -> None:
+    """With it the server asks for the login next."""
+    front = guard("http://127.0.0.1:1", wants_certificate=True)
+    document = {"registry": {"url": front.url, "tls": {"ca": str(certificates.ca)}}}
+    doctor = Doctor(tmp_path, certificates, document)
+
+    doctor.obey(doctor.line("registry"))
+
+    assert "answered 401" in doctor.line("registry")["what"]

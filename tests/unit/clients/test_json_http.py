@@ -33,6 +33,7 @@ from bot.ports import Denied, Missing, PortError, Rejected, Unreachable
         (Unreachable, "answered 503", 503, "<html>bad gateway</html>"),
         (Unreachable, "HTML, not the API: is this the right address?", 200, "<!DOCTYPE html><p>Sign in"),
         (Unreachable, "HTML, not the API: is this the right address?", 404, "  <html>no such page"),
+        (Unreachable, "wants a client certificate", 400, "<html><h1>400</h1>No required SSL certificate was sent"),
         (Unreachable, "text that is not JSON", 200, "ok"),
         (Unreachable, "text that is not JSON", 200, '{"cut": '),
         (Unreachable, "text that is not JSON", 200, b"\xff\xfe\x00"),

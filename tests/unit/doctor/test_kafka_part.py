@@ -212,6 +212,17 @@ def test_what_a_probe_may_not_see_is_a_line_that_names_the_setting(
     assert remedy in line.remedy
 
 
+def test_the_command_is_for_the_user_that_the_bot_logs_in_as() -> None:
+    """With the login of somebody who may change ACLs beside it."""
+    security = {"security.protocol": "SASL_SSL", "principal": "User:watcher"}
+
+    (_, line) = judge(
+        KafkaFacts(WHERE, security, BROKERS, tried=(Tried(TOPIC, Denied(f"needs the ACL {TOPIC.grant}")),))
+    )
+
+    assert "--command-config admin.properties --add --allow-principal User:watcher " in line.remedy
+
+
 @pytest.mark.parametrize(
     ("tried", "said"),
     [
