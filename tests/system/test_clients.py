@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
@@ -19,7 +18,6 @@ from confluent_kafka.admin import (
     AclBinding,
     AclOperation,
     AclPermissionType,
-    AdminClient,
     ResourcePatternType,
     ResourceType,
 )
@@ -37,10 +35,9 @@ from bot.probes.connector_state import connector_of
 from bot.probes.consumer_lag import lag_of
 from bot.probes.schema_changes import schema_of
 from bot.probes.sources import Sources
-from tests.system import parts
 from tests.system.conftest import _need
 from tests.system.fetch import Available
-from tests.system.parts import Alertmanager, Connect, Kafka, Registry, wait_until
+from tests.system.parts import Alertmanager, Certificates, Connect, Kafka, Registry, SecuredKafka, wait_until
 from tests.system.pipeline import alertmanager_config
 
 SILENT = logging.getLogger("tests.librdkafka")
@@ -321,103 +318,46 @@ def gone(available: Available, scratch: Path) -> ConfluentKafka:
 # --- Kafka with access control ---------------------------------------------------------------------
 
 
-class SecuredKafka:
-    """Kafka with SASL/PLAIN and an authorizer: `admin` may do everything, `bot` what it is granted."""
-
-    LOGIN = (
-        'org.apache.kafka.common.security.plain.PlainLoginModule required username="admin" password="admin-secret" '
-        'user_admin="admin-secret" user_bot="bot-secret";'
+def allow(kafka: SecuredKafka, operation: AclOperation, resource: ResourceType, name: str) -> None:
+    binding = AclBinding(
+        resource, name, ResourcePatternType.LITERAL, "User:cdc-oncall", "*", operation, AclPermissionType.ALLOW
     )
-
-    def __init__(self, available: Available, folder: Path) -> None:
-        port, controller_port = parts.free_port(), parts.free_port()
-        self.bootstrap = f"127.0.0.1:{port}"
-        properties = parts._write_properties(
-            folder / "server.properties",
-            {
-                "process.roles": "broker,controller",
-                "node.id": "1",
-                "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
-                "listeners": f"SASL_PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
-                "advertised.listeners": f"SASL_PLAINTEXT://127.0.0.1:{port}",
-                "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT",
-                "controller.listener.names": "CONTROLLER",
-                "inter.broker.listener.name": "SASL_PLAINTEXT",
-                "sasl.enabled.mechanisms": "PLAIN",
-                "sasl.mechanism.inter.broker.protocol": "PLAIN",
-                "listener.name.sasl_plaintext.plain.sasl.jaas.config": self.LOGIN,
-                "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-                "super.users": "User:admin;User:ANONYMOUS",  # the controller's listener knows no users
-                "log.dirs": str(folder / "data"),
-                "offsets.topic.replication.factor": "1",
-                "offsets.topic.num.partitions": "1",
-            },
-        )
-        java = parts._kafka_java(available, folder, heap_mb=320)
-        formatting = parts.Process(
-            "format", [*java, "kafka.tools.StorageTool", "format", "-t", "cdc-oncall-secured", "-c", properties], folder
-        )
-        formatting._popen.wait(60)
-        self.process = parts.Process("Secured Kafka", [*java, "kafka.Kafka", properties], folder)
-        self.process.wait_ready(self._answers, deadline_s=60)
-
-    def settings(self, user: str, password: str | None = None) -> dict[str, Any]:
-        return {
-            "bootstrap.servers": self.bootstrap,
-            "security.protocol": "SASL_PLAINTEXT",
-            "sasl.mechanism": "PLAIN",
-            "sasl.username": user,
-            "sasl.password": password or f"{user}-secret",
-        }
-
-    def admin(self) -> AdminClient:
-        return AdminClient(self.settings("admin"), logger=SILENT)
-
-    def allow(self, operation: AclOperation, resource: ResourceType, name: str) -> None:
-        binding = AclBinding(
-            resource, name, ResourcePatternType.LITERAL, "User:bot", "*", operation, AclPermissionType.ALLOW
-        )
-        admin = self.admin()  # kept while its futures run
-        for future in admin.create_acls([binding]).values():
-            future.result(timeout=10)
-
-    def _answers(self) -> bool:
-        try:
-            return bool(self.admin().list_topics(timeout=2).brokers)
-        except KafkaException:
-            return False
+    admin = kafka.admin()  # kept while its futures run
+    for future in admin.create_acls([binding]).values():
+        future.result(timeout=10)
 
 
 @pytest.fixture(scope="module")
 def secured(available: Available, scratch: Path) -> Iterator[SecuredKafka]:
     """A secured Kafka with a topic and a group that has committed."""
     _need(available, "java", "kafka")
-    kafka = SecuredKafka(available, scratch / "secured-kafka")
-    admin = kafka.admin()
-    for future in admin.create_topics([NewTopic("orders", 1, 1)]).values():
-        future.result(timeout=30)
-    producer = Producer(kafka.settings("admin"), logger=SILENT)
-    producer.produce("orders", b"x")
-    assert 0 == producer.flush(30)
-    yield kafka
-    kafka.process.stop()
+    folder = scratch / "secured-kafka"
+    with SecuredKafka(available, folder, Certificates(folder / "certificates")) as kafka:
+        admin = kafka.admin()
+        for future in admin.create_topics([NewTopic("orders", 1, 1)]).values():
+            future.result(timeout=30)
+        producer = Producer(kafka.admin_settings(), logger=SILENT)
+        producer.produce("orders", b"x")
+        assert 0 == producer.flush(30)
+        yield kafka
 
 
 def test_a_user_without_any_permission_is_told_which_one_it_lacks(secured: SecuredKafka) -> None:
     """The on-call forwards the sentence to whoever grants it."""
-    kafka = ConfluentKafka(secured.settings("bot"), now)
+    kafka = ConfluentKafka(secured.settings(), now)
 
-    for ask in (lambda: kafka.read_topic("orders", 5), lambda: kafka.sample_tail("orders", 5, 5)):
-        with pytest.raises(Denied, match="needs the ACL DESCRIBE on topic orders"):
-            ask()
+    with pytest.raises(Denied, match="needs the ACL DESCRIBE on topic orders"):
+        kafka.read_topic("orders", 5)
+    with pytest.raises(Denied, match="needs the ACL READ on topic orders"):
+        kafka.sample_tail("orders", 5, 5)
     with pytest.raises(Denied, match="needs the ACL DESCRIBE on group shipping"):
         kafka.read_group("shipping", [], 5)
 
 
 def test_a_lacking_permission_is_one_line_beside_what_can_be_seen(secured: SecuredKafka) -> None:
     """With DESCRIBE on the topic alone: its ends are known, the commits and the records are not."""
-    secured.allow(AclOperation.DESCRIBE, ResourceType.TOPIC, "orders")
-    kafka = ConfluentKafka(secured.settings("bot"), now)
+    allow(secured, AclOperation.DESCRIBE, ResourceType.TOPIC, "orders")
+    kafka = ConfluentKafka(secured.settings(), now)
     wait_until(lambda: _answered(lambda: kafka.read_topic("orders", 5)), "the permission took effect")
 
     group = kafka.read_group("shipping", ["orders"], 5)
@@ -442,7 +382,7 @@ def _answered(ask: Callable[[], object]) -> bool:
 def test_a_wrong_password_is_denied_and_not_shown(secured: SecuredKafka) -> None:
     """A rotated secret is no outage."""
     with pytest.raises(Denied) as raised:
-        ConfluentKafka(secured.settings("bot", "hunter2"), now).read_topic("orders", 2)
+        ConfluentKafka(secured.settings(password="hunter2"), now).read_topic("orders", 2)
 
     assert "hunter2" not in str(raised.value)
 
