@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -51,7 +52,7 @@ def doctor(
     call: Call, as_json: bool, fail_on: str, permissions: bool, principal: str | None, fire: bool, yes: bool,
     labels: tuple[str, ...],
 ) -> int:  # fmt: skip
-    """What works, what does not, and the remedy, line by line; changes nothing."""
+    """What works, what does not, and the remedy, line by line."""
     if permissions:
         return _print_permissions(call, principal, as_json)
     if fire:
@@ -104,7 +105,10 @@ def _examine(call: Call, config: Config) -> tuple[Check, ...]:
     lines += _not_configured(config)
 
     alerts = alert_names(config.alerts)
-    metrics = said.get("prometheus") or prometheus.PrometheusFacts(None)
+    if "prometheus" not in found:
+        said["prometheus"] = prometheus.PrometheusFacts(None)
+    said["clock"] = _clock_offsets(said)
+    metrics = said.get("prometheus", prometheus.PrometheusFacts(None))
     judges: dict[str, Callable[[Any], Sequence[Check]]] = {
         "config": config_part.judge,
         "journal": journal.judge,
@@ -117,14 +121,16 @@ def _examine(call: Call, config: Config) -> tuple[Check, ...]:
         "kafka": kafka_part.judge,
         "registry": registry_part.judge,
         "connect": connect_part.judge,
+        "prometheus": lambda facts: prometheus.judge(
+            facts, config.listen.port, config.listen.host, [name for name, _ in alerts]
+        ),
         "coverage": lambda facts: coverage.judge(facts, config.pipelines),
+        "clock": clock.judge,
     }  # fmt: skip
     for name, judge in judges.items():
         if name in said:
-            lines += judge(said[name])
-    if "prometheus" not in found or "prometheus" in said:
-        lines += prometheus.judge(metrics, config.listen.port, config.listen.host, [name for name, _ in alerts])
-    lines += clock.judge(_clock_offsets(said))
+            judged = _facts_or_line(name, partial(judge, said[name]))
+            lines += [judged] if isinstance(judged, Check) else judged
     return tuple(sorted(lines, key=lambda line: ORDER.index(line.part)))
 
 
@@ -193,7 +199,7 @@ def _systems(call: Call, config: Config) -> dict[str, Callable[[], Any] | None]:
     }
 
 
-def _ask_all(gathers: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
+def _ask_all(gathers: Mapping[str, Callable[[], Any]], total_s: float = TOTAL_S) -> dict[str, Any]:
     """Run every gather in a thread of its own and return its facts, or a failed line for what did not come.
 
     The threads are daemons: one that hangs in a client neither delays the answer nor the end of the command.
@@ -209,24 +215,24 @@ def _ask_all(gathers: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
 
     waiting = sys.stderr.isatty()
     if waiting:
-        click.echo(f"Asking {', '.join(gathers)} ...", err=True, nl=False)
+        click.echo(f"Asking {len(gathers)} parts, at most {total_s:g} s ...", err=True, nl=False)
     for name, gather in gathers.items():
         threading.Thread(target=run, args=(name, gather), name=f"doctor-{name}", daemon=True).start()
     with arrived:
-        arrived.wait_for(lambda: len(found) == len(gathers), TOTAL_S)
+        arrived.wait_for(lambda: len(found) == len(gathers), total_s)
         late = [name for name in gathers if name not in found]
         for name in late:
-            found[name] = _late(name)
+            found[name] = _late(name, total_s)
     if waiting:
         click.echo("\r\033[K", err=True, nl=False)
     return found
 
 
-def _late(part: str) -> Check:
+def _late(part: str, total_s: float) -> Check:
     from bot.doctor.check import failed
 
     return failed(
-        part, f"did not answer all that was asked within {TOTAL_S:g} s",
+        part, f"did not answer all that was asked within {total_s:g} s",
         "Ask again; if it stays so, see whether that system is overloaded or a firewall drops the connection.",
     )  # fmt: skip
 
@@ -276,11 +282,19 @@ def _config_facts(call: Call, config: Config) -> Any:
 def _bot_facts(config: Config) -> Any:
     from bot.clients.bot import read_page
     from bot.doctor.journal import gather_bot
-    from bot.store.sqlite import is_owned
 
     url = _own_url(config)
-    owned = config.state.is_file() and is_owned(config.state)
-    return gather_bot(owned, url, lambda path: read_page(url or "", path, QUESTION_S))
+    return gather_bot(_is_running(config), url, lambda path: read_page(url or "", path, QUESTION_S))
+
+
+def _is_running(config: Config) -> bool:
+    """Whether a bot runs on the journal; without a journal, or in a folder that may not be read, none is seen."""
+    from bot.store.sqlite import is_owned
+
+    try:
+        return config.state.is_file() and is_owned(config.state)
+    except OSError:
+        return False
 
 
 def _own_url(config: Config) -> str | None:
@@ -479,14 +493,13 @@ def _fire(call: Call, yes: bool, labels: Sequence[str], as_json: bool) -> int:
 
     from bot.clients.alertmanager import HttpAlertmanager
     from bot.doctor.fire import follow, marked_alert
-    from bot.store.sqlite import is_owned
 
     config = call.config()
     if config.alertmanager is None:
         stop(
             "There is no Alertmanager in cdc.yml. Nothing was sent.", "Write `alertmanager: {url: ..., tokens: [...]}`."
         )
-    if not (config.state.is_file() and is_owned(config.state)):
+    if not _is_running(config):
         stop(f"No bot runs on {config.state}: nobody would hear the alert. Nothing was sent.", "Run `cdc serve`.", 1)
     client = HttpAlertmanager(call.app.http(config.alertmanager, call.environ))
     who = call.environ.get("SUDO_USER") or call.environ.get("USER") or "somebody"

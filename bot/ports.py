@@ -536,8 +536,8 @@ class ChatSetup(Protocol):
         """auth.test. Raises ChatError."""
         ...
 
-    def read_channel(self, channel: str) -> ChatChannel:
-        """Return a channel given as `#name` or id. Raises ChatError `channel_not_found` for one the bot cannot see."""
+    def read_channels(self, channels: Sequence[str]) -> Mapping[str, ChatChannel | ChatError]:
+        """Return each channel, given as `#name` or id, or why it is not known: `channel_not_found` and the like."""
         ...
 
     def open_socket(self, app_token: str) -> str:

@@ -15,7 +15,7 @@ import logging
 import re
 import socket
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from http.client import HTTPException
 from typing import Any
@@ -170,6 +170,55 @@ class SlackChat:
         if not address.startswith("wss://") and not (address.startswith("ws://") and _is_loopback(self._api_url)):
             raise ChatError("unreadable_answer")
         return address
+
+    def read_identity(self) -> ChatIdentity:
+        """Return who the token is (auth.test). Slack names the granted scopes in a header of every answer."""
+        with _Attempt("auth.test"):
+            answer = self._client().api_call("auth.test")
+        told, headers = _document(answer), {name.lower(): value for name, value in dict(answer.headers).items()}
+        scopes = headers.get("x-oauth-scopes")
+        return ChatIdentity(
+            team=str(told.get("team") or ""),
+            team_id=str(told.get("team_id") or ""),
+            user_id=str(told.get("user_id") or ""),
+            url=str(told.get("url") or ""),
+            scopes=None if scopes is None else frozenset(re.findall(r"[^\s,]+", _first(scopes))),
+            clock_offset_s=clock_offset_s(_first(headers.get("date")), self._clock()) if self._clock else None,
+            app_id=str(told["app_id"]) if told.get("app_id") else None,
+        )
+
+    def read_channels(self, channels: Sequence[str]) -> Mapping[str, ChatChannel | ChatError]:
+        """Return each channel, given as `#name` or id, or Slack's word for why not.
+
+        Names are looked for in one listing of all channels, which ends as soon as all are found: Slack allows some 20
+        pages a minute. Archived channels are found too; of two with a name, the one that is not archived.
+        """
+        by_id = [channel for channel in channels if re.fullmatch(r"[CDG][A-Z0-9]{5,}", channel)]
+        found: dict[str, ChatChannel | ChatError] = {}
+        for channel in by_id:
+            try:
+                found[channel] = _channel(self._query("conversations.info", channel=channel).get("channel") or {})
+            except ChatError as error:
+                found[channel] = error
+        names = {channel.removeprefix("#"): channel for channel in channels if channel not in by_id}
+        return {**found, **(self._read_by_name(names) if names else {})}
+
+    def _read_by_name(self, names: Mapping[str, str]) -> Mapping[str, ChatChannel | ChatError]:
+        found: dict[str, ChatChannel | ChatError] = {}
+        pages = 0
+        try:
+            for page in self._pages("conversations.list", types="public_channel,private_channel", limit=CHANNELS_PAGE):
+                pages += 1
+                for one in map(_channel, page.get("channels") or ()):
+                    if one.name in names and not (one.is_archived and names[one.name] in found):
+                        found[names[one.name]] = one
+                living = [one for one in found.values() if isinstance(one, ChatChannel) and not one.is_archived]
+                if len(living) == len(names):
+                    break
+        except ChatError as error:
+            return {**dict.fromkeys(names.values(), error), **found}
+        word = "channel_not_found" if pages < MOST_PAGES else "too_many_channels"
+        return {**dict.fromkeys(names.values(), ChatError(word, permanent=True)), **found}
 
     # -- leaves ------------------------------------------------------------------------------
 

@@ -111,7 +111,8 @@ def _sends(alertmanagers: Sequence[str]) -> Check:
     if not alertmanagers:
         return failed(
             PART, "sends its alerts to no Alertmanager",
-            "Write `alerting: {alertmanagers: [{static_configs: [{targets: ['HOST:9093']}]}]}` in prometheus.yml.",
+            "If it was reloaded a moment ago, ask again; else write `alerting: {alertmanagers: [{static_configs: "
+            "[{targets: ['HOST:9093']}]}]}` in prometheus.yml.",
         )  # fmt: skip
     return ok(PART, f"sends alerts to {names([_origin(url) for url in alertmanagers])}")
 

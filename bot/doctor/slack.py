@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -17,7 +16,6 @@ from bot.model import Pipeline
 from bot.ports import ChatChannel, ChatError, ChatIdentity, ChatSetup
 
 PART = "slack"
-AT_ONCE = 4
 
 FEATURES: Mapping[str, str] = {
     "chat:write": "cards, replies and answers cannot be posted",
@@ -55,15 +53,8 @@ def gather(chat: ChatSetup, mode: str, app_token: Callable[[], str] | None, chan
     except ChatError as error:
         return SlackFacts(mode, error=error.code)
 
-    def read(channel: str) -> ChatChannel | str:
-        try:
-            return chat.read_channel(channel)
-        except ChatError as error:
-            return error.code
-
-    wanted = tuple(dict.fromkeys(channels))
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        found = dict(zip(wanted, pool.map(read, wanted), strict=True))
+    told = chat.read_channels(tuple(dict.fromkeys(channels)))
+    found = {name: one.code if isinstance(one, ChatError) else one for name, one in told.items()}
     if mode != "socket" or app_token is None:
         return SlackFacts(mode, identity, channels=found)
     token = app_token()
@@ -170,6 +161,11 @@ def _channel(name: str, found: ChatChannel | str, whose: str) -> Check | None:
             return failed(
                 PART, f"{name} ({whose}) cannot be looked for without its scope",
                 "Grant the missing scopes and reinstall the app.",
+            )  # fmt: skip
+        if found == "too_many_channels":
+            return warning(
+                PART, f"{name} ({whose}) was not found among the first channels of a large workspace",
+                f"Write the ID of {name} (C…: its About tab) in cdc.yml.",
             )  # fmt: skip
         return failed(PART, f"{name} ({whose}) could not be looked for: {found}", "Ask again with `cdc doctor`.")
     if found.is_archived:

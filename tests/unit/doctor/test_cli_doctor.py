@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -215,6 +216,15 @@ def test_one_parts_trouble_hides_no_other() -> None:
         found["b"].what, found["b"].remedy,
     )  # fmt: skip
     assert "facts" == found["c"]
+
+
+def test_a_part_that_hangs_is_not_waited_for() -> None:
+    """After the time it is a line, and the others' answers stand."""
+    release = threading.Event()
+    found = _ask_all({"kafka": release.wait, "slack": lambda: "facts"}, total_s=0.3)
+    release.set()
+    assert ("failed", "did not answer all that was asked within 0.3 s") == (found["kafka"].status, found["kafka"].what)
+    assert "facts" == found["slack"]
 
 
 def test_the_lines_are_grouped_and_aligned_with_a_word() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -117,6 +117,13 @@ def test_a_channel_that_cannot_be_posted_to(channels: Mapping[str, Any], lines: 
         assert words.startswith(line)
 
 
+def test_a_channel_that_was_not_listed_may_be_there() -> None:
+    """A large workspace: its id is asked for, and nothing is said to be missing."""
+    [(status, what)] = bad(replace(SOUND, channels={"#cdc": "too_many_channels"}))
+    assert "warning" == status
+    assert "was not found among the first channels of a large workspace" in what
+
+
 @pytest.mark.parametrize(
     ("changed", "status", "words"),
     [
@@ -184,10 +191,8 @@ class Workspace:
             raise self.identity
         return self.identity
 
-    def read_channel(self, channel: str) -> ChatChannel:
-        if channel not in self.channels:
-            raise ChatError("channel_not_found")
-        return self.channels[channel]
+    def read_channels(self, channels: Sequence[str]) -> Mapping[str, ChatChannel | ChatError]:
+        return {name: self.channels.get(name, ChatError("channel_not_found")) for name in channels}
 
     def open_socket(self, app_token: str) -> str:
         self.tokens.append(app_token)
@@ -196,7 +201,7 @@ class Workspace:
         return "wss://slack"
 
 
-def test_slack_is_asked_once_per_channel() -> None:
+def test_each_channel_is_looked_at_once() -> None:
     """Each channel is one entry, found or Slack's word; the app is read off the app-level token."""
     facts = gather(Workspace(), "socket", lambda: "xapp-1-A1-22-abc", ("#cdc", "#x", "#cdc"))
     assert {"#cdc": HERE, "#x": "channel_not_found"} == facts.channels

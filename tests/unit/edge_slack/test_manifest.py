@@ -86,7 +86,7 @@ def methods() -> Iterator[set[str]]:
     chat.upload("#incidents", "1.0", "f.md", "text", "comment")
     chat.open_view("t", {"type": "modal"})
     chat.read_identity()
-    chat.read_channel("C01ABCDEF")
+    chat.read_channels(["C01ABCDEF"])
     chat.open_socket("xapp-t")
     yield heard
     server.stop()
@@ -94,7 +94,7 @@ def methods() -> Iterator[set[str]]:
 
 def test_every_call_of_the_client_is_made_here() -> None:
     """A method added to SlackChat is added to the fixture above, or its scope would be missed. `respond` has none."""
-    made = {"find", "post", "update", "post_ephemeral", "upload", "open_view", "read_identity", "read_channel"}
+    made = {"find", "post", "update", "post_ephemeral", "upload", "open_view", "read_identity", "read_channels"}
     made |= {"open_socket", "respond"}
     assert made == {name for name in vars(SlackChat) if not name.startswith("_")}
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bot.clients.slack import SlackChat
+from bot.drill.loopback import Answer, Call, LoopbackServer, route
 from bot.drill.slack_store import Channel
 from bot.drill.slack_web_api import scopes_of_manifest
 from bot.drill.workspace import INCIDENTS, SlackWorkspace
@@ -63,22 +64,42 @@ def test_a_channel_is_found_by_name_or_id(
     assert known is not None
     members = (workspace.app.bot_user_id,) if is_member else ()
     workspace.store.put_channel(replace(known, members=members, is_archived=is_archived))
-    found = SlackChat(lambda: TOKEN, workspace.api_url).read_channel(asked)
-    assert ChatChannel(INCIDENTS, "cdc-incidents", is_member, is_archived) == found
+    found = SlackChat(lambda: TOKEN, workspace.api_url).read_channels([asked])
+    assert {asked: ChatChannel(INCIDENTS, "cdc-incidents", is_member, is_archived)} == found
 
 
 def test_of_two_channels_with_a_name_the_living_one_counts(workspace: SlackWorkspace) -> None:
     """Slack frees the name of an archived channel."""
     workspace.store.put_channel(Channel("C09NEW", "reused", "", (), is_archived=True))
     workspace.store.put_channel(Channel("C08OLD", "reused", "", ()))
-    assert "C08OLD" == SlackChat(lambda: TOKEN, workspace.api_url).read_channel("#reused").id
+    found = SlackChat(lambda: TOKEN, workspace.api_url).read_channels(["#reused"])["#reused"]
+    assert isinstance(found, ChatChannel)
+    assert "C08OLD" == found.id
 
 
 @pytest.mark.parametrize("asked", ["#elsewhere", "C0ELSEWHERE"])
 def test_a_channel_that_is_not_there_is_not_found(workspace: SlackWorkspace, asked: str) -> None:
     """By name and by id the same word."""
-    with pytest.raises(ChatError, match="channel_not_found"):
-        SlackChat(lambda: TOKEN, workspace.api_url).read_channel(asked)
+    found = SlackChat(lambda: TOKEN, workspace.api_url).read_channels([asked, "#cdc-incidents"])
+    assert {asked: "channel_not_found", "#cdc-incidents": None} == {
+        name: getattr(one, "code", None) for name, one in found.items()
+    }
+
+
+def test_many_channels_cost_one_listing(workspace: SlackWorkspace) -> None:
+    """Slack allows some 20 listings a minute, and a workspace has many pages of channels."""
+    chat = SlackChat(lambda: TOKEN, workspace.api_url)
+    found = chat.read_channels(["#cdc-incidents", "#data-platform", INCIDENTS, "#elsewhere"])
+    assert 4 == len(found)
+    asked = [row.name for row in workspace.store.wire() if row.name.startswith("conversations.")]
+    assert ["conversations.info", "conversations.list"] == sorted(asked)
+
+
+def test_a_workspace_that_lacks_the_scope_says_so_for_each(workspace: SlackWorkspace) -> None:
+    """By name and by id."""
+    workspace.web_api.install(replace(workspace.app, scopes=frozenset({"chat:write"})))
+    found = SlackChat(lambda: TOKEN, workspace.api_url).read_channels([INCIDENTS, "#cdc-incidents"])
+    assert {"missing_scope"} == {getattr(one, "code", None) for one in found.values()}
 
 
 def test_nothing_is_posted_to_an_archived_channel(workspace: SlackWorkspace) -> None:
@@ -86,3 +107,19 @@ def test_nothing_is_posted_to_an_archived_channel(workspace: SlackWorkspace) -> 
     workspace.store.put_channel(Channel("C09NEW", "old", "", (workspace.app.bot_user_id,), is_archived=True))
     with pytest.raises(ChatError, match="is_archived"):
         SlackChat(lambda: TOKEN, workspace.api_url).post("#old", Message("x"), None)
+
+
+def test_a_workspace_too_large_to_list_is_no_missing_channel() -> None:
+    """After ten pages it is not known whether there is such a channel: its id would tell."""
+    asked: list[str] = []
+
+    def answer(call: Call) -> Answer:
+        asked.append(call.params["method"])
+        return Answer(200, {"ok": True, "channels": [], "response_metadata": {"next_cursor": "more"}})
+
+    server = LoopbackServer("Slack", [route("GET", "/api/{method}", answer), route("POST", "/api/{method}", answer)])
+    server.start()
+    found = SlackChat(lambda: TOKEN, f"{server.url}/api/").read_channels(["#cdc"])["#cdc"]
+    server.stop()
+    assert "too_many_channels" == getattr(found, "code", None)
+    assert ["conversations.list"] * 10 == asked
