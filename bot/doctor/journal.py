@@ -147,13 +147,29 @@ def judge_bot(facts: BotFacts) -> tuple[Check, ...]:
     if facts.alive is False:
         return (failed(BOT_PART, f"the bot is not alive: {names(facts.wrong)}", "Look into its log and restart it."),)
     running = ok(BOT_PART, f"the bot runs{' (' + facts.version + ')' if facts.version else ''} at {facts.url}")
-    wrong = tuple(
-        warning(BOT_PART, f"the bot says: {line}", "The line of that part below says more; then look into its log.")
-        for line in facts.wrong
-    )
-    if facts.ready is False and not wrong:
+    if facts.ready is False and not facts.wrong:
         return (running, warning(BOT_PART, "the bot is not ready", f"See what {facts.url}/readyz says."))
-    return (running, *wrong)
+    said = ((line, _remedy(line)) for line in facts.wrong)
+    return (running, *(warning(BOT_PART, f"the bot says: {line}", remedy) for line, remedy in said if remedy))
+
+
+# What the bot's /healthz says -> what to do about it; empty where the journal's own line says it already.
+_SAID = (
+    (
+        "with a wrong token",
+        "Put a token of alertmanager.tokens into http_config.authorization of its receiver; it counts since the bot "
+        "started.",
+    ),
+    ("messages were refused", ""),
+    ("requests could not be read", ""),
+    ("Slack", "See the slack lines, then the bot's log."),
+    ("journal", "See the journal lines: room, and who may write."),
+    ("cannot see", "See the lines of kafka, registry and connect."),
+)
+
+
+def _remedy(line: str) -> str:
+    return next((remedy for words, remedy in _SAID if words in line), "Look into the bot's log.")
 
 
 def _file(facts: JournalFacts) -> tuple[Check, ...]:

@@ -141,7 +141,7 @@ def _channels(
         users = [pipeline.name for pipeline in pipelines if pipeline.channel == name]
         owners = [names(users)] if users else []
         whose = "of " + ", and of ".join([*owners, *(["incidents without a pipeline"] if name == default else [])])
-        line = _channel(name, found, whose)
+        line = _channel(name, found, whose, identity.team)
         if line is None:
             well.append(name)
         else:
@@ -149,13 +149,14 @@ def _channels(
     return (*([ok(PART, f"the bot is in {names(well)}")] if well else []), *lines)
 
 
-def _channel(name: str, found: ChatChannel | str, whose: str) -> Check | None:
+def _channel(name: str, found: ChatChannel | str, whose: str, team: str) -> Check | None:
     """Return what is wrong with a channel, or None."""
     if isinstance(found, str):
         if found == "channel_not_found":
             return failed(
-                PART, f"there is no channel {name} ({whose}) that the bot can see",
-                f"Create it, or, if it is private, write `/invite @cdc-oncall` in {name}.",
+                PART, f"there is no channel {name} ({whose}) in {team} that the bot can see",
+                f"Create it, or, if it is private, write `/invite @cdc-oncall` in {name}; if {team} is not your "
+                "workspace, put the bot token of the right one into the secret.",
             )  # fmt: skip
         if found == "missing_scope":
             return failed(

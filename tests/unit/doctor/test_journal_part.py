@@ -113,6 +113,25 @@ def test_the_running_bot(changed: Mapping[str, Any], status: str, what: str) -> 
     assert bool(line.remedy) is (status != "ok")
 
 
+@pytest.mark.parametrize(
+    ("said", "remedy"),
+    [
+        ("2 webhook requests came with a wrong token: Alertmanager does", "Put a token of alertmanager.tokens into"),
+        ("Slack messages wait, the oldest 31 s: not_in_channel", "See the slack lines"),
+        ("the journal could not be written: disk full", "See the journal lines"),
+        ("cannot see: customers (customers, consumer_lag)", "See the lines of kafka, registry and connect"),
+        ("the probes last looked 700 s ago", "Look into the bot's log"),
+        ("3 Slack messages were refused: is_archived", None),  # the journal's own line says it
+        ("3 requests could not be read; they are kept in the inbox", None),
+    ],
+)
+def test_what_the_bot_says_leads_on(said: str, remedy: str | None) -> None:
+    """Each of its words has its remedy, and nothing is said twice."""
+    lines = [line for line in judge_bot(replace(RUNNING, wrong=(said,))) if line.status == "warning"]
+    assert (0 if remedy is None else 1) == len(lines)
+    assert remedy is None or lines[0].remedy.startswith(remedy)
+
+
 def test_the_bot_is_asked_for_its_words() -> None:
     """/healthz and /readyz, whatever their status; an address that does not answer is said."""
     pages = {"/healthz": {"alive": True, "version": "1", "wrong": ["a\nb"]}, "/readyz": {"ready": False}}

@@ -98,7 +98,7 @@ def test_a_missing_scope_names_what_suffers(scopes: frozenset[str] | None, lines
         ),
         (
             {"#cdc": "channel_not_found"},
-            ["there is no channel #cdc (of customers, and of incidents without a pipeline)"],
+            ["there is no channel #cdc (of customers, and of incidents without a pipeline) in Acme"],
         ),
         ({"#cdc": HERE, "#x": "missing_scope"}, ["#x (of ) cannot be looked for without its scope"]),
         ({"#cdc": HERE, "#x": "timeout"}, ["#x (of ) could not be looked for: timeout"]),
