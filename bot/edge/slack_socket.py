@@ -290,10 +290,10 @@ class SlackSocket:
             line.done()
             self._refuse("slack-envelope-busy", f"{ENVELOPES_AT_ONCE} envelopes wait already: one was not taken")
         else:
-            self._pool.submit(self._handle, line, document, self._note(document["envelope_id"]), received_s)
+            self._note(document["envelope_id"])
+            self._pool.submit(self._handle, line, document, received_s)
 
-    def _handle(self, line: _Line, envelope: Mapping[str, Any], delivery: int, received_s: float) -> None:
-        """Answer one envelope; `delivery` is how often it came so far."""
+    def _handle(self, line: _Line, envelope: Mapping[str, Any], received_s: float) -> None:
         try:
             waited_s = time.monotonic() - received_s
             if waited_s > self._times.late_s:
@@ -303,7 +303,7 @@ class SlackSocket:
             ack: dict[str, Any] = {"envelope_id": envelope["envelope_id"]}
             if payload and envelope.get("accepts_response_payload", True):
                 ack["payload"] = payload
-            self._acknowledge(line, str(envelope["envelope_id"]), delivery, json.dumps(ack, separators=(",", ":")))
+            self._acknowledge(line, str(envelope["envelope_id"]), json.dumps(ack, separators=(",", ":")))
         except Exception:
             # The process's edge: without an ack the person is told that the app did not respond, which is true.
             log.exception("an envelope failed")
@@ -312,7 +312,7 @@ class SlackSocket:
             self._room.release()
             line.done()
 
-    def _acknowledge(self, line: _Line, envelope_id: str, delivery: int, text: str) -> None:
+    def _acknowledge(self, line: _Line, envelope_id: str, text: str) -> None:
         """Send an ack on the connection that the envelope came by.
 
         When that is lost, another one takes the ack, as slack_sdk's clients send theirs over whichever is current:
@@ -326,20 +326,19 @@ class SlackSocket:
             ends = self._stop.wait(self._times.again_s) or time.monotonic() >= gives_up_at_s
             stands_since_s = time.monotonic() - self._times.again_s
             with self._lock:
-                if self._seen.get(envelope_id, 0) > delivery:
-                    return  # the ack of that one counts
+                if self._seen.get(envelope_id, 1) > 1:
+                    return  # Slack brings it again where a connection is lost: each has an ack of its own
                 others = [one for one in self._connected.values() if one.greeted_at_s <= stands_since_s]
             if any(other.sent(text) for other in others):
                 return
         self._refuse("slack-ack-lost", "an ack was lost with its connection: it is stored, Slack says otherwise")
 
-    def _note(self, envelope_id: str) -> int:
-        """Return how often this envelope came, this time included."""
+    def _note(self, envelope_id: str) -> None:
+        """Count how often an envelope came; the oldest ones are forgotten."""
         with self._lock:
             self._seen[envelope_id] = self._seen.pop(envelope_id, 0) + 1
             while len(self._seen) > REMEMBERED:
                 self._seen.pop(next(iter(self._seen)))
-            return self._seen[envelope_id]
 
     def _refuse(self, reason: str, words: str) -> None:
         self._count_error(reason)
