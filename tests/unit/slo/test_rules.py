@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from bot.model import LagThreshold, Objective, Pipeline, Severity
-from bot.slo.rules import promql_duration, render_rules
+from bot.slo.rules import alert_names, promql_duration, render_rules
 from bot.slo.thresholds import Thresholds
 
 ROOT = Path(__file__).parents[3]
@@ -263,3 +263,9 @@ def test_the_alertmanager_example_in_the_head_is_valid(tmp_path: Path) -> None:
         [amtool, "check-config", str(tmp_path / "am.yml")], capture_output=True, timeout=60, check=False
     )
     assert 0 == run.returncode, run.stdout + run.stderr
+
+
+def test_the_alerts_are_named_with_their_severity() -> None:
+    """What `cdc doctor` follows through the routes is what the rules fire."""
+    rules = yaml.safe_load(render_rules((), Thresholds()))["groups"][0]["rules"]
+    assert tuple((rule["alert"], rule["labels"]["severity"]) for rule in rules) == alert_names(Thresholds())
