@@ -6,6 +6,7 @@ What the routes do is asked of `amtool`, Alertmanager's own tool: both must agre
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -243,6 +244,27 @@ def test_an_alert_that_would_not_reach_the_bot_is_not_sent(sound: OnCall) -> Non
     assert "does not reach the bot: it goes to pager" in err
     code, out, err = run(sound, "doctor", "--fire", "--label", "team=data")
     assert 0 == code, out + err
+
+
+# --- nobody answers ------------------------------------------------------------------------------------
+
+
+def test_with_everything_hanging_it_ends_in_time(tmp_path: Path) -> None:
+    """Every system takes the connection and says nothing, the brokers too: a line each, in less than 15 s."""
+    with socket.create_server(("127.0.0.1", 0), backlog=200) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        urls = "".join(f"{part}: {{url: 'http://{address}'}}\n" for part in ("registry", "connect", "prometheus"))
+        config = tmp_path / "cdc.yml"
+        config.write_text(
+            f"listen: {address}\nkafka: {{bootstrap: '{address}'}}\n{urls}"
+            f"alertmanager: {{url: 'http://{address}', tokens: ['${{A}}']}}\n"
+            f"slack: {{bot_token: '${{A}}', app_token: '${{A}}', api_url: 'http://{address}/api/'}}\n"
+            "pipelines: {customers: {topics: [customers], sink: {connector: sink, dlq: dlq.customers}}}\n"
+        )
+        command = [str(CDC), "-c", str(config), "doctor", "--json"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=15, env={"A": "x"}, check=False)
+    found = {line["part"] for line in json.loads(done.stdout) if line["status"] == "failed"}
+    assert (1, {"kafka", "registry", "connect", "prometheus", "alertmanager", "slack"}) == (done.returncode, found)
 
 
 # --- amtool ------------------------------------------------------------------------------------------
