@@ -176,10 +176,6 @@ class SlackWebApi:
             "apps.connections.open": self._open_connection,
         }
 
-    def grant(self, scopes: frozenset[str] | None) -> None:
-        """Give the bot token other scopes, as a reinstallation does; None is all of them."""
-        self._app = replace(self._app, scopes=scopes)
-
     # -- the endpoints -------------------------------------------------------------------
 
     def answer(self, call: Call) -> Answer:
