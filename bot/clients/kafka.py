@@ -17,6 +17,7 @@ cannot be told there; on Kafka an unknown group is "DEAD with 0 members", not an
 from __future__ import annotations
 
 import logging
+import re
 import socket
 import ssl
 import threading
@@ -82,7 +83,9 @@ _BAD_LOGIN = frozenset({KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._AUTHE
 _DENIED = _NEEDS_ACL | _BAD_LOGIN
 _MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError.GROUP_ID_NOT_FOUND})
 
-# What librdkafka only logs: the broker closed the connection, and what had been asked by then.
+# What librdkafka only logs: the broker closed the connection, and what had been asked by then. One that had stood for
+# longer was closed for another reason: idle, or the broker is going down.
+_CLOSED_AT_ONCE = re.compile(r"Disconnected.*\(after (\d{1,3})ms (in state \w+)")
 _CLOSED = (
     ("in state UP", "the broker closed the connection at the first request: does it want SASL?"),
     ("in state APIVERSION_QUERY", "the broker closed the connection at the first bytes: does the port speak TLS?"),
@@ -131,6 +134,7 @@ class ConfluentKafka:
             why = self._handshake(deadline_s) if "certificate verify failed" in str(failed) else None
             raise (Unreachable(f"{failed} [{why}]") if why else failed) from error
         self._connection_errors.clear()
+        self._failures.clear()
         return KafkaBrokers(listed.cluster_id or None, len(listed.brokers))
 
     def read_group(self, group: str, topics: Sequence[str], deadline_s: float) -> GroupOffsets:
@@ -237,6 +241,7 @@ class ConfluentKafka:
         except KafkaException as error:
             raise self._port_error(error, asked, acl, timeout_s) from error
         self._connection_errors.clear()
+        self._failures.clear()
         if found.error is not None:
             raise self._port_error(KafkaException(found.error), asked, acl)
         return [(topic, partition) for partition in sorted(found.partitions)]
@@ -487,8 +492,11 @@ class _Failures(logging.Handler):
 
     def reason(self) -> str:
         """Return what the newest line means, in words; empty where there is none."""
-        newest = self._lines[-1] if self._lines else ""
-        return next((words for state, words in _CLOSED if state in newest), "")
+        newest = _CLOSED_AT_ONCE.search(self._lines[-1]) if self._lines else None
+        return next((words for state, words in _CLOSED if newest is not None and state == newest[2]), "")
+
+    def clear(self) -> None:
+        self._lines.clear()
 
 
 def _changed_at(path: object) -> object:

@@ -256,6 +256,9 @@ def _kafka_script(setup: Setup, principal: str) -> list[str]:
             for group in pipeline.groups
             if not group.topics and not pipeline.topics
         ]
+    lines.append(
+        "# `cdc init`, completion and the verbs show what this principal may Describe: they need no more than that."
+    )
     if setup.registry and any(pipeline.subjects for pipeline in setup.pipelines):
         lines.append(
             f"# {SCHEMA_CHANGES}: {_SCHEMAS_FEATURE}. Only where the registry keeps no times itself (Karapace,"

@@ -118,7 +118,7 @@ class Secured:
         topics = [NewTopic(name, 1, 1) for name in ("customers", "orders", "dlq.customers", "_schemas")]
         for future in admin.create_topics(topics).values():
             future.result(timeout=30)
-        producer = Producer(settings)
+        producer = Producer({**settings, "log_level": 0})
         for topic, count in (("customers", 20), ("orders", 5), ("dlq.customers", 3)):
             for number in range(count):
                 producer.produce(topic, b"%d" % number)

@@ -12,6 +12,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,9 @@ class Rotating:
         }
         return requests.post(f"{self.url}/slack/events", data=body, headers=headers, timeout=5).status_code
 
+    def has_card(self, pipeline: str) -> bool:
+        return any(pipeline in json.dumps(card) for card in self.channel.cards())
+
     def stop(self) -> None:
         self.bot.stop()
         self.workspace.stop()
@@ -181,7 +185,7 @@ def rotating(available: Available, scratch: Path) -> Iterator[Rotating]:
         admin = kafka.admin()  # kept while its futures run
         for future in admin.create_topics([NewTopic("customers", 1, 1)]).values():
             future.result(timeout=30)
-        producer = Producer(kafka.admin_settings())
+        producer = Producer({**kafka.admin_settings(), "log_level": 0})
         producer.produce("customers", b"x")
         assert 0 == producer.flush(30)
         consumer = Consumer({**kafka.admin_settings(), "group.id": "canonical"})
@@ -234,10 +238,15 @@ def test_the_signing_secret_is_rotated(rotating: Rotating) -> None:
 
 
 def test_the_bot_token_is_rotated_and_what_was_refused_meanwhile_is_said(rotating: Rotating) -> None:
-    """An alert that came while Slack refused the old token is told as soon as the new one is there."""
+    """Alerts that came while Slack refused the old token, or there was none, are told once the new one is there."""
     rotating.workspace.rotate_token("xoxb-bot-2")
     assert 200 == rotating.post("hook-next-1", "between")
     wait_until(lambda: "slack:invalid_auth" in requests.get(f"{rotating.url}/metrics", timeout=5).text, "refused")
+    (rotating._secrets / "xoxb-bot").unlink()
+    assert 200 == rotating.post("hook-next-1", "gone")
+    wait_until(lambda: "slack:bot_token_unreadable" in requests.get(f"{rotating.url}/metrics", timeout=5).text, "gone")
     rotating.write("xoxb-bot", "xoxb-bot-2")
 
-    wait_until(lambda: any("between" in json.dumps(card) for card in rotating.channel.cards()), "the card is posted")
+    for pipeline in ("between", "gone"):
+        wait_until(partial(rotating.has_card, pipeline), f"the card of {pipeline} is posted")
+    assert "Traceback" not in rotating.bot.process.log.read_text()

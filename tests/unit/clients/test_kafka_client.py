@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from bot.clients.kafka import ConfluentKafka
+from bot.clients.kafka import ConfluentKafka, _Failures
 from bot.ports import Missing, PortError, Unreachable
 
 AT = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
@@ -364,6 +364,26 @@ def test_the_brokers_are_known_without_a_topic(brokers):
 
     assert 3 == found.brokers
     assert found.cluster_id
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("Disconnected: connection closed by peer (after 5ms in state UP)", "does it want SASL?"),
+        ("Disconnected: SSL connection closed by peer (after 0ms in state UP)", "does it want SASL?"),
+        ("Disconnected: connection closed by peer (after 999ms in state APIVERSION_QUERY)", "does the port speak TLS?"),
+        ("Disconnected: connection closed by peer (after 1000ms in state UP)", ""),
+        ("Disconnected (after 600000ms in state UP)", ""),
+        ("Connect to ipv4#127.0.0.1:1 failed: Connection refused (after 0ms in state CONNECT)", ""),
+        ("Disconnected: connection closed by peer (after 3ms in state CONNECT)", ""),
+    ],
+)
+def test_only_a_connection_closed_at_once_says_what_the_broker_wants(line, reason):
+    """A broker that is going down, or closes what was idle, wants neither a login nor TLS."""
+    failures = _Failures()
+    failures.logger.error("FAIL [rdkafka#producer-4]: 127.0.0.1:9092/bootstrap: %s", line)
+
+    assert (bool(reason), True) == (bool(failures.reason()), failures.reason().endswith(reason))
 
 
 def test_a_broker_that_hangs_up_without_a_word_is_told_from_one_that_is_down():
