@@ -90,7 +90,9 @@ def _calls(server: ServerFacts) -> tuple[Check, ...]:
         if reason is None or call not in less:
             continue
         line = failed if "status" in call else warning
-        checks.append(line(PART, f"{call} does not work, {less[call]}: {reason}", _GRANT))
+        is_refused = "answered 401" in reason or "answered 403" in reason
+        remedy = _GRANT if is_refused else _ELSEWHERE
+        checks.append(line(PART, f"{call} does not work, {less[call]}: {reason}", remedy))
     return tuple(checks)
 
 
@@ -132,6 +134,7 @@ def _actions(facts: ConnectFacts, version: tuple[int, int] | None) -> tuple[Chec
     return (ok(PART, what),)
 
 
+_ELSEWHERE = "See whether a proxy before the worker hands this path on; the worker's log says what it got."
 _GRANT = "Let this user through, as `cdc doctor --permissions` lists it."
 
 

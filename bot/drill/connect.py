@@ -135,6 +135,7 @@ class ConnectWorker:
     def _routes(self) -> list[Any]:
         rows: tuple[tuple[str, str, Callable[[Call], Answer]], ...] = (
             ("GET", "/", lambda _: Answer(200, self._root())),
+            ("GET", "/connector-plugins", lambda _: Answer(200, self._plugins())),
             ("GET", "/connectors", self._list),
             ("GET", "/connectors/{name}", lambda call: Answer(200, self._info(self._find(call)))),
             ("GET", "/connectors/{name}/status", lambda call: Answer(200, self._status(self._find(call, "status")))),
@@ -172,6 +173,12 @@ class ConnectWorker:
 
     def _root(self) -> dict[str, str]:
         return {"version": VERSION, "commit": "be816b82d25370ce", "kafka_cluster_id": self._cluster_id}
+
+    def _plugins(self) -> list[dict[str, str]]:
+        """What is installed is what its connectors are of; the version is the worker's."""
+        with self._lock:
+            connectors = list(self._connectors.values())
+        return [{"class": one.config["connector.class"], "type": one.type, "version": VERSION} for one in connectors]
 
     def _list(self, call: Call) -> Answer:
         expand = [value for name, value in call.query_pairs if name == "expand"]

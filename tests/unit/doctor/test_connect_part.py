@@ -107,6 +107,22 @@ def test_plugins_that_could_not_be_listed_are_not_said_to_be_installed() -> None
     assert not any("installed:" in line[1] for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("reason", "remedy"),
+    [
+        ("GET x: answered 403, these credentials may not do this", "`cdc doctor --permissions`"),
+        ("GET x: answered 404 with text that is not JSON", "a proxy before the worker"),
+    ],
+)
+def test_a_call_that_does_not_work_is_a_permission_only_where_it_was_refused(reason: str, remedy: str) -> None:
+    """A proxy that hides a path answers 404."""
+    calls = {**CALLS, "GET /connectors/NAME/status": reason}
+
+    (line,) = [line for line in judge(replace(SOUND, server=replace(SERVER, calls=calls))) if line.status != "ok"]
+
+    assert ("failed", True) == (line.status, remedy in line.remedy)
+
+
 def test_a_connector_that_is_not_there_names_the_setting() -> None:
     """A typo in cdc.yml is no failure of Connect."""
     line = judged(replace(SOUND, configured=(("snk", "pipelines.p.sink.connector"),)))[1]
