@@ -29,6 +29,8 @@ log = logging.getLogger("cdc.outbox")
 
 REPORTS: TypeAdapter[Report] = TypeAdapter(Report)
 SLOWEST_RETRY = timedelta(seconds=60)
+ANSWER_LIFE = timedelta(minutes=30)
+"""After that nobody waits for an answer, and Slack's own address for it has ended."""
 POST_BURST, POST_EVERY_S = 5.0, 1.0
 UPDATE_BURST, UPDATE_EVERY_S = 10.0, 1.2
 KEPT_FOR_PAGES = 2.0
@@ -206,7 +208,7 @@ class Outbox:
     def _failed(self, row: OutboxRow, error: ChatError) -> None:
         self._count_error(f"slack:{error.code}")
         now = self._clock()
-        if error.permanent:
+        if error.permanent or (row.slot == "answer" and now - row.created_at > ANSWER_LIFE):
             log.error("%s: the chat refuses it for good: %s", row.key, error.code)
             self._store.give_up(row, error.code, now)
             return

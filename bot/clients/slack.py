@@ -34,17 +34,16 @@ SLACK_API_URL = "https://slack.com/api/"
 TRIGGER_S = 2
 REPLIES_PAGE, HISTORY_PAGE, CHANNELS_PAGE, MOST_PAGES = 200, 200, 500, 10
 
-# A token that Slack does not take is not among them: it is rotated, and what was to be said is still true.
+# What somebody can put right is not among them (a token, a scope, an invitation, an archived channel): what was to be
+# said is still true, and is said once it can be.
 _NO_USE_IN_REPEATING = """
-    app_missing_action_url as_user_not_supported blocked_from_channel cant_update_message channel_is_archived
-    channel_not_found duplicate_channel_not_found edit_window_closed ekm_access_denied exchanged_trigger_id
-    expired_trigger_id expired_url file_not_found invalid_arg_name invalid_arguments invalid_array_arg invalid_blocks
-    invalid_blocks_format invalid_channel invalid_metadata_format invalid_trigger_id is_archived is_inactive
-    message_limit_exceeded message_not_found messages_tab_disabled metadata_must_be_sent_from_app metadata_too_large
-    method_deprecated missing_scope msg_blocks_too_long msg_too_long no_permission no_text not_allowed_token_type
-    not_in_channel org_login_required restricted_action restricted_action_non_threadable_channel
-    restricted_action_read_only_channel restricted_action_thread_locked thread_not_found too_many_attachments
-    trigger_exchanged trigger_expired unknown_method used_url user_not_found user_not_in_channel view_too_large
+    app_missing_action_url as_user_not_supported cant_update_message duplicate_channel_not_found edit_window_closed
+    exchanged_trigger_id expired_trigger_id expired_url file_not_found invalid_arg_name invalid_arguments
+    invalid_array_arg invalid_blocks invalid_blocks_format invalid_channel invalid_metadata_format
+    invalid_trigger_id is_inactive message_not_found metadata_must_be_sent_from_app metadata_too_large
+    method_deprecated msg_blocks_too_long msg_too_long no_text not_allowed_token_type thread_not_found
+    too_many_attachments trigger_exchanged trigger_expired unknown_method used_url user_not_found
+    user_not_in_channel view_too_large
     """
 PERMANENT = frozenset(_NO_USE_IN_REPEATING.split())
 MAY_HAVE_HAPPENED = frozenset({"fatal_error", "internal_error", "request_timeout"})
@@ -257,7 +256,7 @@ class SlackChat:
                 if one.get("name") == name:
                     self._ids[channel] = str(one["id"])
                     return self._ids[channel]
-        raise ChatError("channel_not_found", permanent=True)
+        raise ChatError("channel_not_found")
 
     def _client(self, timeout_s: int | None = None, token: str | None = None) -> WebClient:
         client = WebClient(

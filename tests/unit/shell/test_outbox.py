@@ -251,6 +251,18 @@ def test_a_permanent_refusal_is_kept_with_its_reason(shell: Shell, chat: FakeCha
     assert "CDC-1/card" in chat.said_keys()
 
 
+def test_a_bot_that_is_invited_late_says_what_waited(shell: Shell, chat: FakeChat) -> None:
+    """Not in the channel: the card waits, health says why, and it is posted without anything new happening."""
+    chat.fails["post"] = [ChatError("not_in_channel")]
+    shell.hear(webhook(alert()))
+    shell.outbox.drain()
+    depths = shell.store.depths()
+    assert (0, "not_in_channel") == (depths["outbox_failed"], depths["outbox_error"])
+    shell.clock.passes(61)
+    shell.say_all()
+    assert "CDC-1/card" in chat.said_keys()
+
+
 def test_a_message_that_we_cannot_render_holds_up_nobody(shell: Shell, chat: FakeChat) -> None:
     """A defect of ours in one message is counted and tried again; the others are said."""
     shell.hear(webhook(alert()))
