@@ -658,7 +658,11 @@ class _ObjectiveEntry(_Section):
 class _PipelineEntry(_Section):
     """Source connector -> topics -> consumer groups and sink -> table, with DLQ, subjects and objective."""
 
-    owner: Name | None = _setting(None, "Who is mentioned when someone must come.", "@data-platform")
+    owner: Name | None = _setting(
+        None,
+        "Who is mentioned when someone must come: a Slack user group or member ID; a name is only shown.",
+        "S0123ABCD",
+    )
     channel: Channel | None = _setting(None, "Where its incidents go. Default: `slack.channel`.", "#cdc-incidents")
     source: _SourceEntry | None = _setting(None, "The source connector.", {"connector": "customers-postgres-source"})
     topics: tuple[Topic, ...] = _setting((), "Its topics.", ["customers"])

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from bot.cli import cdc
 from bot.commands import BY_NAME
@@ -66,3 +67,15 @@ def test_make_targets_named_in_the_readme_exist() -> None:
     """`make X` in the README is a target."""
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert set() == set(re.findall(r"\bmake ([a-z]+)", README)) - targets
+
+
+def test_the_readme_routes_alerts_as_the_rules_say() -> None:
+    """The head of `cdc rules` and the README's first hour give the same route and receiver; only the token differs."""
+    head = (ROOT / "runbooks/alerts.yml").read_text(encoding="utf-8").split("groups:")[0]
+    said = yaml.safe_load("\n".join(line[4:] for line in head.splitlines() if line.startswith("#   ")))
+    block = re.search(r"```yaml\n(route:.*?)```", README, re.DOTALL)
+    assert block is not None
+    shown = yaml.safe_load(block[1])
+    for document in (said, shown):
+        del document["receivers"][0]["webhook_configs"][0]["http_config"]
+    assert (said["route"], said["receivers"]) == (shown["route"], shown["receivers"])

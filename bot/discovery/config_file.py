@@ -134,7 +134,7 @@ def _pipelines(findings: Findings) -> Iterator[str]:
     default = Objective()
     ratio = f"{default.dead_letter_ratio_per_day * 100:.6g}%"
     yield "# Each pipeline may also have:"
-    yield "#   owner: '@data-platform'     who is mentioned when someone must come"
+    yield "#   owner: S0123ABCD            who is mentioned when someone must come: a Slack user group or member ID"
     yield "#   channel: '#team-incidents'  where its incidents go, instead of slack.channel"
     yield "#   managed_by: strimzi         or gitops, where changes by Connect's REST would be reverted"
     yield (

@@ -135,7 +135,7 @@ def test_its_examples_are_right(tmp_path):
     assert (set(ACTIONS), "strimzi") == (set(config.actions), customers.managed_by)
     assert ("prod-eu", ("U0123ABCD",)) == (config.environment, config.people.responders)
     assert Objective() == customers.objective
-    assert ("@data-platform", "#team-incidents") == (customers.owner, customers.channel)
+    assert ("S0123ABCD", "#team-incidents") == (customers.owner, customers.channel)
     assert None not in (config.kafka, config.registry, config.connect, config.prometheus)
 
 
