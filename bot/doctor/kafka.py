@@ -11,6 +11,7 @@ test_secured.py has the real errors.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from bot.doctor.check import Check, failed, names, ok, warning
@@ -19,6 +20,7 @@ from bot.model import Pipeline
 from bot.ports import Kafka, KafkaBrokers, KafkaServer, Missing, PortError
 
 PART = "kafka"
+AT_ONCE = 8
 
 NEEDS_ACL = "needs the ACL"
 
@@ -59,7 +61,8 @@ def gather(
         brokers = server.read_brokers(deadline_s)
     except PortError as error:
         return KafkaFacts(bootstrap, security, error=error)
-    tried = tuple(_try(kafka, need, deadline_s) for need in kafka_needs(pipelines))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        tried = tuple(pool.map(lambda need: _try(kafka, need, deadline_s), kafka_needs(pipelines)))
     return KafkaFacts(bootstrap, security, brokers, tried=tried)
 
 
