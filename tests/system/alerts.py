@@ -33,7 +33,7 @@ def silence_through_the_bot(oncall: OnCall) -> OnCall:
     """Have alice silence the first incident's alert, which ends by itself 70 s after it fired; return `oncall`."""
     oncall.alertmanager.post_alerts(alert("silenced", datetime.now(UTC) + timedelta(seconds=70)))
     oncall.channel.wait_for("checklist", incident="CDC-1")
-    oncall.alertmanager.post_alerts(alert("heard"))
+    oncall.alertmanager.post_alerts(alert("heard", datetime.now(UTC) + timedelta(hours=2)))  # outlasts the run
     oncall.channel.wait_for("checklist", incident="CDC-2")
     alice = oncall.alice.on("CDC-1")
     alice.acknowledge()
