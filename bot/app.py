@@ -124,6 +124,13 @@ def sources(config: Config, environ: Mapping[str, str]) -> Sources:
     return Sources(kafka, registry, connect, deadline_s=config.probes.deadline, cluster=kafka)
 
 
+def first_seen(config: Config) -> Mapping[tuple[str, int], datetime]:
+    """Return when the bot first saw each (subject, version), from the journal if there is one."""
+    from bot.store.look import seen_versions
+
+    return seen_versions(config.state)
+
+
 def bare_sources(
     bootstrap: str | None = None,
     registry: str | None = None,

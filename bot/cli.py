@@ -132,7 +132,8 @@ def _ask(
 ) -> int:
     """Ask a question: of the named system alone when an address is given, else of what cdc.yml knows.
 
-    The journal is not opened: these questions are about the systems, and reading one must not create the other.
+    These questions are about the systems, and asking them makes no journal; what the bot remembers of schemas is looked
+    at where there is one, so that a terminal and Slack say the same.
     """
     import shlex
     from dataclasses import replace
@@ -154,6 +155,8 @@ def _ask(
         stop(f"Which system is to be asked? There is no cdc.yml here and no {flags}.", f"Give {flags}, or -c PATH.")
     config = call.config()
     sources = app.sources(config, call.environ)
+    if query.verb in ("schema", "health"):
+        sources = replace(sources, first_seen=app.first_seen(config))
     return print_report(answer(query, sources, config.pipelines, Board(), app.clock(), command="cdc"), as_json)
 
 

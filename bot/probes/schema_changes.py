@@ -22,6 +22,7 @@ from bot.probes.sources import Sources, rfc3339, unseen
 PROBE = "schema_changes"
 
 NEWEST_VERSIONS = 5
+REFUSES_NOTHING = "compatibility NONE, the registry refuses nothing"
 RECENT = timedelta(hours=24)
 
 CHANGED = "CHANGED"
@@ -96,7 +97,8 @@ def _lacks_time(state: SubjectState | None, first_seen: Mapping[tuple[str, int],
 def judge(facts: SchemaFacts, first_seen: Mapping[tuple[str, int], datetime], now: datetime) -> Finding:
     """Return red for a recent newest version that its level would refuse, yellow for a recent one or level NONE.
 
-    Green needs a newest version known to be older than RECENT: without a time of any kind it is unknown.
+    Green needs a newest version known to be older than RECENT, or to be the only one, which changed nothing: without
+    a time of any kind it is unknown.
     """
     state = facts.state
     if state is None:
@@ -216,9 +218,9 @@ def _verdict(
 ) -> tuple[str, Status]:
     if newest is None:
         return UNKNOWN, Status.UNKNOWN
-    if at is None:
+    if at is None and not _only(state):
         return UNKNOWN, Status.UNKNOWN
-    if now - at > RECENT or _only(state):
+    if at is None or now - at > RECENT or _only(state):
         return UNCHANGED, Status.YELLOW if state.compatibility == "NONE" else Status.GREEN
     if any(change.verdict == INCOMPATIBLE for change in changes):
         return BREAKING, Status.RED
@@ -238,7 +240,8 @@ def _headline(
     when = f"{word} {rfc3339(at)}" if at else "registered at a time not known"
     what = f": {changes[0].path} {changes[0].change}" if changes else ""
     more = f" and {len(changes) - 1} more changes" if len(changes) > 1 else ""
-    return f"{'only' if _only(state) else 'newest'} version {newest.version}, {when}{what}{more}"
+    open_door = f"; {REFUSES_NOTHING}" if state.compatibility == "NONE" else ""
+    return f"{'only' if _only(state) else 'newest'} version {newest.version}, {when}{what}{more}{open_door}"
 
 
 def _evidence(
@@ -252,7 +255,4 @@ def _evidence(
     if newest is not None and by[newest.version] == BY_TOPIC:
         lines.append(f"version {newest.version}: registered {rfc3339(newest.registered_at)}, by {BY_TOPIC}")
     lines += [f"version {newest.version}: {one.path} {one.change} ({one.verdict})" for one in changes[:5] if newest]
-    level = f"compatibility {state.compatibility or 'not known'}, mode {state.mode or 'not known'}"
-    if state.compatibility == "NONE":
-        level += ": the registry refuses nothing"
-    return (*lines, level)
+    return (*lines, f"compatibility {state.compatibility or 'not known'}, mode {state.mode or 'not known'}")

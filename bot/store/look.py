@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -60,6 +60,16 @@ def webhook_with(path: Path, words: str) -> datetime | None:
             (words,),
         ).fetchone()
         return datetime.fromisoformat(row[0]) if row[0] else None
+
+
+def seen_versions(path: Path) -> Mapping[tuple[str, int], datetime]:
+    """Return when the bot first saw each (subject, version); nothing where there is no journal that can be read."""
+    try:
+        with _reading(path) as db:
+            rows = db.execute("SELECT subject, version, at FROM first_seen").fetchall()
+    except (FileNotFoundError, StoreError):
+        return {}
+    return {(subject, version): datetime.fromisoformat(at) for subject, version, at in rows}
 
 
 @contextlib.contextmanager

@@ -73,6 +73,9 @@ class App:
             raise self.raises
         return Configured(path)
 
+    def first_seen(self, config):
+        return {("customers-value", 1): AT}
+
     def sources(self, config, environ):
         return Sources(connect=Workers())
 

@@ -648,6 +648,24 @@ def test_a_recent_version_is_yellow_one_that_its_level_would_refuse_red(verdict,
     assert (verdict, status) == (finding.verdict, finding.status)
 
 
+@pytest.mark.parametrize(
+    ("verdict", "status", "level", "said"),
+    [
+        ("UNCHANGED", Status.GREEN, "BACKWARD", "only version 1, registered at a time not known"),
+        (
+            "UNCHANGED",
+            Status.YELLOW,
+            "NONE",
+            "only version 1, registered at a time not known; compatibility NONE, the registry refuses nothing",
+        ),
+    ],
+)
+def test_an_only_version_changed_nothing_whenever_it_came(verdict, status, level, said):
+    """No time is needed for that, and a yellow subject says why it is yellow."""
+    found = schema_of(sources({"s": SubjectState("s", level, "READWRITE", (V1,), (1,))}), "s", now)
+    assert (verdict, status, said) == (found.verdict, found.status, found.headline)
+
+
 def test_schema_document_has_the_contracts_shape():
     """First sight stands beside the registry's time, never in its place."""
     state = SubjectState("s", "BACKWARD", None, (V1, V2), (1, 2), ("mode of s: 404",))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.store.look import Look, look, webhook_with
+from bot.store.look import Look, look, seen_versions, webhook_with
 from bot.store.sqlite import SCHEMA_VERSION, Store, StoreError
 
 AT = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
@@ -75,3 +75,15 @@ def test_a_newer_journal_is_told_and_not_read(tmp_path: Path) -> None:
     """Its tables may mean something else."""
     newer(tmp_path / "cdc.db")
     assert Look(SCHEMA_VERSION + 1, is_newer=True) == look(tmp_path / "cdc.db")
+
+
+def test_what_the_bot_remembers_of_schemas_can_be_read_beside_it(tmp_path: Path) -> None:
+    """A terminal says what Slack says; without a journal, or with none that can be read, nothing is remembered."""
+    assert {} == seen_versions(tmp_path / "cdc.db")
+    (tmp_path / "text.db").write_text("no journal")
+    assert {} == seen_versions(tmp_path / "text.db")
+
+    store = Store(tmp_path / "cdc.db")
+    store.first_seen([("customers-value", 3)], AT)
+    assert {("customers-value", 3): AT} == seen_versions(store.path)
+    store.close()
