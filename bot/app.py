@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import socket
+
     from bot.clients.http import JsonHttp
     from bot.clients.slack import SlackChat
     from bot.config import Config
@@ -528,7 +530,7 @@ class Bot:
             backlog=4096, timeout_graceful_shutdown=5, lifespan="off",
         )  # fmt: skip
         self._server = uvicorn.Server(settings)
-        socket = settings.bind_socket()
+        socket = _bound(self.config)
         socket.listen(settings.backlog)  # from here on nobody is refused: who comes before the server waits for it
         self._port = socket.getsockname()[1]
         self._server_thread = threading.Thread(
@@ -627,6 +629,24 @@ class Bot:
                 self.tally.error("schedule")
 
         return run
+
+
+def _bound(config: Config) -> socket.socket:
+    """Return a socket at the config's address. Raises OSError whose words say what to change."""
+    import socket
+
+    listen = config.listen
+    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+    bound = socket.socket(family)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((listen.host, listen.port))
+    except OSError as error:
+        bound.close()
+        raise OSError(
+            error.errno, f"{error.strerror}: does another bot run here? Change `listen` in {config.path}", str(listen)
+        ) from error
+    return bound
 
 
 def start_bot(config_path: Path, environ: Mapping[str, str], on_commit: Callable[[str], None] | None = None) -> Bot:

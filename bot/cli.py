@@ -57,7 +57,8 @@ def run(arguments: Sequence[str], environ: Mapping[str, str], load_app: Callable
         return INTERRUPTED
     except click.ClickException as error:
         error.show()
-        if isinstance(error, click.UsageError) and (near := _nearest(error.message)):
+        told = "Did you mean" in error.format_message()  # click 8.5 says it by itself
+        if isinstance(error, click.UsageError) and not told and (near := _nearest(error.message)):
             click.echo(f"Did you mean `cdc {near}`?", err=True)
         return error.code if isinstance(error, Stop) else 2
     except KeyboardInterrupt:
@@ -171,6 +172,7 @@ def _with(flags: str, step: str) -> str:
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option("-c", "config_path", type=click.Path(path_type=Path), help="The config. Default: CDC_CONFIG, ./cdc.yml.")
 @click.option("--debug", is_flag=True, help="Show the stack trace of an unexpected error.")
+@click.version_option(None, package_name="cdc-oncall", prog_name="cdc-oncall", message="%(prog)s %(version)s")
 @click.pass_context
 def cdc(context: click.Context, config_path: Path | None, debug: bool) -> None:
     """The on-call teammate for CDC pipelines: ask, act and prove from a terminal.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import sqlite3
 from contextlib import closing
 from datetime import timedelta
@@ -80,3 +81,14 @@ def test_a_journal_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="newer version"):
         start_bot(path, ENVIRON)
     assert [] == list(tmp_path.glob("*.unreadable-*"))
+
+
+def test_a_port_in_use_is_named_with_the_setting(tmp_path: Path) -> None:
+    """Address, reason and what to change; the journal is let go of."""
+    path = config(tmp_path)
+    address = re.findall(r"listen: (.*)", path.read_text())[0]
+    host, _, port = address.partition(":")
+    in_use = pytest.raises(OSError, match="does another bot run here")
+    with socket.create_server((host, int(port))), in_use as caught:
+        start_bot(path, ENVIRON)
+    assert (address, True) == (caught.value.filename, "Change `listen` in" in caught.value.strerror)
