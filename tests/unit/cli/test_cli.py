@@ -238,9 +238,10 @@ def test_a_defect_is_one_line_and_70(capsys):
 
 
 def test_an_unknown_command_is_told_the_nearest(capsys):
-    """A typing error costs one line."""
+    """A typing error costs one line, whether click says it (from 8.5) or we do."""
     assert 2 == cdc("incidnets")
-    assert "Did you mean `cdc incidents`?" in capsys.readouterr().err
+    told = [line for line in capsys.readouterr().err.splitlines() if "Did you mean" in line]
+    assert (1, True) == (len(told), "incidents" in told[0])
 
 
 def test_debug_shows_the_trace():
