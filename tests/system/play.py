@@ -80,14 +80,15 @@ def before_the_bot(estate: Estate, took_s: float) -> str:
     exports = "\n  ".join(f"export {name}={shlex.quote(value)}" for name, value in estate.environ.items())
     source = cluster.postgres.url(pipeline.source_database)
     return f"""
-Ready after {took_s:.0f} s: the estate of a team that has no bot yet. Do the README's "Your first hour" with:
+Ready after {took_s:.0f} s: the estate of a team that has no bot yet. Do the README's "Your first hour" with these; `cdc` is
+in {CDC.parent} already, and the app stands in the workspace, so its steps 1 and 2 are done but for the three exports.
 
   Kafka                {cluster.kafka.bootstrap}
   Connect              {cluster.connect.url}
   registry             {cluster.registry.ccompat_url}
   Prometheus           {estate.prometheus.url}     scrapes 127.0.0.1:{estate.bot_port}, reads rules from {estate.rules}/*.yml
   Alertmanager         {estate.alertmanager.url}     its file: {estate.alertmanager_yml}
-  Slack, played here   {estate.workspace.url}     the app is created, its tokens are these:
+  Slack, played here   {estate.workspace.url}     the app is in #cdc-incidents; its tokens:
 
   {exports}
 
