@@ -3,7 +3,8 @@
 Promise
     A call is made once (`retry_handlers=[]`: slack_sdk's default posts twice when the connection drops
     after Slack took the message). It returns, or raises ChatError saying whether it may have happened.
-    The token is read at each call, so a rotated one works at once, and is in no error and no log line.
+    The token is read at each call, so a rotated one works at once, and is in no error and no log line. No redirect is
+    followed, which would take the token along to another host: it is ChatError("redirected").
     Links in messages are not unfurled: a host name in an alert fetches nothing.
 
 Sources: docs.slack.dev (the errors of each method); measured in shared/notes/slack-platform.md section 4.
@@ -17,14 +18,16 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from typing import Any
 from urllib.error import URLError
 from urllib.parse import urlsplit
+from urllib.request import BaseHandler, HTTPSHandler, ProxyHandler, Request, build_opener
 
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web import SlackResponse
+from slack_sdk.web.file_upload_v2_result import FileUploadV2Result
 from slack_sdk.webhook import WebhookClient, WebhookResponse
 
 from bot.clients.http import clock_offset_s
@@ -107,7 +110,7 @@ class SlackChat:
         """
         if not self._is_slacks(response_url):
             raise ChatError("foreign_response_url", permanent=True)
-        client = WebhookClient(response_url, timeout=self._timeout_s, logger=_quiet, retry_handlers=[])
+        client = _StrictWebhook(response_url, timeout=self._timeout_s, logger=_quiet, retry_handlers=[])
         client.proxy = None if _is_loopback(response_url) else client.proxy
         blocks = [dict(block) for block in message.blocks]
         with _Attempt("response_url"):
@@ -259,7 +262,7 @@ class SlackChat:
         raise ChatError("channel_not_found")
 
     def _client(self, timeout_s: int | None = None, token: str | None = None) -> WebClient:
-        client = WebClient(
+        client = _StrictClient(
             token=token or self._token(),
             base_url=self._api_url,
             timeout=timeout_s or self._timeout_s,
@@ -277,6 +280,56 @@ class SlackChat:
         host = asked.hostname or ""
         slack = host == "slack.com" or host.endswith((".slack.com", ".slack-gov.com"))
         return slack and asked.scheme == "https" and urlsplit(SLACK_API_URL).netloc == own.netloc
+
+
+class _RefusedRedirects(BaseHandler):
+    """Ends a request at any 3xx, before urllib's own handler follows it with all its headers."""
+
+    def http_response(self, request: Request, response: HTTPResponse) -> HTTPResponse:
+        if 300 <= response.status < 400:
+            response.close()
+            raise ChatError("redirected")
+        return response
+
+    https_response = http_response
+
+
+def _exchange(request: Request, timeout_s: float, proxy: str | None, tls: ssl.SSLContext | None) -> HTTPResponse:
+    """Perform one request as slack_sdk does, but follow no redirect; HTTPError from 400 on."""
+    proxies = {"http": proxy, "https": proxy} if proxy else {}
+    opener = build_opener(ProxyHandler(proxies), HTTPSHandler(context=tls), _RefusedRedirects())
+    answer: HTTPResponse = opener.open(request, timeout=timeout_s)
+    return answer
+
+
+class _StrictClient(WebClient):
+    """slack_sdk's client with the two methods that touch the network replaced: neither takes an opener."""
+
+    def _perform_urllib_http_request_internal(self, url: str, req: Request) -> dict[str, Any]:
+        with _exchange(req, self.timeout, self.proxy, self.ssl) as answer:
+            return {"status": answer.status, "headers": answer.headers, "body": _text_of(answer)}
+
+    def _upload_file(
+        self, *, url: str, data: bytes, logger: logging.Logger, timeout: int, proxy: str | None,
+        ssl: ssl.SSLContext | None,
+    ) -> FileUploadV2Result:  # fmt: skip
+        """Send a file's bytes to the address that Slack gave for them; no token goes along."""
+        with _exchange(Request(url, data, method="POST"), timeout, proxy, ssl) as answer:
+            return FileUploadV2Result(status=answer.status, body=_text_of(answer))
+
+
+class _StrictWebhook(WebhookClient):
+    """As `_StrictClient`, for a response_url."""
+
+    def _perform_http_request_internal(self, url: str, req: Request) -> WebhookResponse:
+        with _exchange(req, self.timeout, self.proxy, self.ssl) as answer:
+            return WebhookResponse(
+                url=url, status_code=answer.status, body=_text_of(answer), headers=dict(answer.headers)
+            )
+
+
+def _text_of(answer: HTTPResponse) -> str:
+    return answer.read().decode(answer.headers.get_content_charset() or "utf-8")
 
 
 class _Attempt:
@@ -299,7 +352,7 @@ class _Attempt:
             raise ChatError("unreachable") from error
         if isinstance(error, TimeoutError) or "timed out" in str(error):
             raise ChatError("timeout", uncertain=True) from error
-        if isinstance(error, ValueError | AttributeError):
+        if isinstance(error, ValueError | AttributeError | RecursionError):
             raise ChatError("unreadable_answer", uncertain=True) from error
         if isinstance(error, OSError | HTTPException | SlackClientError):
             raise ChatError("connection_lost", uncertain=True) from error

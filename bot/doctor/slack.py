@@ -94,10 +94,12 @@ def _token_refused(code: str) -> Check:
         "token_expired": "Turn token rotation off for the app, install it again and put its new bot token there.",
         "unreachable": "Let this host reach slack.com on port 443 (outbound), or set HTTPS_PROXY.",
         "timeout": "Let this host reach slack.com on port 443 (outbound), or set HTTPS_PROXY.",
+        "redirected": "Write the Web API's address under slack.api_url (https): a redirect is not followed, it would "
+        "take the token to another host.",
         "unreadable_answer": "Write the Web API's address under slack.api_url, or let the proxy before it pass.",
     }
     asked = f"auth.test: Slack did not let the bot in ({code})"
-    if code in ("unreachable", "timeout", "connection_lost", "unreadable_answer"):
+    if code in ("unreachable", "timeout", "connection_lost", "unreadable_answer", "redirected"):
         asked = f"auth.test: Slack was not reached ({code})"
     return failed(PART, asked, remedies.get(code, f"Look `{code}` up at https://docs.slack.dev under auth.test."))
 
@@ -202,6 +204,7 @@ def _way_in(facts: SlackFacts, identity: ChatIdentity) -> tuple[Check, ...]:
         remedies = {
             "invalid_auth": "Copy the app-level token (xapp-) from Basic Information into the secret.",
             "missing_scope": "Make an app-level token with the scope connections:write and put it into the secret.",
+            "redirected": "Write the Web API's address under slack.api_url (https): a redirect is not followed.",
             "socket_mode_disabled": "Turn Socket Mode on in the app's settings (or paste `cdc manifest` there).",
             "ratelimited": "Ask again in a minute: Slack lets a socket be asked for once a minute or so.",
         }

@@ -51,6 +51,7 @@ REMEDIES: Mapping[str, str] = {
     "missing_scope": "the app-level token lacks the scope connections:write",
     "link_disabled": "Socket Mode is switched off in the app's settings",
     "too_many_websockets": "Slack counts 10 connections of this app: do other processes use the same token?",
+    "redirected": "is slack.api_url right? A redirect is not followed, it would take the token to another host",
     "unreachable": "is Slack reachable from here?",
 }
 

@@ -52,6 +52,7 @@ def test_a_sound_workspace_is_all_ok() -> None:
         ("invalid_auth", "Slack did not let the bot in (invalid_auth)"),
         ("token_revoked", "Slack did not let the bot in (token_revoked)"),
         ("unreachable", "Slack was not reached (unreachable)"),
+        ("redirected", "Slack was not reached (redirected)"),
         ("timeout", "Slack was not reached (timeout)"),
         ("something_new", "Slack did not let the bot in (something_new)"),
     ],

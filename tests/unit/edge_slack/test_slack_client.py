@@ -248,6 +248,7 @@ def odd(odd_server: tuple[Odd, str]) -> Odd:
         ("unreadable_answer", True, False, None, Answer(200, {"ok": False})),
         ("unreadable_answer", True, False, None, Answer(200, [])),
         ("unreadable_answer", True, False, None, Answer(200, [1])),
+        ("unreadable_answer", True, False, None, Answer(200, "[" * 100_000, media_type="application/json")),
         ("connection_lost", True, False, None, Answer(200, drop=True)),
         ("timeout", True, False, None, Answer(200, {"ok": True}, delay_s=2.0)),
     ],
@@ -269,6 +270,49 @@ def test_every_bad_answer_is_one_error_and_one_call(
     found = (error.code, error.uncertain, error.permanent, error.retry_after_s)
     assert (code, uncertain, permanent, retry_after_s) == found
     assert 1 == len(odd.calls)
+
+
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308])
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda chat, url: chat.post("C01", KEYED, None),
+        lambda chat, url: chat.read_identity(),
+        lambda chat, url: chat.open_socket("xapp-very-secret"),
+        lambda chat, url: chat.upload("C0123456", None, "f", "content", ""),
+        lambda chat, url: chat.respond(f"{url}response", KEYED),
+    ],
+    ids=["post", "identity", "socket", "upload", "response_url"],
+)
+def test_no_redirect_is_followed(
+    odd: Odd, odd_server: tuple[Odd, str], act: Callable[[SlackChat, str], None], status: int
+) -> None:
+    """A redirect would take the token to another host, without TLS too: it is an error, and nothing was carried out."""
+    odd.answer = Answer(status, "", headers={"Location": f"{odd_server[1]}steal"}, media_type="text/plain")
+    with pytest.raises(ChatError) as caught:
+        act(SlackChat(lambda: TOKEN, odd_server[1]), odd_server[1])
+    assert ("redirected", False, False) == (caught.value.code, caught.value.uncertain, caught.value.permanent)
+    assert 1 == len(odd.calls)
+
+
+def test_the_bytes_of_a_file_are_not_redirected(odd: Odd, odd_server: tuple[Odd, str]) -> None:
+    """The address that Slack gives for them takes them itself, and is called without the token."""
+    calls: list[Call] = []
+
+    def say(call: Call) -> Answer:
+        calls.append(call)
+        if call.path.endswith("getUploadURLExternal"):
+            return Answer(200, {"ok": True, "upload_url": f"{server.url}/upload", "file_id": "F1"})
+        return Answer(302, "", headers={"Location": f"{odd_server[1]}steal"}, media_type="text/plain")
+
+    server = LoopbackServer("a redirecting upload", [route("POST", "/{path:path}", say)]).start()
+    try:
+        with pytest.raises(ChatError, match="redirected"):
+            SlackChat(lambda: TOKEN, f"{server.url}/api/").upload("C0123456", None, "f", "content", "")
+    finally:
+        server.stop()
+    assert [True, False] == ["authorization" in call.headers for call in calls]
+    assert ([], b"content") == (odd.calls, calls[1].body)
 
 
 def test_nobody_listening_is_not_uncertain() -> None:
