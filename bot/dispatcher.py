@@ -81,6 +81,12 @@ class Dispatcher:
             self._refresh()
             return self._board.get(incident_id)
 
+    def channel_of(self, incident: Incident) -> str:
+        """Return where cdc.yml says now that an incident's card goes; its events keep what it said then."""
+        policy = self._policy()
+        pipeline = policy.pipeline(incident.pipeline)
+        return pipeline.channel if pipeline else policy.default_channel
+
     def step(self) -> bool:
         """Handle the oldest inbox row; return False when there was none."""
         row = self._store.next_inbox()

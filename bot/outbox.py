@@ -5,6 +5,9 @@ sent is rendered at that moment from the newest state. A message is at least onc
 before a post goes out the row says that it may have (`uncertain`), and an uncertain post is looked up by the
 key in Slack's message metadata before it is repeated.
 
+A card that was never posted goes where cdc.yml says now, not where it said when the incident opened; replies go where
+their card stands.
+
 Pacing is ours: about one message a second and channel with a short burst, `chat.update` 50 a minute for the
 workspace; the last slots of a burst are kept for pages. A 429 pauses that method in that channel, no more.
 """
@@ -35,6 +38,8 @@ POST_BURST, POST_EVERY_S = 5.0, 1.0
 UPDATE_BURST, UPDATE_EVERY_S = 10.0, 1.2
 KEPT_FOR_PAGES = 2.0
 URGENT = ("page",)
+NOTHING_THERE = frozenset({"channel_not_found", "is_archived", "not_in_channel"})
+"""Of a channel that cdc.yml names no more: what may stand there is seen by nobody, and is said again elsewhere."""
 REMEMBERED = 500
 
 
@@ -91,9 +96,12 @@ class Outbox:
         self._buckets: dict[tuple[str, str], Bucket] = {}
         self._paused: dict[tuple[str, str], datetime] = {}
         self._last: dict[str, Message] = {}
+        self._has_begun = False
 
     def drain(self) -> int:
         """Send what may be sent now; return how many rows were settled or postponed."""
+        if not self._has_begun:
+            self._begin()
         moved = 0
         for row in self._store.due_messages(self._clock(), 50):
             try:
@@ -109,6 +117,21 @@ class Outbox:
                 moved += 1
         return moved
 
+    def _begin(self) -> None:
+        """At start: what nobody was told goes where cdc.yml says now; a card that was given up is tried once more."""
+        for incident_id in self._store.unsaid():
+            incident = self._dispatcher.incident(incident_id)
+            if incident is None:
+                continue
+            channel = self._dispatcher.channel_of(incident)
+            if changed := self._store.readdress(incident_id, channel, self._clock()):
+                before, was_given_up = changed
+                log.info(
+                    "%s: nobody was told of it yet; its card goes to %s%s%s", incident_id, channel,
+                    f" instead of {before}" if before != channel else "", ", once more" if was_given_up else "",
+                )  # fmt: skip
+        self._has_begun = True
+
     def _deliver(self, row: OutboxRow) -> bool:
         if self._waits(*_way(row), row.lane, take=False):
             return False  # nothing is looked up or rendered for what cannot go out now
@@ -123,20 +146,32 @@ class Outbox:
             return False  # its thread does not exist yet: the card goes first
         if row.ts is not None:
             return self._update(row, incident)
-        return self._post(row, incident, parent[1] if parent else None)
+        return self._post(row, incident, parent)
 
-    def _post(self, row: OutboxRow, incident: Incident, thread_ts: str | None) -> bool:
+    def _post(self, row: OutboxRow, incident: Incident, parent: tuple[str, str] | None) -> bool:
         if self._waits(*_way(row), row.lane):
             return False
         message = self._message(row, incident)
-        if row.uncertain and (ts := self._chat.find(row.channel_id or row.channel, thread_ts, row.key)):
-            self._store.sent(row, row.channel_id or row.channel, ts, 0, self._clock())
+        channel, thread_ts = parent or (row.channel, None)
+        if row.uncertain and (found := self._find(row, channel, thread_ts)):
+            self._store.sent(row, *found, 0, self._clock())
             return True  # it had arrived; shown 0 makes the newer words an edit
         self._store.sending(row)
-        channel_id, ts = self._chat.post(row.channel, message, thread_ts)
+        channel_id, ts = self._chat.post(channel, message, thread_ts)
         self._remember(row.key, message)
         self._store.sent(row, channel_id, ts, incident.version, self._clock())
         return True
+
+    def _find(self, row: OutboxRow, channel: str, thread_ts: str | None) -> tuple[str, str] | None:
+        """Return (channel, ts) of a post that may have arrived: a card's, in the channel it was sent to then."""
+        where = channel if thread_ts else row.channel_id or channel
+        try:
+            ts = self._chat.find(where, thread_ts, row.key)
+        except ChatError as error:
+            if where == channel or error.code not in NOTHING_THERE:
+                raise
+            return None
+        return (where, ts) if ts else None
 
     def _update(self, row: OutboxRow, incident: Incident) -> bool:
         if row.slot.startswith(("event:", "page:")):

@@ -241,10 +241,44 @@ class Store:
         ).fetchone()  # fmt: skip
         return (row[0], row[1]) if row else None
 
+    def unsaid(self) -> tuple[str, ...]:
+        """Return the incidents whose card was never posted."""
+        rows = self._db().execute("SELECT incident FROM outbox WHERE slot = 'card' AND ts IS NULL ORDER BY id")
+        return tuple(row[0] for row in rows)
+
+    def readdress(self, incident: str, channel: str, now: datetime) -> tuple[str, bool] | None:
+        """Send an incident that nobody was told of to `channel`, now; its card is tried again if it was given up.
+
+        Return (the channel before, whether it had been given up), or None when nothing changed. Of a message that may
+        stand in the channel before, that one is kept as `channel_id`: it is looked up there.
+        """
+        stamp = _stamp(now)
+        with self._transaction() as db:
+            card = db.execute(
+                "SELECT channel, state FROM outbox WHERE key = ? AND ts IS NULL", (f"{incident}/card",)
+            ).fetchone()
+            if card is None or (card[0] == channel and card[1] != "failed"):
+                return None
+            db.execute(
+                "UPDATE outbox SET channel_id = CASE WHEN uncertain = 1 THEN COALESCE(channel_id, channel) END, "
+                "channel = ?, not_before = ? WHERE incident = ? AND ts IS NULL AND channel != ?",
+                (channel, stamp, incident, channel),
+            )
+            db.execute(
+                "UPDATE outbox SET state = 'due', attempts = 0, not_before = ?, created_at = ? "
+                "WHERE key = ? AND state = 'failed'",
+                (stamp, stamp, f"{incident}/card"),
+            )
+        return str(card[0]), card[1] == "failed"
+
     def sending(self, row: OutboxRow) -> None:
         """Say, before a post goes out, that it may have gone out: a crash in between is looked up, not repeated."""
         with self._transaction() as db:
-            db.execute("UPDATE outbox SET uncertain = 1, attempts = attempts + 1 WHERE id = ?", (row.id,))
+            db.execute(
+                "UPDATE outbox SET uncertain = 1, attempts = attempts + 1, "
+                "channel_id = CASE WHEN ts IS NULL THEN NULL ELSE channel_id END WHERE id = ?",
+                (row.id,),
+            )
 
     def sent(self, row: OutboxRow, channel_id: str | None, ts: str | None, shown: int, now: datetime) -> None:
         """Settle a message: it stays due only when a newer version was wanted meanwhile."""
@@ -498,16 +532,30 @@ class Writer:
         return int(cursor.lastrowid or 0)
 
     def deliver(self, incident: str, slot: str, lane: str, channel: str, version: int, now: datetime) -> None:
-        """Make a slot's message due; a burst of changes stays one row and becomes one edit."""
+        """Make a slot's message due; a burst of changes stays one row and becomes one edit.
+
+        `channel` is where the incident's card goes; a reply has its card's, which may have been corrected since.
+        """
         self.says = True
         self._db.execute(
             "INSERT INTO outbox (key, incident, slot, lane, channel, body, wanted, shown, attempts, uncertain, "
-            "not_before, state, created_at) VALUES (?,?,?,?,?,'{}',?,0,0,0,?,'due',?) "
+            "not_before, state, created_at) "
+            "VALUES (?,?,?,?,COALESCE((SELECT channel FROM outbox WHERE key = ?),?),'{}',?,0,0,0,?,'due',?) "
             "ON CONFLICT (key) DO UPDATE SET wanted = max(wanted, excluded.wanted), lane = CASE WHEN state = 'due' "
             f"AND {LANE_ORDER} < {LANE_ORDER.replace('lane', 'excluded.lane', 1)} THEN lane ELSE excluded.lane END, "
             "not_before = CASE WHEN state = 'due' THEN not_before ELSE excluded.not_before END, "
             "created_at = CASE WHEN state = 'due' THEN created_at ELSE excluded.created_at END, state = 'due'",
-            (f"{incident}/{slot}", incident, slot, lane, channel, version, _stamp(now), _stamp(now)),
+            (
+                f"{incident}/{slot}",
+                incident,
+                slot,
+                lane,
+                f"{incident}/card",
+                channel,
+                version,
+                _stamp(now),
+                _stamp(now),
+            ),
         )
 
     def answer(self, key: str, channel: str, body: Mapping[str, Any], now: datetime, lane: str = "reply") -> None:

@@ -66,6 +66,7 @@ class FakeChat:
     said: dict[str, tuple[str, str | None, Message]] = field(default_factory=dict)
     fails: dict[str, list[Exception]] = field(default_factory=dict)
     takes: bool = False
+    looked_in: list[str] = field(default_factory=list)
 
     def _call(self, method: str, what: str) -> None:
         self.calls.append((method, what))
@@ -85,6 +86,7 @@ class FakeChat:
         self.said[ts] = (*self.said[ts][:2], message)
 
     def find(self, channel: str, thread_ts: str | None, key: str) -> str | None:
+        self.looked_in.append(channel)
         self._call("find", key)
         return next((ts for ts, (_, _, message) in self.said.items() if _key(message) == key), None)
 

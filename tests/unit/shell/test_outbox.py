@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -321,3 +322,87 @@ def test_a_message_of_an_unknown_incident_is_kept_as_failed(shell: Shell) -> Non
         writer.deliver("CDC-404", "card", "page", CHANNEL, 1, T0)
     shell.outbox.drain()
     assert [("failed", "no such incident")] == shell.rows("SELECT state, error FROM outbox")
+
+
+# --- a channel that is corrected in cdc.yml ------------------------------------------------------------
+
+
+def corrected(start: Callable[[], Shell], channel: str) -> Shell:
+    """The next process, with another channel in cdc.yml for the incidents' pipeline."""
+    shell = start()
+    pipelines = {"customers": replace(shell.policy.pipelines["customers"], channel=channel)}
+    shell.policy = replace(shell.policy, pipelines=pipelines)
+    return shell
+
+
+@pytest.mark.parametrize("gave_up", [True, False])
+def test_an_incident_that_nobody_was_told_goes_to_the_corrected_channel(
+    start: Callable[[], Shell], chat: FakeChat, gave_up: bool
+) -> None:
+    """The typo is corrected and the bot restarted: card and thread are said there, given up for good or not."""
+    before = start()
+    chat.fails["post"] = [ChatError("channel_not_found", permanent=gave_up)] * 9
+    before.hear(webhook(alert()))
+    before.outbox.drain()
+    chat.fails.clear()
+    after = corrected(start, "#right")
+    after.say_all()
+    note(after, "later")
+    after.say_all()
+    assert [] == due(after)
+    assert [] == after.rows("SELECT key FROM outbox WHERE state = 'failed'")
+    assert {("#right", None), ("C1", "1.0")} == {(channel, thread) for channel, thread, _ in chat.said.values()}
+    assert ["#right"] == after.rows("SELECT DISTINCT channel FROM outbox"), "what is paced together has one name"
+
+
+def test_a_card_that_stands_somewhere_keeps_its_thread_there(start: Callable[[], Shell], chat: FakeChat) -> None:
+    """Another channel in cdc.yml is for what is new: a reply without its card would be lost."""
+    before = start()
+    before.hear(webhook(alert()))
+    before.say_all()
+    chat.said = {ts: said for ts, said in chat.said.items() if said[1] is None}
+    after = corrected(start, "#right")
+    note(after)
+    after.say_all()
+    assert [(CHANNEL, None), ("C1", "1.0")] == [(channel, thread) for channel, thread, _ in chat.said.values()]
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+def test_a_card_that_may_stand_in_the_old_channel_is_looked_up_there(
+    start: Callable[[], Shell], chat: FakeChat, arrived: bool
+) -> None:
+    """The connection dropped while it was posted; then cdc.yml changed: it is looked up where it was sent."""
+    before = start()
+    before.hear(webhook(alert()))
+    chat.takes, chat.fails["post"] = arrived, [LOST]
+    before.outbox.drain()
+    chat.takes = False
+    after = corrected(start, "#right")
+    after.say_all()
+    assert [CHANNEL] == chat.looked_in
+    cards = [channel for channel, thread, _ in chat.said.values() if thread is None]
+    assert [CHANNEL if arrived else "#right"] == cards
+
+
+@pytest.mark.parametrize(("code", "said"), [("channel_not_found", True), ("ratelimited", False)])
+def test_a_channel_that_is_gone_holds_no_card_back(
+    start: Callable[[], Shell], chat: FakeChat, code: str, said: bool
+) -> None:
+    """What was to be looked up in a channel that does not exist is said in the new one; an outage decides nothing."""
+    before = start()
+    before.hear(webhook(alert()))
+    chat.fails["post"] = [LOST]
+    before.outbox.drain()
+    after = corrected(start, "#right")
+    chat.fails["find"] = [ChatError(code)] * 99
+    after.say_all()
+    assert said == ("CDC-1/card" in chat.said_keys())
+
+
+def test_a_card_given_up_is_tried_once_a_start(start: Callable[[], Shell], chat: FakeChat) -> None:
+    """What this release takes for hopeless stays so until the next start."""
+    chat.fails["post"] = [ChatError("invalid_blocks", permanent=True)] * 9
+    start().hear(webhook(alert()))
+    for tries in (1, 2):
+        start().say_all()
+        assert tries == chat.calls.count(("post", "CDC-1/card"))
