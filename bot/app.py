@@ -45,6 +45,7 @@ POLL_S = 0.25
 RECONCILE_EVERY_RECHECKS = 4
 ABSENT_FOR_RECHECKS = 10
 VERIFY_EVERY_S = 3.0
+SPEECH_EVERY_S, SPEECH_DEADLINE_S, SPEECH_CALL_S = 60, 20.0, 5
 
 
 def clock() -> datetime:
@@ -322,7 +323,7 @@ class Bot:
         from concurrent.futures import ThreadPoolExecutor
 
         from bot.dispatcher import Dispatcher, Nudges
-        from bot.monitor import Monitor, Tally
+        from bot.monitor import Monitor, Tally, Voice
         from bot.runner import Runner
 
         self.config, self._environ = config, environ
@@ -342,6 +343,9 @@ class Bot:
             self.store, self.dispatcher, world, lambda: self.policy, clock, self._executor, self.tally.error
         )
         self._socket: SlackSocket | None = None
+        self._chat: SlackChat | None = self._make_chat()
+        channels = (config.channel, *(pipeline.channel for pipeline in config.pipelines))
+        self._voice = Voice(self._speech_chat, channels, clock) if self._chat is not None else None
         self.monitor: Monitor = Monitor(
             self.store,
             self.dispatcher,
@@ -352,8 +356,8 @@ class Bot:
             version(),
             self._chat_links,
             notice,
+            self._voice.wrong if self._voice else lambda: (),
         )
-        self._chat: SlackChat | None = self._make_chat()
         self._outbox: Outbox | None = self._make_outbox()
         self._server: Any = None
         self._scheduler: Any = None
@@ -464,7 +468,14 @@ class Bot:
             thread.start()
             self._threads.append(thread)
 
-    def _make_chat(self) -> SlackChat | None:
+    def _speech_chat(self) -> SlackChat:
+        """The chat of one look whether the bot could speak: it ends by itself, and with the bot."""
+        chat = self._make_chat(time.monotonic() + SPEECH_DEADLINE_S, SPEECH_CALL_S)
+        assert chat is not None
+        return chat
+
+    def _make_chat(self, until_s: float | None = None, timeout_s: int = 10) -> SlackChat | None:
+        """Return the chat; with `until_s` it makes no call after that time, nor once the bot stops."""
         slack = self.config.slack
         if slack is None:
             return None
@@ -473,13 +484,16 @@ class Bot:
         from bot.ports import ChatError
 
         def token() -> str:
+            if until_s is not None and (self._stop.is_set() or time.monotonic() > until_s):
+                raise ChatError("timeout")
             try:
                 return slack.bot_token.reveal(self._environ)
             except SecretError as error:  # being written anew, or gone: the messages wait
-                log.error("slack: %s", error)
+                if until_s is None:
+                    log.error("slack: %s", error)
                 raise ChatError("bot_token_unreadable") from error
 
-        return SlackChat(token, slack.api_url)
+        return SlackChat(token, slack.api_url, timeout_s)
 
     def _make_outbox(self) -> Outbox | None:
         if self._chat is None:
@@ -616,6 +630,10 @@ class Bot:
             seconds=RECONCILE_EVERY_RECHECKS * self.config.incidents.recheck,
             next_run_time=now,
         )
+        if self._voice is not None:
+            self._scheduler.add_job(
+                self._guarded(self._voice.look), "interval", seconds=SPEECH_EVERY_S, next_run_time=now
+            )
         self._scheduler.start()
 
     def _guarded(self, job: Callable[[], None]) -> Callable[[], None]:

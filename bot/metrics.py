@@ -61,6 +61,7 @@ class Snapshot:
 
     `incidents_open` counts by severity; `last_pass_s` is the age of the probe pass, None before the first. `links`
     are the connections of Socket Mode that stand, None where Slack comes to us; `links_down_s` is how long none does.
+    `speechless` says what keeps the bot from speaking in Slack.
     """
 
     version: str
@@ -85,6 +86,7 @@ class Snapshot:
     links_down_s: float | None = None
     links_error: str = ""
     links_greeted: bool = False
+    speechless: tuple[str, ...] = ()
 
 
 # --- counters ------------------------------------------------------------------------------------
@@ -191,6 +193,7 @@ def health(snapshot: Snapshot) -> tuple[bool, tuple[str, ...]]:
         (snapshot.outbox_failed > 0, f"{snapshot.outbox_failed} Slack messages were refused: {snapshot.outbox_error}"),
         (refused > 0, f"{refused} webhook requests came with a wrong token: Alertmanager does not retry them soon"),
         (snapshot.unreadable > 0, f"{snapshot.unreadable} requests could not be read; they are kept in the inbox"),
+        *((True, line) for line in snapshot.speechless),
         (_is_deaf(snapshot), _deaf(snapshot)),
         (_is_old(snapshot), f"the probes last looked {_seconds(snapshot.last_pass_s)} ago"),
         (bool(blind), f"cannot see: {', '.join(blind)}"),

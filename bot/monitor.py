@@ -6,18 +6,29 @@ so that what happened during a restart is still counted. A scrape reads the last
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bot.dispatcher import Dispatcher
 from bot.incident.policy import Policy
 from bot.metrics import Counters, Snapshot, advance, counters_document, health, read_counters, ready, render
 from bot.model import Finding
-from bot.ports import ChatLinks
+from bot.ports import ChatChannel, ChatError, ChatLinks, ChatSetup
 from bot.runner import Runner
 from bot.store.sqlite import Store
+
+log = logging.getLogger("cdc.monitor")
+
+SPEECH_HOLDS = timedelta(minutes=5)
+UNREACHED = frozenset(
+    {"connection_lost", "ratelimited", "redirected", "service_unavailable", "timeout", "unreachable"}
+)  # fmt: skip
+"""Not Slack's word on the token or a channel: nothing is known by it."""
+UNTOLD = frozenset({"too_many_channels"})
+"""A workspace too large to look through: whether the bot may post there is seen when it does."""
 
 
 class Tally:
@@ -45,10 +56,79 @@ class Tally:
             return dict(self._webhooks)
 
 
+class Voice:
+    """Whether the bot could speak: Slack takes its token, and it is in the channels of cdc.yml.
+
+    `wrong` says what keeps it from speaking, in words that hold no secret; what one look could not learn (Slack is not
+    reached) stays as the look before saw it. `connect` gives the chat of one look, which has its own deadline.
+    """
+
+    def __init__(
+        self, connect: Callable[[], ChatSetup], channels: Sequence[str], clock: Callable[[], datetime]
+    ) -> None:
+        self._connect, self._channels, self._clock = connect, tuple(dict.fromkeys(channels)), clock
+        self._well_at: datetime | None = None
+        self._wrong: tuple[str, ...] = ()
+
+    def wrong(self) -> tuple[str, ...]:
+        return self._wrong
+
+    def look(self) -> None:
+        """Ask Slack, unless it was well less than five minutes ago; log what changed."""
+        if self._well_at is not None and self._clock() - self._well_at < SPEECH_HOLDS:
+            return
+        chat = self._connect()
+        try:
+            identity = chat.read_identity()
+            told = chat.read_channels(self._channels)
+        except ChatError as error:
+            if error.code == "bot_token_unreadable":
+                self._settle(("Slack: the secret with the bot token cannot be read: `cdc doctor` says more",), "")
+            elif not _is_unreached(error):
+                self._settle((f"Slack does not take the bot token ({error.code}): `cdc doctor` says more",), "")
+            return
+        if any(isinstance(one, ChatError) and _is_unreached(one) for one in told.values()):
+            return
+        team = _one_line(identity.team) or "a workspace without a name"
+        wrong = tuple(words for name, one in told.items() if (words := _silent_in(name, one, team)))
+        well = [name for name, one in told.items() if isinstance(one, ChatChannel)]
+        self._settle(wrong, f"Slack: speaks in {', '.join(well)} as a bot of {team}" if well else "")
+
+    def _settle(self, wrong: tuple[str, ...], well: str) -> None:
+        before, was_well_at = self._wrong, self._well_at
+        self._wrong, self._well_at = wrong, None if wrong else self._clock()
+        if wrong and wrong != before:
+            log.warning("%s", "; ".join(wrong))
+        if not wrong and well and was_well_at is None:
+            log.info("%s", well)
+
+
+def _is_unreached(error: ChatError) -> bool:
+    return error.uncertain or error.code in UNREACHED or error.code.startswith("http_")
+
+
+def _silent_in(name: str, found: ChatChannel | ChatError, team: str) -> str:
+    """Return why the bot cannot speak in a channel, or nothing."""
+    if isinstance(found, ChatError):
+        if found.code in UNTOLD:
+            return ""
+        if found.code == "channel_not_found":
+            return f"Slack: there is no channel {name} in {team} that the bot can see"
+        return f"Slack: whether the bot is in {name} is not known ({found.code}): `cdc doctor` says more"
+    if found.is_archived:
+        return f"Slack: {name} is archived, nothing can be posted there"
+    return "" if found.is_member else f"Slack: the bot is not in {name}: write `/invite @cdc-oncall` there"
+
+
+def _one_line(text: str) -> str:
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:80]
+
+
 class Monitor:
     """`look` is one pass, called by the schedule; the rest answers scrapes from what it saw.
 
-    `chat_links` tells how Socket Mode stands; None where Slack comes to us. `notice` is told for as long as it runs.
+    `chat_links` tells how Socket Mode stands; None where Slack comes to us. `notice` is told for as long as it runs,
+    `speechless` is what keeps the bot from speaking in Slack.
     """
 
     def __init__(
@@ -62,10 +142,11 @@ class Monitor:
         version: str,
         chat_links: Callable[[], ChatLinks | None] = lambda: None,
         notice: str = "",
+        speechless: Callable[[], Sequence[str]] = lambda: (),
     ) -> None:
         self._store, self._dispatcher, self._runner, self._policy = store, dispatcher, runner, policy
         self._clock, self._tally, self._version = clock, tally, version
-        self._chat_links, self._notice = chat_links, notice
+        self._chat_links, self._notice, self._speechless = chat_links, notice, speechless
         self._findings: Mapping[str, Sequence[Finding]] = {}
         self._counters: Counters = read_counters(store.counters())
         self._looked_at: datetime | None = None
@@ -102,6 +183,7 @@ class Monitor:
         return Snapshot(
             version=self._version,
             notice=self._notice,
+            speechless=tuple(self._speechless()),
             findings=self._findings,
             counters=self._counters,
             write_error=depths["write_error"],
