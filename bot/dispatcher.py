@@ -14,7 +14,7 @@ import json
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -101,6 +101,7 @@ class Dispatcher:
             raise  # the journal cannot be written now: the row stays, and is taken again
         except Exception as error:
             self._set_aside(row, error)
+            return True
         self._nudge(writer)
         return True
 
@@ -301,6 +302,7 @@ class Dispatcher:
             writer.append(entry, row.id if row else None)
         if incident is not None:
             ahead[change.incident] = incident
+            writer.news.extend(_news(incident, change.events))
             for delivery in deliveries(entries):
                 writer.deliver(incident.id, delivery.slot, delivery.lane, incident.channel, incident.version, now)
         for task in change.tasks:
@@ -326,8 +328,29 @@ class Dispatcher:
         return Ids(next_id, self._nonce)
 
     def _nudge(self, writer: Writer) -> None:
-        """Wake only those who got something to do: in a storm a needless wake costs a dozen threads a look each."""
+        """Wake only those who got something to do: in a storm a needless wake costs a dozen threads a look each.
+
+        Called after the commit: what the log tells of happened.
+        """
+        for words in writer.news:
+            log.info("%s", words)
         if writer.says:
             self._nudges.outbox()
         if writer.asks:
             self._nudges.runner()
+
+
+def _news(incident: Incident, events: Sequence[e.Event]) -> Iterator[str]:
+    """Yield the log's lines: an incident opened, an incident resolved."""
+    for event in events:
+        if isinstance(event, e.IncidentOpened):
+            about = "test" if incident.is_test else incident.pipeline or "no pipeline"
+            yield f"{incident.id} opened ({incident.severity}, {_one_line(about)}): {_one_line(incident.title)}"
+        elif isinstance(event, e.IncidentResolved):
+            proof = "recovery proved" if event.verified else "recovery not verified"
+            yield f"{incident.id} resolved, {proof}"
+
+
+def _one_line(text: str) -> str:
+    """Foreign text forges no line of the log."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:200]

@@ -508,11 +508,15 @@ def _create_tables(db: sqlite_utils.Database) -> None:
 
 
 class Writer:
-    """What one decision may write; lives only inside `Store.deciding`. `says` and `asks` tell whom to wake after it."""
+    """What one decision may write; lives only inside `Store.deciding`.
+
+    After it, `says` and `asks` tell whom to wake, and `news` what to log.
+    """
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
         self.says = self.asks = False
+        self.news: list[str] = []
 
     def next_number(self) -> int:
         """Return the next incident number: unique, since no other writer is inside.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -189,3 +190,31 @@ def test_no_row_can_block_the_inbox_by_what_its_error_quotes(shell: Shell, kind:
     shell.hear(webhook(alert("f2")))
     assert ["f1", "f2"] == [known.fingerprint for known in shell.incident().alerts]
     assert [0] == shell.rows("SELECT count(*) FROM inbox WHERE state = 'new'")
+
+
+# --- the log -------------------------------------------------------------------------------------------
+
+
+def test_the_log_tells_of_incidents_and_of_nothing_else(shell: Shell, caplog: pytest.LogCaptureFixture) -> None:
+    """A line when one opens and one when it is resolved, whatever comes between; foreign text stays in its line."""
+    caplog.set_level(logging.INFO, "cdc.dispatcher")
+    hostile = "bad\nCDC-9 opened\x1b[31m\u202e" + "x" * 500
+    shell.hear(webhook(alert(severity="critical")))
+    shell.hear(webhook(alert("f2")))
+    shell.hear(webhook(alert("f3", pipeline="", alertname=hostile, group="g")))
+    shell.dispatcher.order("CDC-1", c.ResolveIncident(ALICE, reason="false alarm"))
+    said = [record.getMessage() for record in caplog.records if record.name == "cdc.dispatcher"]
+    titles = [shell.incident(name).title for name in ("CDC-1", "CDC-2")]
+    assert f"CDC-1 opened (critical, customers): {titles[0]}" == said[0]
+    assert "CDC-2 opened (warning, no pipeline): bad CDC-9 opened [31m x" == said[1][:60]
+    assert ["CDC-1 resolved, recovery not verified"] == said[2:]
+    assert all(line.isprintable() and len(line) < 260 for line in said)
+
+
+def test_the_log_tells_nothing_that_was_rolled_back(shell: Shell, caplog: pytest.LogCaptureFixture) -> None:
+    """The row fails after its incident was made: there is none, and no line of one."""
+    caplog.set_level(logging.INFO, "cdc.dispatcher")
+    shell.store._db().execute("CREATE TEMP TRIGGER no BEFORE INSERT ON tasks BEGIN SELECT RAISE(ABORT, 'x'); END")
+    with pytest.raises(sqlite3.Error):
+        shell.hear(webhook(alert()))
+    assert [] == [record.getMessage() for record in caplog.records if "opened" in record.getMessage()]
