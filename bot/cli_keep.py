@@ -180,21 +180,27 @@ def _script(root: click.Command, shell: str) -> str:
 
 
 # Click's own script sends the words as bash split them, at each `:` of an address too; this sends the line as it is
-# typed, and takes from each answer what bash holds for an earlier word.
+# typed, and takes from each answer what bash holds for an earlier word. A name is somebody else's text: bash puts an
+# answer on the line as it is, so it is quoted here, and between quotes, where that would not hold, only a name that
+# needs none is offered.
 _BASH = f"""\
 _cdc_completion() {{
-    local IFS=$'\\n' line="${{COMP_LINE:0:COMP_POINT}}" response completion kind value
+    local line="${{COMP_LINE:0:COMP_POINT}}" response completion kind value quoted
     local word="${{line##*[[:space:]]}}" before=""
     if [[ $COMP_WORDBREAKS == *:* && $word == *:* ]]; then before="${{word%:*}}:"; fi
     response=$(env COMP_WORDS="$line" {COMPLETE_VARIABLE}=bash_complete "$1" 2>/dev/null)
-    for completion in $response; do
+    while IFS= read -r completion; do
         kind="${{completion%%,*}}" value="${{completion#*,}}"
         case $kind in
             dir) COMPREPLY=(); compopt -o dirnames ;;
             file) COMPREPLY=(); compopt -o default ;;
-            plain) COMPREPLY+=("${{value#"$before"}}") ;;
+            plain)
+                value="${{value#"$before"}}"
+                printf -v quoted %q "$value"
+                if [[ $quoted == "$value" || $line != *[\\"\\'\\`]* ]]; then COMPREPLY+=("$quoted"); fi
+                ;;
         esac
-    done
+    done <<< "$response"
     return 0
 }}
 complete -o nosort -F _cdc_completion cdc 2>/dev/null || complete -F _cdc_completion cdc
@@ -256,9 +262,14 @@ def names(kind: str) -> Names:
         call = Call(context.find_root().params.get("config_path"), False, environ, load_app)
         typed = tuple(context.params.get("words") or ())
         found = _known(kind, call, context.params, context.info_name or "", typed, incomplete)
-        return sorted({name for name in found if name.startswith(incomplete)})
+        return sorted({name for name in found if name.startswith(incomplete) and _is_offered(name)})
 
     return complete
+
+
+def _is_offered(name: str) -> bool:
+    """Whether a name can stand on a line: a live system may hold one that steers the terminal, or is an option."""
+    return bool(name) and name.isprintable() and not name.startswith("-")
 
 
 def _known(

@@ -14,6 +14,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -403,6 +404,7 @@ class Known:
     def nearest(self, name: str) -> tuple[str, ...]:
         """Return at most three names that are spelt much like `name`, the nearest first."""
         others = [known for known in dict.fromkeys((*self.configured, *self.listed)) if known != name]
+        others = [known for known in others if known.isprintable()]  # a name may hold what steers a terminal
         return tuple(difflib.get_close_matches(name, others, SUGGESTED, ALIKE))
 
 
@@ -534,7 +536,7 @@ def lag_report(finding: Finding, known: Known, command: str) -> Report:
         finding,
         shown,
         Table(columns, rows, frozenset(columns[1:6])),
-        (f"{command} lag {finding.target}",) if finding.verdict == "UNKNOWN" and finding.facts["topics"] else (),
+        (_ask_for(finding, command),) if finding.verdict == "UNKNOWN" and finding.facts["topics"] else (),
         known,
         command,
     )
@@ -681,8 +683,10 @@ def _reasons(findings: Sequence[Finding], status: Status) -> tuple[str, ...]:
 
 
 def _ask_for(finding: Finding, command: str) -> str:
+    """Return the question about a finding's target, to be copied: in a terminal a shell reads what others named."""
     verb = {Signal.SCHEMA: "schema", Signal.CONNECTOR: "connector", Signal.DEAD_LETTERS: "dlq", Signal.LAG: "lag"}
-    return f"{command} {verb.get(finding.signal, 'health')} {finding.target}"
+    target = finding.target if command.startswith("/") else shlex.quote(finding.target)
+    return f"{command} {verb.get(finding.signal, 'health')} {target}"
 
 
 def _found(
