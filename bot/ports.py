@@ -437,7 +437,8 @@ class ChatError(PortError):
 
     `code` is its word (`channel_not_found`, `ratelimited`, ...). `uncertain` means the call may have been
     carried out (a time-out, a dropped connection): look before repeating. `retry_after_s` is its own wish.
-    `permanent` means repeating the same call cannot help.
+    `permanent` means repeating the same call cannot help. `near` is, of a channel that was not found, the `#name` of
+    the one that is called most like it, or empty.
     """
 
     def __init__(
@@ -447,12 +448,14 @@ class ChatError(PortError):
         uncertain: bool = False,
         retry_after_s: float | None = None,
         permanent: bool = False,
+        near: str = "",
     ) -> None:
         super().__init__(code)
         self.code = code
         self.uncertain = uncertain
         self.retry_after_s = retry_after_s
         self.permanent = permanent
+        self.near = near
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ Sources: docs.slack.dev (the errors of each method); measured in shared/notes/sl
 
 from __future__ import annotations
 
+import difflib
 import logging
 import re
 import socket
@@ -207,11 +208,13 @@ class SlackChat:
 
     def _read_by_name(self, names: Mapping[str, str]) -> Mapping[str, ChatChannel | ChatError]:
         found: dict[str, ChatChannel | ChatError] = {}
+        seen: list[str] = []
         pages = 0
         try:
             for page in self._pages("conversations.list", types="public_channel,private_channel", limit=CHANNELS_PAGE):
                 pages += 1
                 for one in map(_channel, page.get("channels") or ()):
+                    seen += [] if one.is_archived else [one.name]
                     if one.name in names and not (one.is_archived and names[one.name] in found):
                         found[names[one.name]] = one
                 living = [one for one in found.values() if isinstance(one, ChatChannel) and not one.is_archived]
@@ -220,7 +223,13 @@ class SlackChat:
         except ChatError as error:
             return {**dict.fromkeys(names.values(), error), **found}
         word = "channel_not_found" if pages < MOST_PAGES else "too_many_channels"
-        return {**dict.fromkeys(names.values(), ChatError(word, permanent=True)), **found}
+        missing = {channel: name for name, channel in names.items() if channel not in found}
+        return {
+            **{
+                channel: ChatError(word, permanent=True, near=_nearest(name, seen)) for channel, name in missing.items()
+            },
+            **found,
+        }
 
     # -- leaves ------------------------------------------------------------------------------
 
@@ -399,6 +408,11 @@ def _channel(told: Mapping[str, Any]) -> ChatChannel:
         is_member=told.get("is_member") is True,
         is_archived=told.get("is_archived") is True,
     )
+
+
+def _nearest(name: str, seen: Sequence[str]) -> str:
+    """Return the `#name` that is most like one that is not there; empty where none is."""
+    return "".join(f"#{near}" for near in difflib.get_close_matches(name, seen, 1))
 
 
 def _first(value: object) -> str:

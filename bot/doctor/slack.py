@@ -33,6 +33,8 @@ FEATURES: Mapping[str, str] = {
 class SlackFacts:
     """What Slack answered. A channel is what was read of it, or Slack's word for why not (`channel_not_found`).
 
+    `near` has for a channel that is not there the one that is called most like it.
+
     `socket` is None where it was not asked, empty when a socket may be opened, else Slack's word. `app_token_app` is
     the app that the app-level token names in itself.
     """
@@ -41,6 +43,7 @@ class SlackFacts:
     identity: ChatIdentity | None = None
     error: str | None = None
     channels: Mapping[str, ChatChannel | str] = field(default_factory=dict)
+    near: Mapping[str, str] = field(default_factory=dict)
     socket: str | None = None
     app_token_app: str | None = None
     app_token_shape: Literal["app", "bot", "other"] = "app"
@@ -55,8 +58,9 @@ def gather(chat: ChatSetup, mode: str, app_token: Callable[[], str] | None, chan
 
     told = chat.read_channels(tuple(dict.fromkeys(channels)))
     found = {name: one.code if isinstance(one, ChatError) else one for name, one in told.items()}
+    near = {name: one.near for name, one in told.items() if isinstance(one, ChatError) and one.near}
     if mode != "socket" or app_token is None:
-        return SlackFacts(mode, identity, channels=found)
+        return SlackFacts(mode, identity, channels=found, near=near)
     token = app_token()
     try:
         chat.open_socket(token)
@@ -67,7 +71,7 @@ def gather(chat: ChatSetup, mode: str, app_token: Callable[[], str] | None, chan
         "app" if token.startswith("xapp-") else "bot" if token.startswith("xoxb-") else "other"
     )
     app = re.match(r"xapp-\d+-(A[A-Z0-9]+)-", token)
-    return SlackFacts(mode, identity, None, found, socket, app[1] if app else None, shape)
+    return SlackFacts(mode, identity, None, found, near, socket, app[1] if app else None, shape)
 
 
 def judge(facts: SlackFacts, wanted: frozenset[str], pipelines: Sequence[Pipeline], default: str) -> tuple[Check, ...]:
@@ -84,24 +88,47 @@ def judge(facts: SlackFacts, wanted: frozenset[str], pipelines: Sequence[Pipelin
     )
 
 
+_REACH = "Let this host reach slack.com on port 443 (outbound), or set HTTPS_PROXY."
+_INSTALL = "Install the app again in the workspace and put its new bot token into the secret."
+_REINSTALL = "Paste `cdc manifest` into App Manifest of the app, save, and reinstall the app to the workspace."
+_NOT_REACHED = ("unreachable", "timeout", "connection_lost", "unreadable_answer", "redirected")
+_TOKEN_REMEDIES: Mapping[str, str] = {
+    "invalid_auth": "Copy the Bot User OAuth Token (xoxb-) from OAuth & Permissions of the app into the secret of "
+    "slack.bot_token.",
+    "not_authed": "Put the Bot User OAuth Token (xoxb-) into the secret of slack.bot_token: it is empty.",
+    "account_inactive": _INSTALL,
+    "token_revoked": _INSTALL,
+    "token_expired": "Turn token rotation off for the app, install it again and put its new bot token there.",
+    "unreachable": _REACH,
+    "timeout": _REACH,
+    "unreadable_answer": "Write the Web API's address under slack.api_url, or let the proxy before it pass.",
+    "redirected": "Write the Web API's address under slack.api_url (https): a redirect is not followed, it would "
+    "take the token to another host.",
+}
+_POST_REMEDIES: Mapping[str, str] = {
+    "channel_not_found": "Correct slack.channel in cdc.yml, or create the channel; if it is private, write "
+    "`/invite @cdc-oncall` there.",
+    "not_in_channel": "Write `/invite @cdc-oncall` in the channel of slack.channel.",
+    "is_archived": "Unarchive the channel of slack.channel, or name another one in cdc.yml.",
+    "missing_scope": _REINSTALL,
+    "connection_lost": _REACH,
+    "ratelimited": "Wait a minute and try again: Slack takes a message a second in a channel.",
+}
+
+
+def not_posted(code: str) -> tuple[str, str]:
+    """Return why a message of the running bot was not posted, in words, and the remedy, for Slack's word `code`."""
+    cause = f"the bot does not reach Slack ({code})" if code in _NOT_REACHED else f"Slack refuses the card ({code})"
+    unknown = f"Look `{code}` up at https://docs.slack.dev under chat.postMessage."
+    return cause, {**_TOKEN_REMEDIES, **_POST_REMEDIES}.get(code, unknown)
+
+
 def _token_refused(code: str) -> Check:
-    remedies = {
-        "invalid_auth": "Copy the Bot User OAuth Token (xoxb-) from OAuth & Permissions of the app into the secret of "
-        "slack.bot_token.",
-        "not_authed": "Put the Bot User OAuth Token (xoxb-) into the secret of slack.bot_token: it is empty.",
-        "account_inactive": "Install the app again in the workspace and put its new bot token into the secret.",
-        "token_revoked": "Install the app again in the workspace and put its new bot token into the secret.",
-        "token_expired": "Turn token rotation off for the app, install it again and put its new bot token there.",
-        "unreachable": "Let this host reach slack.com on port 443 (outbound), or set HTTPS_PROXY.",
-        "timeout": "Let this host reach slack.com on port 443 (outbound), or set HTTPS_PROXY.",
-        "redirected": "Write the Web API's address under slack.api_url (https): a redirect is not followed, it would "
-        "take the token to another host.",
-        "unreadable_answer": "Write the Web API's address under slack.api_url, or let the proxy before it pass.",
-    }
     asked = f"auth.test: Slack did not let the bot in ({code})"
-    if code in ("unreachable", "timeout", "connection_lost", "unreadable_answer", "redirected"):
+    if code in _NOT_REACHED:
         asked = f"auth.test: Slack was not reached ({code})"
-    return failed(PART, asked, remedies.get(code, f"Look `{code}` up at https://docs.slack.dev under auth.test."))
+    unknown = f"Look `{code}` up at https://docs.slack.dev under auth.test."
+    return failed(PART, asked, _TOKEN_REMEDIES.get(code, unknown))
 
 
 def _scopes(identity: ChatIdentity, wanted: frozenset[str]) -> tuple[Check, ...]:
@@ -112,10 +139,9 @@ def _scopes(identity: ChatIdentity, wanted: frozenset[str]) -> tuple[Check, ...]
                 "Compare OAuth & Permissions of the app with `cdc manifest`.",
             ),
         )  # fmt: skip
-    reinstall = "Paste `cdc manifest` into App Manifest of the app, save, and reinstall the app to the workspace."
     missing = sorted(wanted - identity.scopes)
     lines = [
-        failed(PART, f"scope {scope} is missing: {FEATURES.get(scope, 'a feature needs it')}", reinstall)
+        failed(PART, f"scope {scope} is missing: {FEATURES.get(scope, 'a feature needs it')}", _REINSTALL)
         for scope in missing
     ]
     extra = sorted(identity.scopes - wanted)
@@ -134,7 +160,7 @@ def _channels(
             failed(
                 PART, f"none of the channels of cdc.yml is in {identity.team}: {names(missing)}",
                 f"If {identity.team} is not your workspace, put the bot token of the right one into the secret; "
-                "else create the channels, and invite the bot to private ones.",
+                "else correct the names in cdc.yml, or create the channels, and invite the bot to private ones.",
             ),
         )  # fmt: skip
     lines: list[Check] = []
@@ -143,7 +169,7 @@ def _channels(
         users = [pipeline.name for pipeline in pipelines if pipeline.channel == name]
         owners = [names(users)] if users else []
         whose = "of " + ", and of ".join([*owners, *(["incidents without a pipeline"] if name == default else [])])
-        line = _channel(name, found, whose, identity.team)
+        line = _channel(name, found, whose, identity.team, facts.near.get(name, ""))
         if line is None:
             well.append(name)
         else:
@@ -151,14 +177,15 @@ def _channels(
     return (*([ok(PART, f"the bot is in {names(well)}")] if well else []), *lines)
 
 
-def _channel(name: str, found: ChatChannel | str, whose: str, team: str) -> Check | None:
+def _channel(name: str, found: ChatChannel | str, whose: str, team: str, near: str) -> Check | None:
     """Return what is wrong with a channel, or None."""
     if isinstance(found, str):
         if found == "channel_not_found":
             return failed(
                 PART, f"there is no channel {name} ({whose}) in {team} that the bot can see",
-                f"Create it, or, if it is private, write `/invite @cdc-oncall` in {name}; if {team} is not your "
-                "workspace, put the bot token of the right one into the secret.",
+                f"Correct the name in cdc.yml{f' (did you mean {near}?)' if near else ''}; else create it, or, if it "
+                f"is private, write `/invite @cdc-oncall` in {name}; if {team} is not your workspace, put the bot "
+                "token of the right one into the secret.",
             )  # fmt: skip
         if found == "missing_scope":
             return failed(
@@ -200,9 +227,20 @@ def _way_in(facts: SlackFacts, identity: ChatIdentity) -> tuple[Check, ...]:
                 "Make one under Basic Information, App-Level Tokens, with the scope connections:write; put it there.",
             ),
         )  # fmt: skip
+    is_of_another = identity.app_id and facts.app_token_app and identity.app_id != facts.app_token_app
+    if is_of_another:
+        refused = f" (and apps.connections.open was refused: {facts.socket})" if facts.socket else ""
+        return (
+            failed(
+                PART, f"the app-level token is of app {facts.app_token_app}, the bot token of app {identity.app_id}: "
+                f"clicks would go to another app{refused}",
+                "Take both tokens from the same app at https://api.slack.com/apps.",
+            ),
+        )  # fmt: skip
     if facts.socket:
+        whose = f"; the one there is of app {facts.app_token_app}" if facts.app_token_app else ""
         remedies = {
-            "invalid_auth": "Copy the app-level token (xapp-) from Basic Information into the secret.",
+            "invalid_auth": f"Copy the app-level token (xapp-) from Basic Information into the secret{whose}.",
             "missing_scope": "Make an app-level token with the scope connections:write and put it into the secret.",
             "redirected": "Write the Web API's address under slack.api_url (https): a redirect is not followed.",
             "socket_mode_disabled": "Turn Socket Mode on in the app's settings (or paste `cdc manifest` there).",
@@ -213,14 +251,6 @@ def _way_in(facts: SlackFacts, identity: ChatIdentity) -> tuple[Check, ...]:
             return (warning(PART, line, remedies[facts.socket]),)
         hint = "See that the app's Socket Mode is on and slack.app_token is its app-level token (xapp-)."
         return (failed(PART, line, remedies.get(facts.socket, hint)),)
-    if identity.app_id and facts.app_token_app and identity.app_id != facts.app_token_app:
-        return (
-            failed(
-                PART, f"the app-level token is of app {facts.app_token_app}, the bot token of {identity.app_id}: "
-                "clicks would go to another app",
-                "Take both tokens from the same app at https://api.slack.com/apps.",
-            ),
-        )  # fmt: skip
     same = "" if identity.app_id else "; whether both tokens are of one app Slack does not tell"
     return (ok(PART, f"Socket Mode: a socket may be opened{same}"),)
 

@@ -134,7 +134,8 @@ def test_a_channel_that_was_not_listed_may_be_there() -> None:
         ({"socket": "ratelimited"}, "warning", "was refused (ratelimited)"),
         ({"app_token_shape": "bot"}, "failed", "the secret of slack.app_token holds a bot token (xoxb-)"),
         ({"app_token_shape": "other"}, "failed", "holds no app-level token (xapp-)"),
-        ({"app_token_app": "A2"}, "failed", "the app-level token is of app A2, the bot token of A1"),
+        ({"app_token_app": "A2"}, "failed", "the app-level token is of app A2, the bot token of app A1"),
+        ({"app_token_app": "A2", "socket": "invalid_auth"}, "failed", "token is of app A2, the bot token of app A1"),
     ],
 )
 def test_a_socket_that_cannot_be_opened(changed: Mapping[str, Any], status: str, words: str) -> None:
@@ -178,6 +179,25 @@ def test_an_owner_that_cannot_be_notified_is_named(owner: str | None, is_bad: bo
     assert ([("warning", expected)] if is_bad else []) == found
 
 
+@pytest.mark.parametrize(
+    ("near", "words"),
+    [({"#cdc": "#cdc-incidents"}, "Correct the name in cdc.yml (did you mean #cdc-incidents?); else create it"),
+     ({}, "Correct the name in cdc.yml; else create it")],
+)  # fmt: skip
+def test_a_channel_that_is_not_there_may_be_misspelt(near: Mapping[str, str], words: str) -> None:
+    """The name in cdc.yml comes first, with the one that is called most like it."""
+    facts = replace(SOUND, channels={"#cdc": "channel_not_found"}, near=near)
+    [line] = [line for line in judge(facts, SCOPES, PIPELINES, "#cdc") if line.status != "ok"]
+    assert line.remedy.startswith(words)
+
+
+def test_a_refused_token_says_whose_it_is_where_the_bots_app_is_not_known() -> None:
+    """Slack does not tell the app of every bot token; the app-level token names its own."""
+    facts = replace(SOUND, identity=replace(IDENTITY, app_id=None), socket="invalid_auth", app_token_app="A2")
+    [line] = [line for line in judge(facts, SCOPES, PIPELINES, "#cdc") if line.status != "ok"]
+    assert "the one there is of app A2" in line.remedy
+
+
 @dataclass
 class Workspace:
     """Slack as asked: an identity, channels, and what a socket costs."""
@@ -193,7 +213,7 @@ class Workspace:
         return self.identity
 
     def read_channels(self, channels: Sequence[str]) -> Mapping[str, ChatChannel | ChatError]:
-        return {name: self.channels.get(name, ChatError("channel_not_found")) for name in channels}
+        return {name: self.channels.get(name, ChatError("channel_not_found", near="#cdc")) for name in channels}
 
     def open_socket(self, app_token: str) -> str:
         self.tokens.append(app_token)
@@ -205,7 +225,7 @@ class Workspace:
 def test_each_channel_is_looked_at_once() -> None:
     """Each channel is one entry, found or Slack's word; the app is read off the app-level token."""
     facts = gather(Workspace(), "socket", lambda: "xapp-1-A1-22-abc", ("#cdc", "#x", "#cdc"))
-    assert {"#cdc": HERE, "#x": "channel_not_found"} == facts.channels
+    assert ({"#cdc": HERE, "#x": "channel_not_found"}, {"#x": "#cdc"}) == (facts.channels, facts.near)
     assert ("", "A1", "app") == (facts.socket, facts.app_token_app, facts.app_token_shape)
 
 

@@ -86,6 +86,15 @@ def test_a_channel_that_is_not_there_is_not_found(workspace: SlackWorkspace, ask
     }
 
 
+@pytest.mark.parametrize(
+    ("asked", "near"), [("#cdc-incident", "#cdc-incidents"), ("#cdc_incidents", "#cdc-incidents"), ("#zzz", "")]
+)
+def test_a_misspelt_channel_comes_with_the_one_that_is_meant(workspace: SlackWorkspace, asked: str, near: str) -> None:
+    """Of those the bot can see; nothing is guessed where none is like it."""
+    (found,) = SlackChat(lambda: TOKEN, workspace.api_url).read_channels([asked]).values()
+    assert near == getattr(found, "near", None)
+
+
 def test_many_channels_cost_one_listing(workspace: SlackWorkspace) -> None:
     """Slack allows some 20 listings a minute, and a workspace has many pages of channels."""
     chat = SlackChat(lambda: TOKEN, workspace.api_url)
