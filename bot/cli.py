@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from bot.cli_call import JSON, KAFKA_SETTINGS, App, Call, Stop, print_report, stop
+from bot.cli_call import JSON, KAFKA_SETTINGS, App, Call, Stop, account, print_report, stop
 from bot.cli_doctor import COMMANDS as EXAMINING
 from bot.cli_init import COMMANDS as FIRST
 from bot.cli_keep import COMMANDS as KEEPING
@@ -117,7 +117,7 @@ def _who(environ: Mapping[str, str]) -> Who:
     """Return who sits at this terminal; they hold the journal file, which is the permission."""
     from bot.incident.events import Who
 
-    name = environ.get("SUDO_USER") or environ.get("USER") or environ.get("LOGNAME") or _account()
+    name = account(environ)
     return Who(f"terminal:{name}", name)
 
 
@@ -355,16 +355,6 @@ def _replied(incident_id: str | None, reply: str, refusal: Refusal | None, as_js
     if not as_json:
         click.echo(reply or f"Done on {incident_id}.")
     return 0
-
-
-def _account() -> str:
-    """The name of the account where the environment tells none, as in a container."""
-    import pwd
-
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return f"uid-{os.getuid()}"
 
 
 # Name, usage and help of the orders, as `bot.commands.VERBS` has them; a test compares the two.

@@ -144,6 +144,18 @@ def _width() -> int:
     return shutil.get_terminal_size().columns
 
 
+def account(environ: Mapping[str, str]) -> str:
+    """Return who sits at this terminal: by the environment, else, as in a container, the account's name."""
+    import pwd
+
+    if name := environ.get("SUDO_USER") or environ.get("USER") or environ.get("LOGNAME"):
+        return name
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid-{os.getuid()}"
+
+
 def read_settings(given: Sequence[str]) -> dict[str, str]:
     """Return `KEY=VALUE` words as settings. Stops at one that is none, without repeating it: it may be a password."""
     settings: dict[str, str] = {}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from bot.cli_call import JSON, Call, stop
+from bot.cli_call import JSON, Call, account, stop
 
 if TYPE_CHECKING:
     from bot.config import Config
@@ -62,13 +62,13 @@ def doctor(
 
     path = call.found_config()
     if path is None:
-        return _print(config_part.judge_errors("cdc.yml", (_NO_CONFIG,)), as_json, exit_code=2)
+        return _print(call, config_part.judge_errors("cdc.yml", (_NO_CONFIG,)), as_json, exit_code=2)
     try:
         checked = call.app.open_config(path, call.environ)
     except ConfigErrors as errors:
-        return _print(config_part.judge_errors(str(path), errors.errors), as_json, exit_code=2)
+        return _print(call, config_part.judge_errors(str(path), errors.errors), as_json, exit_code=2)
     checks = _examine(call, checked)
-    return _print(checks, as_json, exit_code=_exit_code(checks, fail_on))
+    return _print(call, checks, as_json, exit_code=_exit_code(checks, fail_on))
 
 
 COMMANDS: tuple[click.Command, ...] = (doctor,)
@@ -396,9 +396,27 @@ def _exit_code(checks: Sequence[Check], fail_on: str) -> int:
     return 0 if fail_on == "never" else int(worst(checks).rank >= CheckStatus(fail_on).rank)
 
 
-def _print(checks: Sequence[Check], as_json: bool, exit_code: int) -> int:
+def _with_config(call: Call, words: str) -> str:
+    """Return words whose `cdc ...` commands name the config as this one did, so that they can be pasted."""
+    import re
+    import shlex
+
+    if call.config_path is None:
+        return words
+    option = f"-c {shlex.quote(str(call.config_path))}"
+    return re.sub(r"`cdc (?=[a-z])", lambda _: f"`cdc {option} ", words.replace("`cdc init DIR", "`cdc init"))
+
+
+def _runnable(call: Call, check: Check) -> Check:
+    from dataclasses import replace
+
+    return replace(check, what=_with_config(call, check.what), remedy=_with_config(call, check.remedy))
+
+
+def _print(call: Call, checks: Sequence[Check], as_json: bool, exit_code: int) -> int:
     import json
 
+    checks = [_runnable(call, check) for check in checks]
     if as_json:
         click.echo(json.dumps([check.document() for check in checks], indent=2, ensure_ascii=False))
         return exit_code
@@ -500,11 +518,14 @@ def _fire(call: Call, yes: bool, labels: Sequence[str], as_json: bool) -> int:
             "There is no Alertmanager in cdc.yml. Nothing was sent.", "Write `alertmanager: {url: ..., tokens: [...]}`."
         )
     if not _is_running(config):
-        stop(f"No bot runs on {config.state}: nobody would hear the alert. Nothing was sent.", "Run `cdc serve`.", 1)
+        stop(
+            f"No bot runs on {config.state}: nobody would hear the alert. Nothing was sent.",
+            _with_config(call, "Run `cdc serve`."), 1,
+        )  # fmt: skip
     client = HttpAlertmanager(call.app.http(config.alertmanager, call.environ))
-    who = call.environ.get("SUDO_USER") or call.environ.get("USER") or "somebody"
-    alert = marked_alert(call.app.nonce(), who, _more_labels(labels))
-    route = _planned(config, client, alert, yes)
+    alert = marked_alert(call.app.nonce(), account(call.environ), _more_labels(labels))
+    route = _planned(call, config, client, alert, yes)
+    _stop_without_slack(call, config)
     longest_s = route.group_wait_s + route.group_interval_s
     click.echo(
         f"Alertmanager waits {route.group_wait_s:g} s (group_wait) before it tells the bot, and up to "
@@ -514,18 +535,18 @@ def _fire(call: Call, yes: bool, labels: Sequence[str], as_json: bool) -> int:
     look = _watcher(call, config, alert)
     steps = []
     for step in follow(
-        client, alert, route, look, lambda: _why_no_webhook(config, client, alert), config.slack is not None,
-        call.app.clock, time.sleep,
+        client, alert, route, look, lambda: _refused_webhooks(config), lambda: _why_no_webhook(client, alert),
+        config.slack is not None, call.app.clock, time.sleep,
     ):  # fmt: skip
         steps.append(step)
-        check = step.check()
+        check = _runnable(call, step.check())
         if not as_json:
             word = "ok" if step.came else "FAILED"
             click.echo(f"{step.after_s:>6.1f} s  {word:<6}  {check.what}")
             if check.remedy:
                 click.echo(f"{'':>8}  {'':<6}  -> {check.remedy}")
     if as_json:
-        told = [{**step.check().document(), "after_s": step.after_s} for step in steps]
+        told = [{**_runnable(call, step.check()).document(), "after_s": step.after_s} for step in steps]
         click.echo(json.dumps(told, indent=2, ensure_ascii=False))
     return 0 if all(step.came for step in steps) else 1
 
@@ -542,7 +563,7 @@ def _more_labels(labels: Sequence[str]) -> dict[str, str]:
     return more
 
 
-def _planned(config: Config, client: Any, alert: MarkedAlert, yes: bool) -> Any:
+def _planned(call: Call, config: Config, client: Any, alert: MarkedAlert, yes: bool) -> Any:
     """Return the plan, or stop: it would not reach the bot, or would ring somebody else's pager."""
     from bot.doctor import alertmanager, fire
     from bot.slo.route import NotAConfig, parse_routing
@@ -559,7 +580,7 @@ def _planned(config: Config, client: Any, alert: MarkedAlert, yes: bool) -> Any:
     route = fire.plan(routing, address, alert, lines)
     if route.refusal is not None:
         reason, remedy = route.refusal
-        stop(f"Nothing was sent: {reason}.", remedy, 1)
+        stop(f"Nothing was sent: {reason}.", _with_config(call, remedy), 1)
     if route.others and not yes:
         stop(
             f"Nothing was sent: {', '.join(route.others)} would be told as well; a pager would ring.",
@@ -568,10 +589,28 @@ def _planned(config: Config, client: Any, alert: MarkedAlert, yes: bool) -> Any:
     return route
 
 
+def _stop_without_slack(call: Call, config: Config) -> None:
+    """Stop where the card could not be posted, with what `cdc doctor` says of Slack."""
+    from bot.doctor import slack
+    from bot.doctor.check import Check, CheckStatus
+
+    gather = _systems(call, config)["slack"]
+    if gather is None:
+        return
+    facts = _ask_all({"slack": gather})["slack"]
+    if isinstance(facts, Check):  # a secret that the bot has and this terminal has not is no reason
+        click.echo(f"Slack was not tried from here: {facts.what} The card will show.", err=True)
+        return
+    lines = slack.judge(facts, _scopes(), config.pipelines, config.channel)
+    bad = [_runnable(call, line) for line in lines if line.status is CheckStatus.FAILED]
+    if bad:
+        stop("\n".join(f"Nothing was sent: slack: {line.what}.\n-> {line.remedy}" for line in bad), exit_code=1)
+
+
 def _watcher(call: Call, config: Config, alert: MarkedAlert) -> Callable[[], Seen]:
     """Return how to see the alert in the journal, which is only read."""
     from bot.doctor.fire import Seen
-    from bot.store.look import webhook_with
+    from bot.store.look import card_error, webhook_with
 
     journal = call.app.journal_reader(config)
 
@@ -582,24 +621,40 @@ def _watcher(call: Call, config: Config, alert: MarkedAlert) -> Callable[[], See
             incident=incident.id if incident else None,
             status=str(incident.status) if incident else None,
             link=journal.link(incident.id) if incident else None,
+            card_error=card_error(config.state, incident.id) if incident else "",
         )
 
     return look
 
 
-def _why_no_webhook(config: Config, client: Any, alert: MarkedAlert) -> str:
-    """Return what Alertmanager and the bot say of an alert that did not arrive."""
+def _refused_webhooks(config: Config) -> int | None:
+    """Return how many webhooks the bot has refused for their token since it started; None where it does not say."""
+    from bot.clients.bot import read_counter
+    from bot.ports import PortError
+
+    url = _own_url(config)
+    if url is None:
+        return None
+    try:
+        return read_counter(url, 'cdc_webhook_requests_total{result="unauthorised"}', QUESTION_S)
+    except PortError:
+        return None
+
+
+def _why_no_webhook(client: Any, alert: MarkedAlert) -> tuple[str, str]:
+    """Return what Alertmanager says of an alert that did not arrive, and what to do."""
     from bot.ports import Matcher, PortError
 
-    told = []
     try:
         found = client.read_alerts([Matcher("cdc_test", alert.labels["cdc_test"])], QUESTION_S)
-        for live in found:
-            by = "a silence" if live.silenced_by else "an inhibition" if live.inhibited_by else ""
-            told.append(f"Alertmanager has it as {live.state}{f' by {by}' if by else ''}")
-        if not found:
-            told.append("Alertmanager does not list it")
     except PortError as error:
-        told.append(str(error))
-    told += [f"the bot says: {line}" for line in _bot_facts(config).wrong]
-    return "; ".join(told)
+        return str(error), "See the alertmanager lines of `cdc doctor`."
+    if any(live.silenced_by for live in found):
+        silences = ", ".join(name for live in found for name in live.silenced_by)
+        return f"a silence in Alertmanager suppresses it ({silences})", "Expire that silence, and send it again."
+    if any(live.inhibited_by for live in found):
+        return "an inhibition in Alertmanager suppresses it", "See inhibit_rules in alertmanager.yml."
+    log = "Look for `Notify attempt failed` in Alertmanager's log: it names the address and the reason."
+    if not found:
+        return "Alertmanager does not list it", "Look into Alertmanager's log; was it restarted meanwhile?"
+    return f"Alertmanager has it as {found[0].state} and it did not get to the bot", log

@@ -1,6 +1,6 @@
-"""The running bot's own pages, read from beside it: what `/healthz` and `/readyz` say, whatever their status is.
+"""The running bot's own pages, read from beside it: what `/healthz`, `/readyz` and `/metrics` say.
 
-`JsonHttp` takes a 503 for no answer; here it is the answer.
+`JsonHttp` takes a 503 for no answer; of the first two it is the answer.
 """
 
 from __future__ import annotations
@@ -13,19 +13,36 @@ from bot.ports import Unreachable
 
 
 def read_page(url: str, path: str, deadline_s: float) -> dict[str, Any]:
-    """Return the JSON document at a page of the bot. Raises Unreachable."""
+    """Return the JSON document at a page of the bot, whatever its status. Raises Unreachable."""
+    asked = f"GET {url}{path}"
+    try:
+        document = _get(url, path, deadline_s).json()
+    except requests.exceptions.JSONDecodeError as error:
+        raise Unreachable(f"{asked}: not the bot's page: is something else listening there?") from error
+    if not isinstance(document, dict):
+        raise Unreachable(f"{asked}: not the bot's page: is something else listening there?")
+    return document
+
+
+def read_counter(url: str, series: str, deadline_s: float) -> int | None:
+    """Return a counter of the bot's /metrics, `name_total{label="value"}` as it stands there, None where it has none.
+
+    Raises Unreachable.
+    """
+    for line in _get(url, "/metrics", deadline_s).text.splitlines():
+        name, _, value = line.rpartition(" ")
+        if name == series:
+            return int(float(value))
+    return None
+
+
+def _get(url: str, path: str, deadline_s: float) -> requests.Response:
     asked = f"GET {url}{path}"
     try:
         with requests.Session() as session:
             session.trust_env = False  # no proxy stands between the bot and its own host
-            answer = session.get(url + path, timeout=deadline_s, allow_redirects=False)
-            document = answer.json()
+            return session.get(url + path, timeout=deadline_s, allow_redirects=False)
     except requests.exceptions.Timeout as error:
         raise Unreachable(f"{asked}: no answer within {deadline_s:.3g} s") from error
-    except requests.exceptions.JSONDecodeError as error:
-        raise Unreachable(f"{asked}: not the bot's page: is something else listening there?") from error
     except requests.exceptions.RequestException as error:
         raise Unreachable(f"{asked}: nobody answers", sent=False) from error
-    if not isinstance(document, dict):
-        raise Unreachable(f"{asked}: not the bot's page: is something else listening there?")
-    return document

@@ -8,17 +8,20 @@ What the alert is made of, and why
     pipeline `cdc-test-...`     of its own: it joins no incident, no probe runs, and it resolves when the alert ends
     `cdc_test`                  by which the webhook is found again
 It is sent with an end: a command that is interrupted leaves nothing that fires on. Alertmanager speaks at the group's
-`group_wait` first and at its `group_interval` then: those of the route are the times waited for.
+`group_wait` first and at its `group_interval` then: those of the route are the times waited for. What the bot itself
+knows ends a wait at once: a webhook that it refused, a card that Slack refused.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bot.doctor.alertmanager import Address, others, receivers_of_the_bot
 from bot.doctor.check import Check, CheckStatus, names
+from bot.doctor.slack import not_posted
 from bot.model import TEST_ALERT
 from bot.ports import AlertmanagerSetup, PortError
 from bot.slo.route import Routing, routes_of
@@ -28,7 +31,12 @@ PART = "fire"
 MARGIN_S = 60.0
 OPEN_S = 30.0
 POLL_S = 0.5
+REFUSALS_EVERY_S = 3.0
 POST_DEADLINE_S = 5.0
+PASSING = re.compile(
+    r"ratelimited|timeout|connection_lost|unreadable_answer|unreachable|http_\d+|internal_error|fatal_error"
+)
+"""Slack's words for what may be over at the next try, which the bot makes by itself."""
 
 
 @dataclass(frozen=True)
@@ -42,23 +50,31 @@ class MarkedAlert:
 
 @dataclass(frozen=True)
 class FirePlan:
-    """Whom the alert would reach and how long it takes. `refusal` says why it is not sent, and what to do first."""
+    """Whom the alert would reach and how long it takes. `refusal` says why it is not sent, and what to do first.
+
+    `receiver` is the bot's own among `receivers`.
+    """
 
     receivers: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
     group_wait_s: float = 0.0
     group_interval_s: float = 0.0
     refusal: tuple[str, str] | None = None
+    receiver: str = ""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What the journal shows of the test alert. `link` is the card's, once it is posted."""
+    """What the journal shows of the test alert. `link` is the card's, once it is posted.
+
+    `card_error` is why the last attempt to post the card failed (Slack's word), empty before one did.
+    """
 
     webhook_at: datetime | None = None
     incident: str | None = None
     status: str | None = None
     link: str | None = None
+    card_error: str = ""
 
 
 @dataclass(frozen=True)
@@ -110,7 +126,7 @@ def plan(routing: Routing, address: Address, alert: MarkedAlert, webhook_lines: 
             ),
         )  # fmt: skip
     route = routes[0]
-    return FirePlan(found.receivers, besides, route.group_wait_s, route.group_interval_s)
+    return FirePlan(found.receivers, besides, route.group_wait_s, route.group_interval_s, receiver=route.receiver)
 
 
 def follow(
@@ -118,14 +134,16 @@ def follow(
     alert: MarkedAlert,
     route: FirePlan,
     look: Callable[[], Seen],
-    why: Callable[[], str],
+    refusals: Callable[[], int | None],
+    why: Callable[[], tuple[str, str]],
     has_chat: bool,
     now: Callable[[], datetime],
     pause: Callable[[float], object],
 ) -> Iterator[Step]:
     """Send the alert and yield a step at a time; after one that does not come the alert is ended all the same.
 
-    `look` reads the journal, `why` says what else is known when a webhook does not come. `pause` waits some seconds.
+    `look` reads the journal; `refusals` counts the webhooks that the bot refused for their token, None where that is
+    not known; `why` gives the cause and the remedy when a webhook does not come. `pause` waits some seconds.
     """
     started_at = now()
     longest_s = route.group_wait_s + route.group_interval_s + 3 * MARGIN_S + OPEN_S
@@ -133,13 +151,13 @@ def follow(
     def since_s() -> float:
         return round((now() - started_at).total_seconds(), 1)
 
-    def wait_for(holds: Callable[[Seen], object], patience_s: float) -> Seen | None:
+    def wait_for(holds: Holds, patience_s: float, is_vain: Holds) -> Seen | None:
         ends_at = now() + timedelta(seconds=patience_s)
         while True:
             seen = look()
             if holds(seen):
                 return seen
-            if now() >= ends_at:
+            if now() >= ends_at or is_vain(seen):
                 return None
             pause(POLL_S)
 
@@ -150,19 +168,23 @@ def follow(
             return str(error)
         return None
 
+    refused_before = refusals()
     if refused := post(started_at + timedelta(seconds=longest_s)):
-        yield Step(False, f"not accepted by Alertmanager: {refused}", since_s(), "See `cdc doctor`.")
+        yield Step(False, f"not accepted by Alertmanager: {refused}", since_s(), "See `cdc doctor --permissions`.")
         return
     is_ended = False
     try:
         yield Step(True, f"accepted by Alertmanager (receivers {names(route.receivers)})", since_s())
-        for step in _firing(route, wait_for, why, has_chat, since_s):
+        is_refused = _Refused(refusals, refused_before, now)
+        for step in _firing(route, wait_for, is_refused, why, look, has_chat, since_s):
             yield step
             if not step.came:
+                is_ended = True
+                yield _ended(post(now()), look().incident, since_s())
                 return
         is_ended = True
         if refused := post(now()):
-            yield Step(False, f"its end was not accepted by Alertmanager: {refused}", since_s(), "It ends by itself.")
+            yield _ended(refused, look().incident, since_s())
             return
         yield Step(True, "its end sent to Alertmanager", since_s())
         yield _resolved(route, wait_for, look, since_s)
@@ -171,39 +193,99 @@ def follow(
             post(now())
 
 
-Wait = Callable[[Callable[[Seen], object], float], Seen | None]
+Holds = Callable[[Seen], object]
+Wait = Callable[[Holds, float, Holds], Seen | None]
+
+
+class _Refused:
+    """Whether the bot has refused a webhook for its token since the start; it is asked every few seconds only."""
+
+    def __init__(
+        self, refusals: Callable[[], int | None], before: int | None, now: Callable[[], datetime]
+    ) -> None:  # fmt: skip
+        self._refusals, self._before, self._now = refusals, before, now
+        self._asked_at = now()
+        self.found = False
+
+    def __call__(self, _: Seen) -> bool:
+        if self._now() - self._asked_at >= timedelta(seconds=REFUSALS_EVERY_S):
+            self.ask()
+        return self.found
+
+    def ask(self) -> None:
+        self._asked_at = self._now()
+        count = self._refusals()
+        self.found = self._before is not None and count is not None and count > self._before
+
+
+def _never(_: Seen) -> bool:
+    return False
 
 
 def _firing(
-    route: FirePlan, wait_for: Wait, why: Callable[[], str], has_chat: bool, since_s: Callable[[], float]
-) -> Iterator[Step]:
+    route: FirePlan, wait_for: Wait, is_refused: _Refused, why: Callable[[], tuple[str, str]],
+    look: Callable[[], Seen], has_chat: bool, since_s: Callable[[], float],
+) -> Iterator[Step]:  # fmt: skip
     """Yield the steps from the webhook to the card; the last is the one that did not come."""
-    if wait_for(lambda seen: seen.webhook_at, route.group_wait_s + MARGIN_S) is None:
-        yield Step(
-            False, f"no webhook after {route.group_wait_s:g} s (group_wait) and {MARGIN_S:g} s: {why()}", since_s(),
-            "Look for `Notify attempt failed` in Alertmanager's log, and at the bot's /healthz.",
-        )  # fmt: skip
+    if wait_for(lambda seen: seen.webhook_at, route.group_wait_s + MARGIN_S, is_refused) is None:
+        if not is_refused.found:
+            is_refused.ask()
+        yield _no_webhook(route, is_refused.found, why, since_s())
         return
     yield Step(True, "webhook stored by the bot", since_s())
-    opened = wait_for(lambda seen: seen.incident, OPEN_S)
+    opened = wait_for(lambda seen: seen.incident, OPEN_S, _never)
     if opened is None:
-        words = f"no incident after {OPEN_S:g} s: the bot took the webhook in and does not go on"
+        words = f"the bot took the webhook in and does not go on: no incident after {OPEN_S:g} s"
         yield Step(False, words, since_s(), "Look into the bot's log and at its /healthz.")
         return
     yield Step(True, f"incident {opened.incident} opened", since_s())
     if not has_chat:
         yield Step(True, "no card: cdc.yml has no slack section", since_s())
         return
-    posted = wait_for(lambda seen: seen.link, MARGIN_S)
+    posted = wait_for(
+        lambda seen: seen.link, MARGIN_S, lambda seen: seen.card_error and not PASSING.fullmatch(seen.card_error)
+    )
     if posted is None:
-        words = f"no card in Slack after {MARGIN_S:g} s; {opened.incident} is in the journal"
-        yield Step(False, words, since_s(), "See the slack lines of `cdc doctor`: they name what Slack refuses.")
+        yield _no_card(look(), since_s())
         return
     yield Step(True, f"card posted in Slack: {posted.link}", since_s())
 
 
+def _no_webhook(route: FirePlan, is_refused: bool, why: Callable[[], tuple[str, str]], after_s: float) -> Step:
+    if is_refused:
+        return Step(
+            False, "Alertmanager sends a token the bot does not know: the bot answered 401", after_s,
+            "Put a token of `alertmanager.tokens` into `http_config.authorization.credentials` (or its "
+            f"credentials_file) of receiver {route.receiver} and reload Alertmanager.",
+        )  # fmt: skip
+    cause, remedy = why()
+    return Step(
+        False, f"{cause}: no webhook after {route.group_wait_s:g} s (group_wait) and {MARGIN_S:g} s", after_s, remedy
+    )
+
+
+def _no_card(left: Seen, after_s: float) -> Step:
+    what = f"{left.incident} is in the journal, and has no card after {after_s:g} s"
+    if not left.card_error:
+        words = f"the bot has not tried to post the card: {what}"
+        return Step(False, words, after_s, "Look into the bot's log and at its /healthz.")
+    cause, remedy = not_posted(left.card_error)
+    return Step(False, f"{cause}: {what}", after_s, remedy)
+
+
+def _ended(refused: str | None, incident: str | None, after_s: float) -> Step:
+    """Return the last line after a step that did not come: what is left of the test."""
+    left = f"incident {incident}" if incident else "a test incident that comes of it yet"
+    if refused is None:
+        return Step(True, f"the end of the test alert was sent to Alertmanager; {left} ends by itself", after_s)
+    return Step(
+        False, f"the end of the test alert could not be sent: {refused}; {left} ends by itself", after_s,
+        "Nothing is to be done: the test alert was sent with an end.",
+    )  # fmt: skip
+
+
 def _resolved(route: FirePlan, wait_for: Wait, look: Callable[[], Seen], since_s: Callable[[], float]) -> Step:
-    ended = wait_for(lambda seen: seen.status == "resolved", route.group_interval_s + MARGIN_S)
+    ended = wait_for(lambda seen: seen.status == "resolved", route.group_interval_s + MARGIN_S, _never)
     if ended is not None:
         return Step(
             True, f"incident {ended.incident} resolved: its alert ended, and it has nothing to prove", since_s()

@@ -62,6 +62,13 @@ def webhook_with(path: Path, words: str) -> datetime | None:
         return datetime.fromisoformat(row[0]) if row[0] else None
 
 
+def card_error(path: Path, incident: str) -> str:
+    """Return why the last attempt to post an incident's card failed; empty where none did. Raises as `look` does."""
+    with _reading(path) as db:
+        row = db.execute("SELECT error FROM outbox WHERE key = ? AND ts IS NULL", (f"{incident}/card",)).fetchone()
+        return str(row[0] or "") if row else ""
+
+
 def seen_versions(path: Path) -> Mapping[tuple[str, int], datetime]:
     """Return when the bot first saw each (subject, version); nothing where there is no journal that can be read."""
     try:

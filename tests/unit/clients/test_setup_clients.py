@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from bot.clients.alertmanager import HttpAlertmanager
-from bot.clients.bot import read_page
+from bot.clients.bot import read_counter, read_page
 from bot.clients.http import JsonHttp, clock_offset_s
 from bot.clients.prometheus import HttpPrometheus
 from bot.ports import Denied, ScrapeTarget, Unreachable
@@ -155,3 +155,23 @@ def test_a_bot_that_does_not_answer_in_time_is_named(server):
     server.delay_s = 1.0
     with pytest.raises(Unreachable, match=r"no answer within 0.2 s"):
         read_page(server.url, "/healthz", 0.2)
+
+
+@pytest.mark.parametrize(
+    ("page", "count"),
+    [
+        ('# TYPE cdc_w counter\ncdc_w_total{result="unauthorised"} 3.0\ncdc_w_total{result="stored"} 9.0\n', 3),
+        ('cdc_w_total{result="stored"} 9.0\n', None),
+        ("", None),
+    ],
+)
+def test_a_counter_of_the_bot_is_read_off_its_page(server, page, count):
+    """By its whole series; one that is not there is not 0."""
+    server["GET /metrics"] = (200, page)
+    assert count == read_counter(server.url, 'cdc_w_total{result="unauthorised"}', 5)
+
+
+def test_a_bot_that_does_not_answer_has_no_counter():
+    """Nobody there is the error."""
+    with pytest.raises(Unreachable, match="nobody answers"):
+        read_counter("http://127.0.0.1:1", "x", 5)

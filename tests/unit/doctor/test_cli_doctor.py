@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 import threading
 import time
 from collections.abc import Mapping
@@ -12,7 +14,8 @@ import pytest
 
 import bot.app
 from bot.cli import run
-from bot.cli_doctor import TOTAL_S, _ask_all, _lines
+from bot.cli_call import Call, account
+from bot.cli_doctor import TOTAL_S, _ask_all, _lines, _with_config
 from bot.config import SecretError
 from bot.doctor.check import Check, failed, not_configured, ok, warning
 from bot.drill.workspace import SlackWorkspace
@@ -104,7 +107,7 @@ def test_an_unreadable_journal_is_a_line(folder: Path, make, capsys: pytest.Capt
     lines = json.loads(capsys.readouterr().out)
     [line] = [line for line in lines if line["part"] == "journal" and line["status"] == "failed"]
     assert "cdc-oncall.db" in line["what"]
-    assert "cdc restore FILE" in line["remedy"]
+    assert f"`cdc -c {folder}/cdc.yml restore FILE`" in line["remedy"]
     assert {"alertmanager", "connect"} < {line["part"] for line in lines}
 
 
@@ -123,9 +126,10 @@ def test_a_bot_that_is_not_on_its_address_is_told(folder: Path, capsys: pytest.C
     ("app_token", "scopes", "given", "words"),
     [
         ("xapp-1-A0CDCONCALL-1-x", ("connections:write",), None, None),
-        ("xapp-1-A0OTHER-1-x", ("connections:write",), None, "is of app A0OTHER, the bot token of A0CDCONCALL"),
+        ("xapp-1-A0OTHER-1-x", ("connections:write",), None, "is of app A0OTHER, the bot token of app A0CDCONCALL"),
         ("xapp-1-A0CDCONCALL-1-x", (), None, "apps.connections.open was refused (missing_scope)"),
-        ("xapp-1-A0CDCONCALL-1-x", ("connections:write",), "xapp-1-A0-old", "was refused (invalid_auth)"),
+        ("xapp-1-A0CDCONCALL-1-x", ("connections:write",), "xapp-1-A0CDCONCALL-old", "was refused (invalid_auth)"),
+        ("xapp-1-A0CDCONCALL-1-x", ("connections:write",), "xapp-1-A0OTHER-1-x", "is of app A0OTHER, the bot token"),
         ("xapp-1-A0CDCONCALL-1-x", ("connections:write",), "xoxb-1", "holds a bot token (xoxb-)"),
     ],
 )
@@ -145,6 +149,40 @@ def test_socket_mode_is_tried(
     bad = [line["what"] for line in lines if line["status"] != "ok"]
     assert (0 if words is None else 1) == len(bad)
     assert words is None or words in bad[0]
+
+
+def test_a_command_in_a_remedy_can_be_pasted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It names the cdc.yml as this run did: by -c and its path, or not at all where it was found here."""
+    folder = tmp_path / "on call"
+    folder.mkdir()
+    (folder / "cdc.yml").write_text(SMALL)
+    doctor(folder, "--json")
+    named = [line["remedy"] for line in json.loads(capsys.readouterr().out) if line["part"] == "bot"]
+    monkeypatch.chdir(folder)
+    run(["doctor", "--json"], {}, lambda: bot.app)
+    found = [line["remedy"] for line in json.loads(capsys.readouterr().out) if line["part"] == "bot"]
+    assert ([f"Run `cdc -c '{folder}/cdc.yml' serve`."], ["Run `cdc serve`."]) == (named, found)
+
+
+def test_init_is_told_its_file_once() -> None:
+    """`cdc -c PATH init DIR` would be refused."""
+    call = Call(Path("x/cdc.yml"), False, {}, lambda: bot.app)
+    assert "`cdc -c x/cdc.yml init --connect URL`" == _with_config(call, "`cdc init DIR --connect URL`")
+
+
+@pytest.mark.parametrize(
+    ("environ", "who"),
+    [
+        ({"SUDO_USER": "alice", "USER": "root"}, "alice"),
+        ({"LOGNAME": "bob"}, "bob"),
+        ({}, pwd.getpwuid(os.getuid()).pw_name),  # as in a container
+    ],
+)
+def test_who_sits_here_is_known_without_an_environment(environ: Mapping[str, str], who: str) -> None:
+    """The test alert says who sent it."""
+    assert who == account(environ)
 
 
 SMALL = "listen: 127.0.0.1:0\npipelines: {customers: {topics: [customers]}}\n"

@@ -97,6 +97,8 @@ class World:
 
     shows: Mapping[str, float] = field(default_factory=dict)
     refuses_at: int | None = None
+    refusals: Mapping[float, int | None] = field(default_factory=dict)
+    card_error: str = ""
     now: datetime = AT
     posted: list[tuple[float, float]] = field(default_factory=list)
 
@@ -123,17 +125,22 @@ class World:
             "CDC-7" if "incident" in there else None,
             ("resolved" if ended else "open") if "incident" in there else None,
             "https://slack/card" if "card" in there else None,
+            self.card_error if "incident" in there else "",
         )
+
+    def refused(self) -> int | None:
+        """The newest count that the bot has told; 7 before the start."""
+        return next((count for at, count in sorted(self.refusals.items(), reverse=True) if self.seconds >= at), 7)
 
     def pause(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
 
     def run(self, has_chat: bool = True) -> list[Step]:
-        route = FirePlan(("cdc-oncall",), (), 2.0, 5.0)
+        route = FirePlan(("cdc-oncall",), (), 2.0, 5.0, receiver="cdc-oncall")
         return list(
             follow(
-                self, ALERT, route, self.look, lambda: "it is suppressed by a silence", has_chat, lambda: self.now,
-                self.pause,
+                self, ALERT, route, self.look, self.refused, lambda: ("a silence suppresses it", "Expire it."),
+                has_chat, lambda: self.now, self.pause,
             )
         )  # fmt: skip
 
@@ -155,30 +162,92 @@ def test_the_whole_way_is_told_step_by_step() -> None:
     assert 0 == second_end_s
 
 
+ENDED = "the end of the test alert was sent to Alertmanager; "
+
+
 @pytest.mark.parametrize(
-    ("shows", "what", "after_s"),
+    ("shows", "what", "after_s", "left"),
     [
-        ({}, "no webhook after 2 s (group_wait) and 60 s: it is suppressed by a silence", 62.0),
-        ({"webhook": 2}, "no incident after 30 s", 32.0),
-        ({"webhook": 2, "incident": 2}, "no card in Slack after 60 s", 62.0),
+        ({}, "a silence suppresses it: no webhook after 2 s (group_wait) and 60 s", 62.0, "a test incident that comes"),
+        ({"webhook": 2}, "the bot took the webhook in and does not go on: no incident after 30 s", 32.0, "a test inci"),
         (
-            {"webhook": 2, "incident": 2, "card": 2},
-            "incident CDC-7 is open after 5 s (group_interval) and 60 s",
-            67.0,
+            {"webhook": 2, "incident": 2},
+            "the bot has not tried to post the card: CDC-7 is in the journal, and has no card after 62 s",
+            62.0,
+            "incident CDC-7 ends by itself",
         ),
     ],
 )
 def test_a_step_that_does_not_come_ends_it_with_what_to_look_at(
-    shows: Mapping[str, float], what: str, after_s: float
+    shows: Mapping[str, float], what: str, after_s: float, left: str
 ) -> None:
-    """The alert is ended all the same: nothing that was sent fires on."""
+    """The cause first; the alert is ended all the same, and the last line says what is left of it."""
     world = World(shows)
-    *_, last = world.run()
-    assert (False, after_s) == (last.came, last.after_s)
-    assert what in last.what
-    assert last.remedy
+    *_, step, last = world.run()
+    assert (False, what, after_s) == (step.came, step.what, step.after_s)
+    assert step.remedy
+    assert last.came
+    assert last.what.startswith(ENDED + left)
     assert 2 == len(world.posted)
     assert 0 == world.posted[-1][1]
+
+
+def test_an_incident_that_does_not_end_is_to_be_closed() -> None:
+    """The end was sent before that."""
+    *_, last = World({"webhook": 2, "incident": 2, "card": 2}).run()
+    assert (False, 67.0) == (last.came, last.after_s)
+    assert "incident CDC-7 is open after 5 s (group_interval) and 60 s" in last.what
+    assert "cdc resolve CDC-7" in last.remedy
+
+
+@pytest.mark.parametrize(
+    ("refusals", "shows", "is_said", "after_s"),
+    [
+        ({4: 8}, {}, True, 6.0),  # asked every 3 s
+        ({0.5: 7}, {}, False, 62.0),  # what was refused before is another's
+        ({0.5: 0}, {}, False, 62.0),  # the bot was started anew
+        ({0: None, 1: 8}, {}, False, 62.0),  # how many there were before is not known
+        ({4: None}, {}, False, 62.0),
+        ({61.5: 8}, {}, True, 62.0),  # asked once more at the end
+    ],
+)
+def test_a_token_the_bot_does_not_know_is_said_at_once(
+    refusals: Mapping[float, int | None], shows: Mapping[str, float], is_said: bool, after_s: float
+) -> None:
+    """The bot counts what it refuses: one more since the start is this alert, and nothing more is waited for."""
+    *_, step, _ = World(shows, refusals=refusals).run()
+    assert (False, after_s) == (step.came, step.after_s)
+    assert is_said == step.what.startswith("Alertmanager sends a token the bot does not know")
+    assert is_said == ("http_config.authorization.credentials" in step.remedy)
+    assert is_said == ("receiver cdc-oncall" in step.remedy)
+
+
+@pytest.mark.parametrize(
+    ("error", "what", "remedy", "after_s"),
+    [
+        ("channel_not_found", "Slack refuses the card (channel_not_found)", "Correct slack.channel in cdc.yml", 2.0),
+        ("invalid_auth", "Slack refuses the card (invalid_auth)", "Copy the Bot User OAuth Token", 2.0),
+        ("something_new", "Slack refuses the card (something_new)", "Look `something_new` up", 2.0),
+        ("ratelimited", "Slack refuses the card (ratelimited)", "Wait a minute", 62.0),  # may be over at the next try
+        ("unreachable", "the bot does not reach Slack (unreachable)", "slack.com on port 443", 62.0),
+        ("http_503", "Slack refuses the card (http_503)", "Look `http_503` up", 62.0),
+    ],
+)
+def test_a_card_that_slack_refuses_is_said_at_once(error: str, what: str, remedy: str, after_s: float) -> None:
+    """With Slack's word first and the remedy for it; what may pass is waited for."""
+    *_, step, last = World({"webhook": 2, "incident": 2}, card_error=error).run()
+    assert (False, after_s) == (step.came, step.after_s)
+    assert step.what.startswith(f"{what}: CDC-7 is in the journal")
+    assert remedy in step.remedy
+    assert ENDED + "incident CDC-7 ends by itself" == last.what
+
+
+def test_an_end_that_cannot_be_sent_is_said() -> None:
+    """The alert was sent with an end, so nothing is to be done."""
+    *_, step, last = World({}, refuses_at=1).run()
+    assert not step.came
+    assert not last.came
+    assert "could not be sent: POST /api/v2/alerts: answered 400; a test incident that comes" in last.what
 
 
 def test_without_slack_there_is_no_card_to_wait_for() -> None:
@@ -199,7 +268,8 @@ def test_who_interrupts_leaves_nothing_that_fires() -> None:
     """Ctrl-C in the middle ends the alert."""
     world = World({"webhook": 2})
     steps = follow(
-        world, ALERT, FirePlan(("cdc-oncall",)), world.look, str, True, lambda: world.now, world.pause
+        world, ALERT, FirePlan(("cdc-oncall",)), world.look, world.refused, lambda: ("", ""), True, lambda: world.now,
+        world.pause,
     )  # fmt: skip
     next(steps)
     steps.close()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.store.look import Look, look, seen_versions, webhook_with
+from bot.store.look import Look, card_error, look, seen_versions, webhook_with
 from bot.store.sqlite import SCHEMA_VERSION, Store, StoreError
 
 AT = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
@@ -39,6 +39,21 @@ def test_a_look_beside_a_running_bot_tells_the_last_webhook(tmp_path: Path) -> N
     store.receive("s:1", "slack.action", b"abcd", AT + timedelta(seconds=9))
     assert AT + timedelta(seconds=5) == look(store.path).last_webhook_at
     assert [AT, None] == [webhook_with(store.path, words) for words in ("abc", "abcd")]
+    store.close()
+
+
+def test_a_card_that_was_not_posted_says_why(tmp_path: Path) -> None:
+    """Nothing before it was tried, Slack's word after, and nothing once it is posted."""
+    store = Store(tmp_path / "cdc.db")
+    store.own()
+    with store.deciding() as writer:
+        writer.deliver("CDC-1", "card", "card", "#c", 1, AT)
+    (row,) = store.due_messages(AT, 10)
+    said = [card_error(store.path, "CDC-1"), card_error(store.path, "CDC-2")]
+    store.postpone(row, AT, "channel_not_found", False)
+    said.append(card_error(store.path, "CDC-1"))
+    store.sent(row, "C1", "1.1", 1, AT)
+    assert ["", "", "channel_not_found", ""] == [*said, card_error(store.path, "CDC-1")]
     store.close()
 
 
