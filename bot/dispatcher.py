@@ -304,6 +304,8 @@ class Dispatcher:
             ahead[change.incident] = incident
             writer.news.extend(_news(incident, change.events))
             for delivery in deliveries(entries):
+                if delivery.slot == "checklist" and not incident.steps:
+                    continue  # a test, or no runbook is about it: it comes with its first step
                 writer.deliver(incident.id, delivery.slot, delivery.lane, incident.channel, incident.version, now)
         for task in change.tasks:
             due = now + timedelta(seconds=task.delay_s)
@@ -348,7 +350,7 @@ def _news(incident: Incident, events: Sequence[e.Event]) -> Iterator[str]:
             yield f"{incident.id} opened ({incident.severity}, {_one_line(about)}): {_one_line(incident.title)}"
         elif isinstance(event, e.IncidentResolved):
             proof = "recovery proved" if event.verified else "recovery not verified"
-            yield f"{incident.id} resolved, {proof}"
+            yield f"{incident.id} resolved, {'the test alert ended' if incident.is_test else proof}"
 
 
 def _one_line(text: str) -> str:

@@ -88,7 +88,10 @@ def render_slot(slot: str, incident: Incident, entries: Sequence[Entry], view: V
         case "checklist":
             pipeline = view.policy.pipeline(incident.pipeline)
             names = {**view.names, "cdc": view.policy.command}
-            message = render_checklist(incident, pipeline, names, view.now)
+            policy = view.policy
+            message = render_checklist(
+                incident, pipeline, names, view.now, lambda action: policy.enabled(action, incident.pipeline)
+            )
         case "findings":
             message = render_findings(incident, view.now)
         case "plan":
@@ -258,7 +261,9 @@ def _standing(incident: Incident, view: View, mention: str) -> Iterator[str]:
     owner = mention or (view.mention(incident.owner) if incident.owner else "")
     owner = "" if not mention and owner.startswith("<") else owner  # an id would only be noise, or ping
     lead = f"Lead: {line(incident.lead.name, 80)}" if incident.lead else "Nobody leads yet"
-    yield f"{lead} · Owner: {owner}" if owner else lead
+    lead = "" if incident.is_test and incident.lead is None else lead
+    if who := " · ".join(filter(None, (lead, f"Owner: {owner}" if owner else ""))):
+        yield who
     times = [f"Opened {clock(incident.opened_at, view.now)}"]
     for word, at in (
         ("acknowledged", incident.acknowledged_at),
@@ -268,7 +273,8 @@ def _standing(incident: Incident, view: View, mention: str) -> Iterator[str]:
         if at is not None:
             times.append(f"{word} after {duration((at - incident.opened_at).total_seconds())}")
     yield " · ".join(times)
-    yield f"Checklist {progress(incident)}"
+    if incident.steps or not incident.is_test:
+        yield f"Checklist {progress(incident)}"
     if incident.links:
         yield "See also " + ", ".join(line(other, 40) for other, _ in incident.links[:5])
 
@@ -289,7 +295,7 @@ _LABELS = {
 
 
 def _buttons(incident: Incident) -> list[Block]:
-    """Three or four for this moment; `incident.more` holds the rest."""
+    """Three or four for this moment; `incident.more` holds the rest. A test needs next to none."""
     shown: tuple[str, ...]
     more: tuple[str, ...]
     match incident.status:
@@ -302,6 +308,9 @@ def _buttons(incident: Incident) -> list[Block]:
             shown, more = ("resolve", "note", "postmortem"), ("lead", "assign", "resolve_reason")
         case _:
             shown, more = ("postmortem", "reopen", "note"), ()
+    if incident.is_test:
+        shown = ("ack",) if incident.status == "open" else ("note",)
+        more = ("resolve_reason",) if incident.status in ("acknowledged", "mitigated") else ()
     primary = {"open": "ack", "resolved": "postmortem"}.get(incident.status)
     if incident.is_open and incident.recovery.proved:
         primary = "resolve"

@@ -6,7 +6,7 @@ Slack's limits: buttons move into the row's menu, then commands go, then the end
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -61,11 +61,34 @@ _FORMS = (
 )
 
 
-def render_checklist(incident: Incident, pipeline: Pipeline | None, names: Mapping[str, str], now: datetime) -> Message:
-    """Return the checklist; `names` fill the commands, `cdc` among them, where neither probe nor pipeline does."""
+@dataclass(frozen=True)
+class _Around:
+    """What stands around the incident: see `render_checklist`."""
+
+    pipeline: Pipeline | None
+    names: Mapping[str, str]
+    now: datetime
+    enabled: Callable[[str], bool]
+
+    def can_plan(self, step: StepState) -> bool:
+        return step.step.action is not None and self.enabled(step.step.action)
+
+
+def render_checklist(
+    incident: Incident,
+    pipeline: Pipeline | None,
+    names: Mapping[str, str],
+    now: datetime,
+    enabled: Callable[[str], bool],
+) -> Message:
+    """Return the checklist; `names` fill the commands, `cdc` among them, where neither probe nor pipeline does.
+
+    `enabled` tells whether cdc.yml lets the bot plan an action here: a step whose action it does not is done by hand.
+    """
     text = line(f"Checklist of {incident.id}: {progress(incident)}", 120)
+    around = _Around(pipeline, names, now, enabled)
     return fitting(
-        (lambda form=form: Message(text, tuple(_checklist(incident, pipeline, names, now, form))))  # type: ignore[misc]
+        (lambda form=form: Message(text, tuple(_checklist(incident, around, form))))  # type: ignore[misc]
         for form in _FORMS
     )
 
@@ -78,9 +101,7 @@ def progress(incident: Incident) -> str:
     return f"{len(settled)} of {len(incident.steps)} steps{told}" if incident.steps else "has no steps"
 
 
-def _checklist(
-    incident: Incident, pipeline: Pipeline | None, names: Mapping[str, str], now: datetime, form: _Form
-) -> Iterator[Block]:
+def _checklist(incident: Incident, around: _Around, form: _Form) -> Iterator[Block]:
     runbooks = ", ".join(line(r.title, 60) for r in incident.runbooks[:4])
     yield section(f"*Checklist* · {progress(incident)}" + (f" · {runbooks}" if runbooks else ""))
     shown = _most_pressing(incident, form.steps)
@@ -93,10 +114,10 @@ def _checklist(
             yield divider()
         yield context(f"*{title}*")
         for step in rows:
-            yield from _row(incident, step, pipeline, names, now, form, step is upcoming)
+            yield from _row(incident, step, around, form, step is upcoming)
     left = len(incident.steps) - len(shown)
     if left:
-        ask = code(f"{names.get('cdc', '/cdc')} incident {incident.id}")
+        ask = code(f"{around.names.get('cdc', '/cdc')} incident {incident.id}")
         yield context(f"+{left} more steps, for want of room. All of them: {ask}")
 
 
@@ -106,33 +127,18 @@ def _most_pressing(incident: Incident, count: int) -> frozenset[str]:
     return frozenset(s.step.id for s in ranked[:count])
 
 
-def _row(
-    incident: Incident,
-    step: StepState,
-    pipeline: Pipeline | None,
-    names: Mapping[str, str],
-    now: datetime,
-    form: _Form,
-    upcoming: bool,
-) -> Iterator[Block]:
-    text = "\n".join(_lines(incident, step, pipeline, names, now, form, upcoming))
-    menu = overflow(f"step.more:{step.step.id}", _menu(incident, step, form.rows))
+def _row(incident: Incident, step: StepState, around: _Around, form: _Form, upcoming: bool) -> Iterator[Block]:
+    text = "\n".join(_lines(incident, step, around, form, upcoming))
+    can_plan = around.can_plan(step)
+    menu = overflow(f"step.more:{step.step.id}", _menu(incident, step, form.rows, can_plan))
     if step.status == "todo" and form.rows:
         yield section(text, block_id=f"step:{step.step.id}")
-        yield actions([*_buttons(incident, step), menu], f"do:{step.step.id}")
+        yield actions([*_buttons(incident, step, can_plan), menu], f"do:{step.step.id}")
     else:
         yield section(text, accessory=menu, block_id=f"step:{step.step.id}")
 
 
-def _lines(
-    incident: Incident,
-    step: StepState,
-    pipeline: Pipeline | None,
-    names: Mapping[str, str],
-    now: datetime,
-    form: _Form,
-    upcoming: bool,
-) -> Iterator[str]:
+def _lines(incident: Incident, step: StepState, around: _Around, form: _Form, upcoming: bool) -> Iterator[str]:
     title = line(step.step.title, form.title)
     findings = findings_of(incident, step)
     if step.status == "todo":
@@ -144,17 +150,24 @@ def _lines(
         yield " · ".join([f"☐ {title}", *words])
     else:
         yield f"{_settled(step)} {title}"
-        yield _by_whom(step, now)
+        yield _by_whom(step, around.now)
     if form.findings:
         for finding in findings[:2]:
             yield f"{seen(finding)} · {line(finding.target, 80)}"
         if len(findings) > 2:
             yield f"+{len(findings) - 2} more findings of this probe"
         if step.step.probe and not findings and step.status == "todo" and incident.is_open:
-            why = "the probe has not answered yet" if pipeline else "no probe runs, this pipeline is not in cdc.yml"
+            why = (
+                "the probe has not answered yet"
+                if around.pipeline
+                else "no probe runs, this pipeline is not in cdc.yml"
+            )
             yield f"{STATUS_SIGN[Status.UNKNOWN]} UNKNOWN: {why}"
     if form.commands and step.step.command and step.status == "todo":
-        yield code(fill(step.step.command, pipeline, {**_facts(findings, names), **_refused(incident)}), 700)
+        facts = {**_facts(findings, around.names), **_refused(incident)}
+        yield code(fill(step.step.command, around.pipeline, facts), 700)
+    if step.step.action and step.status == "todo" and not around.can_plan(step):
+        yield f"_not enabled in cdc.yml: {'run' if step.step.command else 'do'} it by hand_"
 
 
 def findings_of(incident: Incident, step: StepState) -> list[Finding]:
@@ -193,8 +206,8 @@ def _by_whom(step: StepState, now: datetime) -> str:
     return f"_{who}{at}_{chosen}{reason}"
 
 
-def _buttons(incident: Incident, step: StepState) -> list[Block]:
-    if step.step.action:
+def _buttons(incident: Incident, step: StepState, can_plan: bool) -> list[Block]:
+    if can_plan and step.step.action:
         label = f"Plan: {step.step.action.replace('_', ' ')}"
         return [button(label, f"action.plan:{step.step.id}", clicks.of_step(incident, step, "plan"))]
     verb = "choose" if step.step.choices else "done"
@@ -202,17 +215,17 @@ def _buttons(incident: Incident, step: StepState) -> list[Block]:
     return [button(label, f"step.done:{step.step.id}", clicks.of_step(incident, step, verb))]
 
 
-def _menu(incident: Incident, step: StepState, has_buttons: bool) -> list[tuple[str, str]]:
+def _menu(incident: Incident, step: StepState, has_buttons: bool, can_plan: bool) -> list[tuple[str, str]]:
     """What a step's menu offers; where the row has no buttons of its own, their verbs too."""
     verbs: list[tuple[str, str]] = []
     if step.status != "todo":
         verbs.append(("Undo: to do again", "undo"))
     else:
         settle = "choose" if step.step.choices else "done"
-        words = "Decide…" if step.step.choices else "Done by hand" if step.step.action else "Done"
-        if step.step.action and not has_buttons:
+        words = "Decide…" if step.step.choices else "Done by hand" if can_plan else "Done"
+        if can_plan and step.step.action and not has_buttons:
             verbs.append((f"Plan: {step.step.action.replace('_', ' ')}", "plan"))
-        if step.step.action or not has_buttons:
+        if can_plan or not has_buttons:
             verbs.append((words, settle))
         verbs.append(("Skip…", "skip"))
     return [(label, clicks.of_step(incident, step, verb)) for label, verb in verbs]

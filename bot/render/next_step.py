@@ -39,7 +39,7 @@ def next_step(incident: Incident, policy: Policy, now: datetime) -> str:
         return f"{_named(incident.actions[-1])} did not help: repair the cause first, then plan it again."
     step = next_todo(incident)
     if step is not None:
-        return _do(step)
+        return _do(step, incident, policy)
     if incident.status == "acknowledged":
         return "the checklist is through: repair what is broken, then press *Mitigated* or *Resolve*."
     return "press *Resolve*: recovery is checked first, and it resolves when it is proved."
@@ -59,12 +59,14 @@ def _answered(step: StepState, incident: Incident) -> bool:
     return step.step.probe is not None and any(probe == step.step.probe for probe, _ in incident.findings)
 
 
-def _do(step: StepState) -> str:
+def _do(step: StepState, incident: Incident, policy: Policy) -> str:
     title = line(step.step.title, 200)
     if step.step.choices:
         return f"decide: {title}"
-    if step.step.action:
+    if step.step.action and policy.enabled(step.step.action, incident.pipeline):
         return f"{title} (press *Plan*: nothing is changed before you have read the plan)"
+    if step.step.action:
+        return f"{title} (by hand: the action is not enabled in cdc.yml)"
     return title
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from bot.drill.block_rules import broken_rules, total_characters
 from bot.incident import events as e
+from bot.incident.policy import Policy
 from bot.incident.runbook import Step
 from bot.model import TEST_ALERT, Severity
 from bot.ports import Message
@@ -255,7 +256,27 @@ def test_a_test_alert_says_that_nothing_is_wrong() -> None:
     ended = words(shown(scene.add(e.IncidentResolved(True, "the test alert ended")), "card"))
     for said in (firing, ended):
         assert "· test ·" in said and "*Next:* nothing:" in said
-        assert not re.search("Suspect|not verified|postmortem", said)
+        assert not re.search("Suspect|not verified|[Pp]ostmortem|Nobody leads|Checklist", said)
+
+
+@pytest.mark.parametrize(
+    ("expected", "event"),
+    [
+        (["Acknowledge"], None),
+        (["Note…"], e.IncidentAcknowledged()),
+        (["Note…"], e.IncidentResolved(True, "the test alert ended")),
+    ],
+)
+def test_a_test_has_next_to_no_buttons(expected: list[str], event: e.Event | None) -> None:
+    """There is nothing to mitigate and no postmortem to write; one that hangs can be closed once it is acknowledged."""
+    scene = Scene()
+    scene.add(e.IncidentOpened("Test alert by alice", "cdc-test-1", Severity.INFO, "pipeline:cdc-test-1", "#c", "n"))
+    scene.add(scenes.fired(TEST_ALERT, Severity.INFO))
+    if event is not None:
+        scene.add(event, ALICE)
+    card = shown(scene, "card")
+    assert expected == labels(card)
+    assert ("incident.more" in elements(card)) == isinstance(event, e.IncidentAcknowledged)
 
 
 def test_resolved_without_proof_says_so() -> None:
@@ -370,6 +391,41 @@ def test_steps_have_the_buttons_of_their_kind() -> None:
     assert expected == value(found["step.done:lag.group"])
     menu = found["step.more:connector.restart"]["options"]
     assert ["Done by hand", "Skip…"] == [option["text"]["text"] for option in menu]
+
+
+@pytest.mark.parametrize(
+    ("enabled", "policy"),
+    [
+        (True, scenes.POLICY),
+        (False, replace(scenes.POLICY, actions=frozenset())),
+        (False, replace(scenes.POLICY, actions=frozenset({"resume_connector"}))),
+        (
+            True,
+            replace(
+                scenes.POLICY, actions=frozenset(),
+                pipelines={"customers": replace(scenes.CUSTOMERS, actions=frozenset({"restart_failed_tasks"}))},
+            ),
+        ),
+    ],
+)  # fmt: skip
+def test_only_an_enabled_action_can_be_planned(enabled: bool, policy: Policy) -> None:
+    """Where cdc.yml does not name the action, the step is one to do by hand, and says so beside its command."""
+    message = shown(scenes.schema_break(), "checklist", policy=policy)
+    found = elements(message)
+    assert enabled == ("action.plan:connector.restart" in found)
+    assert enabled != ("step.done:connector.restart" in found)
+    small_print = "onlyFailed=true'`\n_not enabled in cdc.yml: run it by hand_"
+    assert enabled != (small_print in words(message))
+    menu = [option["text"]["text"] for option in found["step.more:connector.restart"]["options"]]
+    assert (["Done by hand", "Skip…"] if enabled else ["Skip…"]) == menu
+
+
+def test_the_card_asks_nobody_to_plan_what_is_not_enabled() -> None:
+    """The next step is the same one, by hand."""
+    scene = scenes.schema_break().add(e.IncidentAcknowledged(), ALICE)
+    card = words(shown(scene, "card", policy=replace(scenes.POLICY, actions=frozenset())))
+    assert "(by hand: the action is not enabled in cdc.yml)" in card
+    assert "*Plan*" not in card
 
 
 def test_a_settled_step_can_be_undone_with_its_new_revision() -> None:
