@@ -42,7 +42,11 @@ class Denied(PortError):
 
 
 class Missing(PortError):
-    """The system says there is no such thing."""
+    """The system says there is no such thing. `error_code` is the number it gave for that, None where it gave none."""
+
+    def __init__(self, *words: object, error_code: int | None = None) -> None:
+        super().__init__(*words)
+        self.error_code = error_code
 
 
 class Rejected(PortError):
@@ -423,6 +427,8 @@ class PrometheusStatus:
     """Addresses of the Alertmanagers that alerts are sent to."""
     clock_offset_s: float | None = None
     not_known: tuple[str, ...] = ()
+    loaded_at: datetime | None = None
+    """When it loaded its configuration, by its own clock; asked only where it tells no Alertmanager."""
 
 
 class Prometheus(Protocol):

@@ -225,7 +225,9 @@ def _decode(response: requests.Response, text: bytes, asked: str) -> Any:
         what = "HTML" if is_html else "text that is not JSON"
         raise Unreachable(f"{asked}: answered {status} with {what}, not the API: is this the right address?")
     if status == 404:
-        raise Missing(f"{asked}: answered 404{suffix or ' with an empty body'}")
+        code = body.get("error_code") if isinstance(body, dict) else None
+        words = f"{asked}: answered 404{suffix or ' with an empty body'}"
+        raise Missing(words, error_code=code if isinstance(code, int) else None)
     if status >= 400:
         raise Rejected(f"{asked}: answered {status}{suffix}")
     return body

@@ -3,6 +3,9 @@
 What they do not share stays unknown: a version's time (`ts`) is only in Confluent >= 8.0, a subject's
 mode is not in Karapace. A mode is what the registry says, not a proof: Apicurio answers READONLY and
 still accepts registrations.
+
+Their own 404 says which thing is not there by an `error_code`; one without it is another API's, such as that of
+Apicurio's base address, and tells nothing of a subject.
 """
 
 from __future__ import annotations
@@ -17,6 +20,9 @@ from bot.clients.http import JsonHttp, remaining_s
 from bot.ports import Missing, PortError, SchemaVersion, ServerFacts, SubjectState, Unreachable
 
 T = TypeVar("T")
+
+CCOMPAT = "/apis/ccompat/v7"
+"""Where Apicurio has its Confluent API, from its root."""
 
 # How each tells what it is, the first that answers so: where (from the root for Apicurio, whose Confluent API is below
 # it), the key of the version, and what else must be in the answer.
@@ -100,7 +106,8 @@ class HttpSchemaRegistry:
             kind, version = self._kind(ends_at) if getattr(error, "sent", True) else ("", None)
             if not kind:
                 raise
-            return ServerFacts(kind, version, {"GET /subjects": str(error)}, clock_offset_s=self._http.clock_offset_s)
+            said = str(error.__cause__ if isinstance(error.__cause__, Missing) else error)
+            return ServerFacts(kind, version, {"GET /subjects": said}, clock_offset_s=self._http.clock_offset_s)
         calls["GET /subjects"] = None
 
         def ask(call: str, path: str) -> Any:
@@ -126,6 +133,25 @@ class HttpSchemaRegistry:
         kind, version = self._kind(ends_at)
         return ServerFacts(kind, version, calls, clock_offset_s=self._http.clock_offset_s, not_known=not_known)
 
+    def confluent_address(self, deadline_s: float) -> str | None:
+        """Return the address of Apicurio's Confluent API where this address is Apicurio's and not that; else None.
+
+        It is tried: an address is returned only if it lists its subjects with the same login. Raises nothing.
+        """
+        ends_at = time.monotonic() + deadline_s
+        try:
+            self._read("/subjects", remaining_s(ends_at), _names)
+            return None
+        except PortError as error:
+            if not getattr(error, "sent", True) or CCOMPAT in self._http.url or self._kind(ends_at)[0] != "Apicurio":
+                return None
+        root = self._http.at_root()
+        try:
+            _names(root.get(f"{CCOMPAT}/subjects", remaining_s(ends_at)))
+        except (PortError, TypeError):
+            return None
+        return f"{root.url}{CCOMPAT}"
+
     def _kind(self, ends_at: float) -> tuple[str, str | None]:
         for kind, at_root, path, key, also in _KINDS:
             try:
@@ -137,7 +163,14 @@ class HttpSchemaRegistry:
         return "", None
 
     def _read(self, path: str, deadline_s: float, parse: Callable[[Any], T]) -> T:
-        answer = self._http.get(path, deadline_s)
+        try:
+            answer = self._http.get(path, deadline_s)
+        except Missing as error:
+            if error.error_code is not None:
+                raise
+            at = f"is it Apicurio? its Confluent API is at {self._http.at_root().url}{CCOMPAT}"
+            hint = "is this the right address?" if CCOMPAT in self._http.url else f"is this the right address? {at}"
+            raise Unreachable(f"{error}; this address does not answer as a Schema Registry: {hint}") from error
         try:
             return parse(answer)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:

@@ -70,6 +70,30 @@ def test_karapace_has_no_mode_and_that_is_one_line_of_not_known(server):
     assert ["mode of customers-value"] == [line.partition(":")[0] for line in state.not_known]
 
 
+@pytest.mark.parametrize("body", ["", {}, {"message": "Not Found"}, {"error_code": "x"}, "null"])
+@pytest.mark.parametrize(
+    "ask", [lambda it: it.read_subject("s", 2, 5), lambda it: it.read_schema(7, 5), lambda it: it.read_subjects(5)]
+)
+def test_a_404_without_a_registrys_number_is_another_address(server, body, ask):
+    """Apicurio's base answers 404 with nothing: that is no word of the subject, and the right address is named."""
+    for path in ("/subjects", "/subjects/s/versions", "/schemas/ids/7"):
+        server[f"GET {path}"] = (404, body)
+
+    with pytest.raises(Unreachable) as raised:
+        ask(registry(server))
+
+    assert "this address does not answer as a Schema Registry" in str(raised.value)
+    assert f"is it Apicurio? its Confluent API is at {server.url}/apis/ccompat/v7" in str(raised.value)
+
+
+@pytest.mark.parametrize("code", [404, 40401])
+def test_a_404_with_a_registrys_number_is_missing(server, code):
+    """Karapace, Confluent and Apicurio give one."""
+    server["GET /subjects/s/versions"] = (404, {"error_code": code, "message": "Subject 's' not found."})
+    with pytest.raises(Missing):
+        registry(server).read_subject("s", 2, 5)
+
+
 def test_an_unknown_subject_is_missing_in_the_registrys_words(server):
     """Recorded from Apicurio 3.3.3 and Confluent: both answer 40401."""
     server["GET /subjects/typo/versions"] = (404, {"error_code": 40401, "message": "Subject 'typo' not found."})

@@ -89,7 +89,9 @@ def test_apicurio_without_the_path_of_its_confluent_api_is_still_known(server):
     ("status", "body", "error"),
     [
         (401, {"message": "Unauthorized"}, Denied),
-        (404, {"message": "Not Found"}, Missing),
+        (404, {"error_code": 404, "message": "Not Found"}, Missing),
+        (404, {"message": "Not Found"}, Unreachable),
+        (404, "", Unreachable),
         (200, "<html>Sign in</html>", Unreachable),
         (200, {"not": "a list"}, Unreachable),
         (200, 7, Unreachable),
@@ -101,6 +103,37 @@ def test_a_server_that_is_no_known_registry_is_the_error_of_its_first_call(serve
 
     with pytest.raises(error):
         HttpSchemaRegistry(JsonHttp(server.url)).read_server(5)
+
+
+@pytest.mark.parametrize(
+    ("base", "subjects", "moved", "found"),
+    [
+        ("", (404, ""), (200, ["s"]), True),
+        ("/apis/registry/v3", (404, ""), (200, []), True),
+        ("", (404, "<html>Not here</html>"), (200, ["s"]), True),
+        ("", (200, ["s"]), (200, ["s"]), False),  # the address is one already
+        ("/apis/ccompat/v7", (404, ""), (404, ""), False),
+        ("", (404, ""), (401, {}), False),  # what was not seen to work is not said
+        ("", (404, ""), (200, {"not": "a list"}), False),
+    ],
+)
+def test_apicurios_confluent_api_is_found_from_its_base(server, base, subjects, moved, found):
+    """Only where it answers as one."""
+    server["GET /apis/registry/v3/system/info"] = (200, APICURIO)
+    server["GET /apis/ccompat/v7/subjects"] = moved
+    server[f"GET {base}/subjects"] = subjects
+
+    address = HttpSchemaRegistry(JsonHttp(server.url + base)).confluent_address(5)
+
+    assert (f"{server.url}/apis/ccompat/v7" if found else None) == address
+
+
+def test_another_servers_404_is_not_taken_for_apicurio(server):
+    """What does not say that it is Apicurio is not sent anywhere."""
+    server["GET /subjects"] = (404, "")
+    server["GET /apis/ccompat/v7/subjects"] = (200, [])
+    assert None is HttpSchemaRegistry(JsonHttp(server.url)).confluent_address(5)
+    assert None is HttpSchemaRegistry(JsonHttp("http://127.0.0.1:1")).confluent_address(5)
 
 
 def with_connector(server) -> None:
