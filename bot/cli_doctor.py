@@ -122,7 +122,7 @@ def _examine(call: Call, config: Config) -> tuple[Check, ...]:
         "registry": registry_part.judge,
         "connect": connect_part.judge,
         "prometheus": lambda facts: prometheus.judge(
-            facts, config.listen.port, config.listen.host, [name for name, _ in alerts]
+            facts, config.listen.port, config.listen.host, [name for name, _ in alerts], call.app.clock()
         ),
         "coverage": lambda facts: coverage.judge(facts, config.pipelines),
         "clock": clock.judge,

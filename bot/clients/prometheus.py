@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, TypeVar
 
 from bot.clients.http import JsonHttp, remaining_s
@@ -33,7 +34,7 @@ class HttpPrometheus:
                 return read(answer["data"])
             except PortError as error:
                 errors.append(error)
-            except (KeyError, TypeError, AttributeError):
+            except (KeyError, TypeError, AttributeError, ValueError):
                 words = "answered other JSON than Prometheus': is this the right address?"
                 errors.append(Unreachable(f"GET {self._http.url}{path}: {words}"))
             return None
@@ -49,7 +50,12 @@ class HttpPrometheus:
         if len(errors) == 4:
             raise errors[0]
         not_known = tuple(str(error) for error in errors)
-        return PrometheusStatus(version, targets, rules, alertmanagers, self._http.clock_offset_s, not_known)
+        loaded_at = None
+        if alertmanagers == ():  # it looks for them after it has started or was reloaded
+            loaded_at = ask(
+                "/api/v1/status/runtimeinfo", lambda told: datetime.fromisoformat(str(told["lastConfigTime"]))
+            )
+        return PrometheusStatus(version, targets, rules, alertmanagers, self._http.clock_offset_s, not_known, loaded_at)
 
 
 def _target(told: Mapping[str, Any]) -> ScrapeTarget:

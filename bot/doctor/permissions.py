@@ -29,6 +29,7 @@ SCHEMA_CHANGES = "schema_changes"
 RESTART = "restart_failed_tasks"
 SILENCE = "silence_alerts"
 DOCTOR = "doctor"
+FIRE = "doctor --fire"
 
 SCHEMAS_TOPIC = "_schemas"
 
@@ -132,7 +133,7 @@ def render(setup: Setup, principal: str = PRINCIPAL) -> str:
     """Return the permissions as a shell script with comments; it ends with a newline."""
     parts = [
         "# What cdc-oncall needs, and nothing else: by the pipelines of cdc.yml; nothing was asked.",
-        "# It reads. What changes something is here only for the actions that cdc.yml enables"
+        "# It reads. What changes something is here only for `doctor --fire` and the actions that cdc.yml enables"
         + (f" ({', '.join(sorted(setup.actions))})." if setup.actions else " (none)."),
     ]
     if setup.bootstrap:
@@ -357,6 +358,7 @@ def _monitoring(setup: Setup) -> tuple[Grant, ...]:
                 ("incidents",),
             ),
             Grant("alertmanager", "GET /api/v2/status", "whether its route points at the bot", (DOCTOR,)),
+            Grant("alertmanager", "POST /api/v2/alerts", "the marked test alert", (FIRE,), optional=True),
         ]
         if SILENCE in setup.actions:
             rows.append(Grant("alertmanager", "POST /api/v2/silences", "silencing an incident's alerts", (SILENCE,)))
@@ -367,6 +369,13 @@ def _monitoring(setup: Setup) -> tuple[Grant, ...]:
             Grant("prometheus", "GET /api/v1/targets", "whether it scrapes the bot", (DOCTOR,)),
             Grant("prometheus", "GET /api/v1/rules", "whether the rules of `cdc rules` are loaded", (DOCTOR,)),
             Grant("prometheus", "GET /api/v1/alertmanagers", "whether it tells this Alertmanager", (DOCTOR,)),
+            Grant(
+                "prometheus",
+                "GET /api/v1/status/runtimeinfo",
+                "whether it looks for its Alertmanager still",
+                (DOCTOR,),
+                optional=True,
+            ),
         ]
     return tuple(rows)
 
@@ -390,7 +399,10 @@ def _table(name: str, url: str, how: str, rows: Sequence[Grant]) -> list[str]:
     return [
         "",
         f"# --- {name}{at}: {how}",
-        *(f"#   {row.grant:<{width}}  {', '.join(row.needed_by)}: {row.feature}" for row in rows),
+        *(
+            f"#   {row.grant:<{width}}  {', '.join(row.needed_by)}{' only, optional' * row.optional}: {row.feature}"
+            for row in rows
+        ),
     ]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from urllib.parse import urlsplit
 
 from bot.doctor.check import Check, failed, names, not_configured, ok, warning
@@ -15,6 +16,8 @@ from bot.ports import PortError, Prometheus, PrometheusStatus, ScrapeTarget
 
 PART = "prometheus"
 METRICS_PATH = "/metrics"
+SETTLES_S = 60.0
+"""So long after it has loaded its configuration Prometheus may still look for its Alertmanagers."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ def gather(prometheus: Prometheus, url: str, deadline_s: float) -> PrometheusFac
         return PrometheusFacts(url, error=error)
 
 
-def judge(facts: PrometheusFacts, port: int, host: str, alerts: Sequence[str]) -> tuple[Check, ...]:
+def judge(facts: PrometheusFacts, port: int, host: str, alerts: Sequence[str], now: datetime) -> tuple[Check, ...]:
     """Return Prometheus' lines. The bot is scraped at `port` (0 is not known); `alerts` are the names of its rules."""
     if facts.url is None:
         return (
@@ -44,7 +47,7 @@ def judge(facts: PrometheusFacts, port: int, host: str, alerts: Sequence[str]) -
         )  # fmt: skip
     if facts.status is None:
         return (unreached(PART, facts.url, facts.error),)
-    return tuple(_lines(facts.url, facts.status, port, host, alerts))
+    return tuple(_lines(facts.url, facts.status, port, host, alerts, now))
 
 
 def loaded(facts: PrometheusFacts, alerts: Sequence[str]) -> tuple[str, ...] | None:
@@ -54,7 +57,9 @@ def loaded(facts: PrometheusFacts, alerts: Sequence[str]) -> tuple[str, ...] | N
     return tuple(alert for alert in alerts if alert in facts.status.rules)
 
 
-def _lines(url: str, status: PrometheusStatus, port: int, host: str, alerts: Sequence[str]) -> Iterator[Check]:
+def _lines(
+    url: str, status: PrometheusStatus, port: int, host: str, alerts: Sequence[str], now: datetime
+) -> Iterator[Check]:
     yield ok(PART, f"Prometheus{' ' + status.version if status.version else ''} answers at {url}")
     for line in status.not_known:
         yield warning(PART, f"not known: {line}", "Let the login under prometheus.auth read it.")
@@ -63,7 +68,7 @@ def _lines(url: str, status: PrometheusStatus, port: int, host: str, alerts: Seq
     if status.rules is not None:
         yield _rules(status.rules, alerts)
     if status.alertmanagers is not None:
-        yield _sends(status.alertmanagers)
+        yield _sends(status.alertmanagers, _loaded_before_s(status, now))
 
 
 def _scraped(targets: Sequence[ScrapeTarget], port: int, host: str) -> Check:
@@ -99,7 +104,7 @@ def _is_ours(url: str, port: int) -> bool:
 
 def _rules(rules: Sequence[str], alerts: Sequence[str]) -> Check:
     missing = [alert for alert in alerts if alert not in rules]
-    load = "Write `cdc rules > cdc-oncall.yml` where Prometheus finds it, name it in rule_files, and reload Prometheus."
+    load = "Write `cdc rules > cdc-alerts.yml` where Prometheus finds it, name it in rule_files, and reload Prometheus."
     if not missing:
         return ok(PART, f"runs the bot's {len(alerts)} alert rules")
     if len(missing) == len(alerts):
@@ -107,12 +112,24 @@ def _rules(rules: Sequence[str], alerts: Sequence[str]) -> Check:
     return warning(PART, f"lacks {names(missing)} of the bot's alert rules", load)
 
 
-def _sends(alertmanagers: Sequence[str]) -> Check:
+def _loaded_before_s(status: PrometheusStatus, now: datetime) -> float | None:
+    """Return how long ago it loaded its configuration, both by its clock; None where it did not say."""
+    if status.loaded_at is None:
+        return None
+    return (now - status.loaded_at).total_seconds() + (status.clock_offset_s or 0.0)
+
+
+def _sends(alertmanagers: Sequence[str], loaded_before_s: float | None) -> Check:
+    if not alertmanagers and loaded_before_s is not None and loaded_before_s < SETTLES_S:
+        return warning(
+            PART, "looks for its Alertmanager still: it loaded its configuration less than a minute ago",
+            "Ask again in 10 s.",
+        )  # fmt: skip
     if not alertmanagers:
         return failed(
             PART, "sends its alerts to no Alertmanager",
-            "If it was reloaded a moment ago, ask again; else write `alerting: {alertmanagers: [{static_configs: "
-            "[{targets: ['HOST:9093']}]}]}` in prometheus.yml.",
+            "Write `alerting: {alertmanagers: [{static_configs: [{targets: ['HOST:9093']}]}]}` in prometheus.yml and "
+            "reload Prometheus.",
         )  # fmt: skip
     return ok(PART, f"sends alerts to {names([_origin(url) for url in alertmanagers])}")
 

@@ -65,7 +65,8 @@ def judge(facts: RegistryFacts) -> tuple[Check, ...]:
             return (failed(PART, what, f"Write `registry: {{url: {_root(facts.url)}{CCOMPAT}}}` into cdc.yml."),)
         return (unreached(PART, facts.url, refused),)
     kind = f"{server.kind} {server.version or ''}".strip() if server.kind else "a registry that does not say which"
-    notes = "; it answers READONLY and does not enforce it" if server.kind == "Apicurio" else ""
+    note = "; a mode READONLY would not protect a subject there: Apicurio does not enforce it"
+    notes = note if server.kind == "Apicurio" else ""
     count = sum(reason is None for reason in server.calls.values())
     unknown = f"; not known: {'; '.join(server.not_known)}" if server.not_known else ""
     line = ok(PART, f"{kind} at {facts.url}, {count} of {len(server.calls)} calls answered{notes}{unknown}")

@@ -17,12 +17,13 @@ import pytest
 import yaml
 
 from bot.drill.slack_store import Channel
-from bot.drill.workspace import INCIDENTS
+from bot.drill.workspace import INCIDENTS, SlackWorkspace
 from bot.slo.route import parse_routing, routes_of
 from tests.system.estate import Pager
 from tests.system.pipeline import alertmanager_config
 from tests.system.walk import CDC, Json, OnCall, without_pipeline
 
+ROOT = Path(__file__).parents[2]
 AMTOOL = Path("/usr/bin/amtool")
 PAGER = {"name": "pager", "webhook_configs": [{"url": "http://127.0.0.1:1/pager"}]}
 
@@ -244,6 +245,53 @@ def test_an_alert_that_would_not_reach_the_bot_is_not_sent(sound: OnCall) -> Non
     assert "does not reach the bot: it goes to pager" in err
     code, out, err = run(sound, "doctor", "--fire", "--label", "team=data")
     assert 0 == code, out + err
+
+
+def test_a_token_the_bot_does_not_know_ends_it_at_once(sound: OnCall) -> None:
+    """Long before group_wait and a minute have passed: the bot has counted the 401; the last line says what is left."""
+    sound.alertmanager.reload(receiving(sound, lambda d: unset(d, http_config={"authorization": {"credentials": "x"}})))
+    code, out, err = run(sound, "doctor", "--fire", "--json")
+    *_, step, last = json.loads(out)
+    assert (1, "failed", "ok") == (code, step["status"], last["status"]), out + err
+    assert step["what"].startswith("Alertmanager sends a token the bot does not know")
+    assert "receiver cdc-oncall" in step["remedy"]
+    assert 30 > step["after_s"]
+    assert last["what"].startswith("the end of the test alert was sent to Alertmanager")
+
+
+def test_nothing_is_sent_past_a_failed_slack_line(sound: OnCall) -> None:
+    """A channel that the bot is not in: the doctor's line and remedy, and no incident."""
+    channel = sound.workspace.store.channel(INCIDENTS)
+    assert isinstance(channel, Channel)
+    sound.workspace.store.put_channel(replace(channel, members=()))
+    known = len(sound.incidents())
+    code, out, err = run(sound, "doctor", "--fire", "--yes")
+    assert (1, "", known) == (code, out, len(sound.incidents()))
+    assert "Nothing was sent: slack: the bot is not in #cdc-incidents" in err
+    assert "/invite @cdc-oncall" in err
+
+
+def test_a_card_that_slack_refuses_ends_it_at_once(sound: OnCall, tmp_path: Path) -> None:
+    """The bot's own token was taken back, and this terminal has a good one of another workspace."""
+    other = SlackWorkspace(token="xoxb-other", signing_secret="s", manifest=ROOT / "manifest.yml").start()
+    document = yaml.safe_load(sound.config.read_text())
+    document["slack"]["api_url"] = other.api_url
+    config = sound.config.with_name("elsewhere.yml")
+    config.write_text(yaml.safe_dump(document))
+    channel = sound.workspace.store.channel(INCIDENTS)
+    assert isinstance(channel, Channel)
+    sound.workspace.store.put_channel(replace(channel, is_archived=True))
+    tokens = {"SLACK_BOT_TOKEN": "xoxb-other"}
+    command = [str(CDC), "-c", str(config), "doctor", "--fire", "--json"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, env={**sound.environ, **tokens}, check=False
+    )
+    other.stop()
+    *_, step, last = json.loads(done.stdout)
+    assert (1, "failed", "ok") == (done.returncode, step["status"], last["status"]), done.stdout + done.stderr
+    assert step["what"].startswith("Slack refuses the card (is_archived)")
+    assert "Unarchive" in step["remedy"]
+    assert 30 > step["after_s"]
 
 
 # --- nobody answers ------------------------------------------------------------------------------------

@@ -259,7 +259,7 @@ def test_a_registry_behind_tls_and_a_login_is_reached_by_its_remedies(
     assert "not the address of its Confluent API" in said[2]
     version = _get_json(f"{registry.url}/apis/registry/v3/system/info")["version"]
     assert last["what"].startswith(f"Apicurio {version} at {front.url}/apis/ccompat/v7")
-    assert "READONLY and does not enforce it" in last["what"]
+    assert "a mode READONLY would not protect a subject there" in last["what"]
 
 
 def test_a_connect_behind_tls_and_a_login_is_reached_by_its_remedies(

@@ -104,6 +104,29 @@ def test_prometheus_tells_targets_rules_and_alertmanagers(server):
     assert () == status.not_known
 
 
+@pytest.mark.parametrize(
+    ("told", "loaded_at"),
+    [
+        ((200, {"data": {"lastConfigTime": "2026-11-23T14:00:00Z"}}), AT),
+        ((200, {"data": {"lastConfigTime": "soon"}}), None),
+        ((404, {}), None),
+    ],
+)
+def test_a_prometheus_without_alertmanager_says_since_when(server, told, loaded_at):
+    """When it loaded its configuration; where it does not say that nothing else is lost."""
+    asked = prometheus(server)
+    server[ALERTMANAGERS] = (200, {"data": {"activeAlertmanagers": []}})
+    server["GET /api/v1/status/runtimeinfo"] = told
+    status = asked.read_status(5)
+    assert ((), loaded_at, ()) == (status.alertmanagers, status.loaded_at, status.not_known)
+
+
+def test_a_prometheus_with_alertmanagers_is_not_asked_since_when(server):
+    """One question less."""
+    prometheus(server).read_status(5)
+    assert not [line for line, _, _ in server.asked if "runtimeinfo" in line]
+
+
 @pytest.mark.parametrize("answer", [(403, {}), (200, {"data": None}), (200, {"data": []}), (404, {})])
 def test_what_prometheus_does_not_tell_is_none_with_a_reason(server, answer):
     """One question refused hides no other; "not told" is not "none"."""

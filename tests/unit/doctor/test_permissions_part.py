@@ -124,7 +124,7 @@ def test_only_an_enabled_action_may_change_something(actions: frozenset[str], po
     """Read-only until told otherwise: without actions there is no POST anywhere."""
     setup = replace(WHOLE, actions=actions, pipelines=(replace(CUSTOMERS, actions=actions),))
 
-    assert posts == {grant.grant for grant in grants(setup) if grant.grant.startswith("POST")}
+    assert posts == {grant.grant for grant in grants(setup) if grant.grant.startswith("POST") and not grant.optional}
     assert posts == {word for word in posts if word in render(setup)}
 
 
@@ -160,3 +160,10 @@ def test_a_group_without_topics_is_named_with_what_it_lacks() -> None:
     assert "# Group g of pipeline p has no topics in cdc.yml: it also needs Describe on those it reads." in render(
         Setup((bare,), "kafka:9092")
     )
+
+
+def test_what_fire_alone_needs_is_optional() -> None:
+    """Whoever grants sees that the bot does without it."""
+    [grant] = [each for each in grants(WHOLE) if each.grant == "POST /api/v2/alerts"]
+    assert (True, ("doctor --fire",)) == (grant.optional, grant.needed_by)
+    assert "doctor --fire only, optional: the marked test alert" in render(WHOLE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,13 +13,14 @@ from bot.doctor.prometheus import PrometheusFacts, gather, judge, loaded
 from bot.ports import PrometheusStatus, ScrapeTarget, Unreachable
 
 ALERTS = ("CDCConnectorFailed", "CDCProbeBlind")
+NOW = datetime(2026, 11, 23, 14, 1, tzinfo=UTC)
 TARGET = ScrapeTarget("http://bot:8080/metrics", "cdc", "up", "")
 SOUND = PrometheusStatus("2.42.0", (TARGET,), (*ALERTS, "Other"), ("http://u:secret@am:9093/api/v2/alerts",))
 
 
 def test_a_sound_prometheus_is_all_ok() -> None:
     """It answers, scrapes, runs the rules, and tells an Alertmanager; a password in an address is not shown."""
-    lines = judge(PrometheusFacts("http://prometheus:9090", SOUND), 8080, "bot", ALERTS)
+    lines = judge(PrometheusFacts("http://prometheus:9090", SOUND), 8080, "bot", ALERTS, NOW)
     assert [
         "Prometheus 2.42.0 answers at http://prometheus:9090",
         "scrapes http://bot:8080/metrics (job cdc)",
@@ -45,12 +47,33 @@ def test_a_sound_prometheus_is_all_ok() -> None:
 )
 def test_what_is_wrong_is_one_line(changed: Mapping[str, Any], status: str | None, what: str) -> None:
     """One thing changed makes one line, with the text to paste as its remedy; what was not told is not judged."""
-    lines = judge(PrometheusFacts("http://p", replace(SOUND, **changed)), 8080, "bot", ALERTS)
+    lines = judge(PrometheusFacts("http://p", replace(SOUND, **changed)), 8080, "bot", ALERTS, NOW)
     bad = [line for line in lines if line.status != "ok"]
     assert ([status] if status else []) == [line.status for line in bad]
     if bad:
         assert what in bad[0].what
         assert bad[0].remedy
+
+
+@pytest.mark.parametrize(
+    ("age_s", "offset_s", "status"),
+    [
+        (59, None, "warning"),
+        (60, None, "failed"),
+        (70, -20, "warning"),  # its clock is 20 s behind ours
+        (50, 20, "failed"),
+        (None, None, "failed"),
+    ],
+)
+def test_a_prometheus_that_has_just_loaded_may_look_for_its_alertmanager(
+    age_s: float | None, offset_s: float | None, status: str
+) -> None:
+    """For a minute after the start or a reload; both times are by its own clock."""
+    loaded_at = None if age_s is None else NOW - timedelta(seconds=age_s)
+    told = replace(SOUND, alertmanagers=(), loaded_at=loaded_at, clock_offset_s=offset_s)
+    [line] = [line for line in judge(PrometheusFacts("http://p", told), 8080, "bot", ALERTS, NOW) if line.remedy]
+    assert status == line.status
+    assert ("Ask again in 10 s." == line.remedy) == (status == "warning")
 
 
 @pytest.mark.parametrize(("rules", "found"), [(None, None), ((), ()), (("Other", "CDCProbeBlind"), ("CDCProbeBlind",))])
@@ -67,7 +90,7 @@ class Refusing:
 
 def test_without_prometheus_nothing_is_wrong() -> None:
     """Not configured is no finding; configured and not there is one."""
-    [line] = judge(PrometheusFacts(None), 8080, "bot", ALERTS)
+    [line] = judge(PrometheusFacts(None), 8080, "bot", ALERTS, NOW)
     assert "not configured" == line.status
-    [line] = judge(gather(Refusing(), "http://p", 1.0), 8080, "bot", ALERTS)
+    [line] = judge(gather(Refusing(), "http://p", 1.0), 8080, "bot", ALERTS, NOW)
     assert ("failed", "GET http://p/api/v1/status/buildinfo: refused the connection") == (line.status, line.what)

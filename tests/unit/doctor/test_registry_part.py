@@ -33,8 +33,8 @@ def judged(facts: RegistryFacts) -> list[tuple[str, str, str]]:
         (
             "Apicurio",
             "3.3.3",
-            "Apicurio 3.3.3 at https://registry:8081, 5 of 5 calls answered; it answers READONLY and does not "
-            "enforce it",
+            "Apicurio 3.3.3 at https://registry:8081, 5 of 5 calls answered; a mode READONLY would not protect a "
+            "subject there: Apicurio does not enforce it",
         ),
         ("", None, "a registry that does not say which at https://registry:8081, 5 of 5 calls answered"),
     ],
