@@ -41,7 +41,7 @@ _WORDS = {
     ("listen",): "webhook, /metrics and /healthz; in a container 0.0.0.0:8080",
     ("state",): "the journal: on a disk that is kept",
     ("runbooks",): "yours to change; `cdc check runbooks` checks them",
-    ("alertmanager", "tokens"): "make one: openssl rand -hex 32; Alertmanager sends it along",
+    ("alertmanager", "tokens"): "make one: openssl rand -hex 16; Alertmanager sends it along",
     ("alertmanager", "receiver"): "the receiver in alertmanager.yml that posts to the bot",
     ("slack", "bot_token"): "xoxb-...: api.slack.com/apps, your app, OAuth & Permissions",
     ("slack", "app_token"): "xapp-...: Basic Information, App-Level Tokens, scope connections:write",

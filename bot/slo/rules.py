@@ -28,7 +28,7 @@ T = TypeVar("T", bound=Hashable)
 
 _HEAD = """\
 # Alert rules of cdc-oncall, rendered from cdc.yml: change the thresholds there and render again.
-# Load it in prometheus.yml (`rule_files: [alerts.yml]`) and scrape the bot's /metrics.
+# Keep it as cdc-alerts.yml, load it in prometheus.yml (`rule_files: [cdc-alerts.yml]`) and scrape the bot's /metrics.
 #
 # Alertmanager: group by pipeline, send resolves, and let critical lag hide the warning.
 #
