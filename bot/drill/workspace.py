@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cache
@@ -164,6 +165,7 @@ class SlackWorkspace:
             route("POST", "/upload/v1/{file_id}", lambda call: self.web_api.receive_upload(call)),
             route("POST", "/response/{token}", lambda call: self.web_api.respond(call)),
             route("GET", "/", lambda _: _page_file("page.html")),
+            route("GET", "/app_redirect", self._redirect),
             route("GET", "/static/{name}", lambda call: _page_file(call.params["name"])),
             route("GET", "/files/{file_id}/{name}", self._download),
             Route("/events", self._events, methods=["GET"]),
@@ -182,6 +184,15 @@ class SlackWorkspace:
             route("DELETE", "/control/faults", self._clear_faults),
             route("POST", "/control/rate", self._rate),
         ]
+
+    def _redirect(self, call: Call) -> Answer:
+        """Slack's link to a message, as the bot gives it: the page, opened at its thread."""
+        channel = self.store.channel(call.query.get("channel", ""))
+        ts = call.query.get("message_ts", "")
+        if channel is None:
+            return Answer(404, "no such channel\n", media_type="text/plain")
+        at = f"/{ts}" if re.fullmatch(r"[0-9]+\.[0-9]+", ts) else ""
+        return Answer(302, headers={"Location": f"/#{channel.id}{at}"}, media_type="text/plain")
 
     def _click(self, call: Call) -> Answer:
         asked = call.document()

@@ -21,6 +21,7 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
+from bot.drill.workspace import SlackWorkspace
 from tests.drill.conftest import CDC, CHECKOUT
 from tests.drill.test_drill import READY_WITHIN_S, first_line
 
@@ -260,6 +261,31 @@ def test_the_terminal_told_the_walk_and_the_score(desk: Desk) -> None:
     missing = [one for one in ("opened: ", "triaged: ", "acted: ", "recovered: ", "resolved: ") if one not in said]
     assert (0, []) == (desk.drill.returncode, missing), said
     assert "Finished schema-break: opened " in said
+
+
+# --- a link into a thread -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("thread", "hash_"),
+    [("old", None), ("new", "#C01INCIDENTS/<img src=x onerror='window.injected=1'>"), ("new", "#C09NOWHERE/1.1")],
+)
+def test_a_link_opens_its_thread(browser: Browser, thread: str, hash_: str | None) -> None:
+    """What `cdc incident` prints leads to the incident's thread, not to the newest one; a strange hash to nothing."""
+    workspace = SlackWorkspace(token="xoxb-page", signing_secret="secret").start()
+    try:
+        said = {}
+        for words in ("old", "new"):
+            parent = {"channel": "C01INCIDENTS", "user": "alice", "text": f"the {words} one"}
+            said[words] = requests.post(f"{workspace.url}/control/say", json=parent, timeout=5).json()["ts"]
+            reply = {**parent, "text": f"reply to the {words} one", "thread_ts": said[words]}
+            assert requests.post(f"{workspace.url}/control/say", json=reply, timeout=5).json()["ok"]
+        link = f"/app_redirect?channel=C01INCIDENTS&message_ts={said['old']}" if hash_ is None else f"/{hash_}"
+        page, complaints = opened(browser, workspace.url + link)
+        expect(page.locator("#thread-messages")).to_contain_text(f"reply to the {thread} one")
+        assert ([], None) == (complaints, page.evaluate("window.injected"))
+    finally:
+        workspace.stop()
 
 
 # --- hostile words -------------------------------------------------------------------------------------

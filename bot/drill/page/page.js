@@ -545,13 +545,22 @@ function drawRail() {
   $("people").replaceChildren(...[...S.users.values()].filter((user) => !user.is_bot).map((user) => h("button", { type: "button", role: "radio", "aria-checked": String(user.id === S.user), data: { user: user.name }, on: { click: () => become(user.id) } }, avatar(user, true), h("span", { class: "who" }, user.real_name, h("small", {}, user.title)))));
 }
 
-function go(channel) { S.channel = channel; S.home = false; S.thread = null; S.threadClosed = false; drawn.channel.clear(); drawn.thread.clear(); followNewest(); render(); toBottom("channel"); }
+function go(channel, thread) { S.channel = channel; S.home = false; S.thread = null; S.threadClosed = false; drawn.channel.clear(); drawn.thread.clear(); if (thread) showThread(thread); followNewest(); render(); toBottom("channel"); }
 function become(user) { S.user = user; sessionStorage.setItem("user", user); drawn.channel.clear(); drawn.thread.clear(); render(); if (S.home) openHome(); }
 async function openHome() { S.home = true; drawn.channel.clear(); render(); await call("/control/home", { user: S.user }); }
 function followNewest() {
   if (S.thread || S.threadClosed || S.home) return;
   const parents = [...S.messages.values()].filter((one) => one.channel === S.channel && !one.thread_ts && repliesOf(one).length).sort(byTs);
   if (parents.length) showThread(parents[parents.length - 1].ts);
+}
+
+// A link into a thread: `#C01INCIDENTS/1764.000100`. Anything else in the hash is not one, and is not looked at.
+function followHash() {
+  const found = /^#([A-Z0-9]+)(?:\/(\d+\.\d+))?$/.exec(location.hash);
+  const channel = found && S.channels.find((one) => one.id === found[1]);
+  if (!channel) return;
+  const message = S.messages.get(channel.id + found[2]);
+  go(channel.id, message && (message.thread_ts || message.ts));
 }
 
 // ---- modals --------------------------------------------------------------------------------
@@ -767,7 +776,7 @@ async function load() {
   S.homes = new Map(state.homes.map((one) => [one.user, one]));
   S.faults = state.faults; S.rate = state.rate_limits;
   if (!S.users.has(S.user)) S.user = "U01ALICE";
-  if (!S.channel) S.channel = S.channels[0].id;
+  if (!S.channel) { S.channel = S.channels[0].id; followHash(); }
   followNewest();
   render();
   if (!S.ready) { S.ready = true; requestAnimationFrame(() => toBottom("channel")); }
@@ -800,6 +809,7 @@ for (const pane of ["channel", "thread"]) {
 }
 for (const moved of ["wheel", "pointerdown", "touchstart", "keydown"]) $("thread-messages").addEventListener(moved, () => { S.pinned = false; }, { passive: true });
 addEventListener("resize", () => { if (S.pinned) toReplies(); });
+addEventListener("hashchange", followHash);
 const stream = new EventSource("/events");
 stream.onmessage = (message) => heard(JSON.parse(message.data));
 stream.onerror = () => { $("live").textContent = "reconnecting"; };

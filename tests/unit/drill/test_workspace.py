@@ -290,6 +290,23 @@ def test_the_page_comes_from_this_server_alone(drill: Drill) -> None:
     assert "innerHTML =" not in requests.get(f"{drill.workspace.url}/static/page.js", timeout=5).text
 
 
+@pytest.mark.parametrize(
+    ("status", "location", "query"),
+    [
+        (302, "/#C01INCIDENTS/1764.000100", "channel=C01INCIDENTS&message_ts=1764.000100"),
+        (302, "/#C01INCIDENTS", "channel=C01INCIDENTS"),
+        (302, "/#C01INCIDENTS", "channel=C01INCIDENTS&message_ts=1764.1%0d%0aX: y"),
+        (302, "/#C01INCIDENTS", "channel=C01INCIDENTS&message_ts=<script>"),
+        (404, None, "channel=//evil.example&message_ts=1764.000100"),
+        (404, None, ""),
+    ],
+)
+def test_a_link_to_a_message_leads_to_the_page(drill: Drill, status: int, location: str | None, query: str) -> None:
+    """The address that the bot gives of a thread; it leads nowhere but to this page."""
+    answer = requests.get(f"{drill.workspace.url}/app_redirect?{query}", allow_redirects=False, timeout=5)
+    assert (status, location) == (answer.status_code, answer.headers.get("Location"))
+
+
 def test_secrets_are_not_in_the_wire_log(drill: Drill) -> None:
     """The log shows every call and neither the token nor the signing secret."""
     ts = post(drill, blocks=CARD)

@@ -196,7 +196,7 @@ def test_no_row_can_block_the_inbox_by_what_its_error_quotes(shell: Shell, kind:
 def test_a_checklist_comes_with_its_first_step(shell: Shell, slots: list[str], name: str) -> None:
     """No runbook is about a test: its thread has no message that says that there is nothing to do."""
     shell.hear(webhook(alert(alertname=name)))
-    shell.dispatcher.order("CDC-1", c.Acknowledge(ALICE))
+    shell.dispatcher.order("CDC-1", c.AcknowledgeIncident(ALICE))
     assert slots == shell.rows("SELECT slot FROM outbox WHERE slot = 'checklist'")
 
 
