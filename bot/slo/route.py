@@ -20,6 +20,8 @@ from typing import Any
 
 import yaml
 
+from bot.patterns import Undecided, read
+
 HIDDEN = "<secret>"
 DEFAULT_GROUP_WAIT_S, DEFAULT_GROUP_INTERVAL_S, DEFAULT_REPEAT_INTERVAL_S = 30.0, 300.0, 4 * 3600.0
 ALL_LABELS = "..."
@@ -28,6 +30,9 @@ _UNIT_S = {"y": 31_536_000.0, "w": 604_800.0, "d": 86_400.0, "h": 3600.0, "m": 6
 _MATCHER = re.compile(
     r'\s*(?P<name>"(?:[^"\\]|\\.)*"|[^\s{}!=~,"\'`]+?)\s*(?P<operator>=~|!=|!~|=)\s*(?P<value>.*?)\s*', re.S
 )
+_YAML = "tag:yaml.org,2002:"
+_NULL, _MERGE, _PLAIN_TAGS = f"{_YAML}null", f"{_YAML}merge", (f"{_YAML}str", f"{_YAML}seq", f"{_YAML}map")
+_TRUE, _FALSE = ("true", "yes", "on", "y"), ("false", "no", "off", "n")
 # Read by both RE2 and Python, each in its own way: POSIX classes and set operations, `{,3}`, `\Z`.
 _READ_OTHERWISE = re.compile(r"\[:|\[\[|&&|--|~~|\|\||\{,|\\Z")
 
@@ -50,10 +55,8 @@ class LabelMatcher:
         value = labels.get(self.name, "")
         if self.operator in ("=", "!="):
             return (value == self.value) is (self.operator == "=")
-        pattern = _anchored(self.value)
-        if pattern is None:
-            return None
-        return (pattern.fullmatch(value) is not None) is (self.operator == "=~")
+        is_hit = _is_hit(self.value, value)
+        return None if is_hit is None else is_hit is (self.operator == "=~")
 
 
 @dataclass(frozen=True)
@@ -203,16 +206,17 @@ def _unread(route: Route, labels: Mapping[str, str]) -> Iterator[str]:
     yield from (matcher.text for matcher in route.matchers if matcher.matches(labels) is None)
 
 
-def _anchored(pattern: str) -> re.Pattern[str] | None:
-    """Return an RE2 pattern as Python reads it, or None where Python cannot, or reads it differently."""
-    if _READ_OTHERWISE.search(pattern):
+def _is_hit(pattern: str, value: str) -> bool | None:
+    """Whether an RE2 pattern is all of the value; None where it cannot be read here, or not in the time there is."""
+    # With (?i) RE2 folds all of Unicode, and Python under re.ASCII does not.
+    is_folded_otherwise = re.search(r"\(\?[a-zA-Z]*i", pattern) and not (pattern + value).isascii()
+    if _READ_OTHERWISE.search(pattern) or is_folded_otherwise:
         return None
+    compiled = read(pattern, ascii_only=True)
     try:
-        compiled = re.compile(pattern, re.ASCII)
-    except (re.error, RecursionError, OverflowError):
+        return None if compiled is None else compiled.fullmatch(value) is not None
+    except Undecided:
         return None
-    # With IGNORECASE RE2 folds all of Unicode, and Python under re.ASCII does not.
-    return None if compiled.flags & re.IGNORECASE and not pattern.isascii() else compiled
 
 
 # --- reading ---------------------------------------------------------------------------------------
@@ -221,14 +225,32 @@ def _anchored(pattern: str) -> re.Pattern[str] | None:
 def parse_routing(text: str) -> Routing:
     """Return the routing in an alertmanager.yml. Raises NotAConfig."""
     try:
-        document = yaml.safe_load(text)
+        # A SafeLoader with fewer constructors: nothing but text, lists and mappings comes of it.
+        document = yaml.load(text, _Texts)
+        tree = document.get("route") if isinstance(document, Mapping) else None
+        if not isinstance(tree, Mapping):
+            raise NotAConfig("it has no `route`")
+        receivers = [_receiver(entry) for entry in _list(document.get("receivers")) if isinstance(entry, Mapping)]
+        return Routing(_route(tree, Route(""), "route"), {receiver.name: receiver for receiver in receivers})
     except (yaml.YAMLError, RecursionError) as error:
         raise NotAConfig(f"not YAML: {type(error).__name__}") from error
-    tree = document.get("route") if isinstance(document, Mapping) else None
-    if not isinstance(tree, Mapping):
-        raise NotAConfig("it has no `route`")
-    receivers = [_receiver(entry) for entry in _list(document.get("receivers")) if isinstance(entry, Mapping)]
-    return Routing(_route(tree, Route(""), "route"), {receiver.name: receiver for receiver in receivers})
+
+
+class _Texts(yaml.SafeLoader):
+    """Reads scalars as the text that is written, as Alertmanager does where it wants text: `1e3`, `yes`, `0x_`, `=`.
+
+    A plain `null`, `~` or nothing is None, and `<<` merges.
+    """
+
+
+_Texts.yaml_implicit_resolvers = {
+    char: [(tag, pattern) for tag, pattern in resolvers if tag in (_NULL, _MERGE)]
+    for char, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Texts.yaml_constructors = {
+    **{tag: yaml.SafeLoader.yaml_constructors[tag] for tag in (None, _NULL, *_PLAIN_TAGS)},
+    _MERGE: yaml.SafeLoader.construct_yaml_str,
+}
 
 
 def parse_matchers(text: str) -> tuple[LabelMatcher, ...] | None:
@@ -265,7 +287,7 @@ def _route(entry: Mapping[str, Any], parent: Route, place: str) -> Route:
         receiver=str(entry.get("receiver") or parent.receiver),
         place=place,
         matchers=matchers,
-        continues=entry.get("continue") is True,
+        continues=_is_one_of(_TRUE, entry.get("continue")),
         group_by=group_by or parent.group_by,
         group_wait_s=_duration_s(entry.get("group_wait"), parent.group_wait_s),
         group_interval_s=_duration_s(entry.get("group_interval"), parent.group_interval_s),
@@ -286,7 +308,7 @@ def _matchers(entry: Mapping[str, Any]) -> tuple[tuple[LabelMatcher, ...], tuple
     for key, operator in (("match", "="), ("match_re", "=~")):
         values = entry.get(key)
         for name, value in (values if isinstance(values, Mapping) else {}).items():
-            word = _scalar(value)
+            word = "" if value is None else str(value)
             read.append(LabelMatcher(str(name), operator, word, f'{name}{operator}"{word}"'))
     for text in _list(entry.get("matchers")):
         found = parse_matchers(str(text))
@@ -308,11 +330,11 @@ def _webhook(entry: Mapping[str, Any]) -> Webhook:
     http = entry.get("http_config")
     http = http if isinstance(http, Mapping) else {}
     logins = ("authorization", "basic_auth", "oauth2", "bearer_token", "bearer_token_file")
-    max_alerts = entry.get("max_alerts")
+    max_alerts = str(entry.get("max_alerts"))
     return Webhook(
         url=str(url) if url and url != HIDDEN else None,
-        send_resolved=entry.get("send_resolved") is not False,
-        max_alerts=max_alerts if isinstance(max_alerts, int) else 0,
+        send_resolved=not _is_one_of(_FALSE, entry.get("send_resolved")),
+        max_alerts=int(max_alerts) if re.fullmatch(r"[0-9]{1,18}", max_alerts) else 0,
         has_credentials=any(http.get(name) for name in logins),
     )
 
@@ -344,9 +366,9 @@ def _unquoted(text: str) -> str | None:
     return re.sub(r'\\([n"\\])', lambda escape: "\n" if escape[1] == "n" else escape[1], inner)
 
 
-def _scalar(value: object) -> str:
-    """YAML reads `1` and `true` as other types; a label's value is text."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _is_one_of(words: Sequence[str], value: object) -> bool:
+    """Whether a scalar is one of YAML 1.1's words for a truth value: Alertmanager reads `yes` and `On` too."""
+    return str(value).lower() in words
 
 
 def _duration_s(value: object, otherwise_s: float) -> float:

@@ -136,6 +136,11 @@ def test_both_syntaxes_of_matchers_are_read(text: str, read: list[tuple[str, str
         ("a{,3}", "a", None),  # literal in RE2, a repetition in Python
         ("x(?i)a", "xA", None),
         ("(", "(", None),
+        ("(?i:ä)", "ä", None),  # RE2 folds all of Unicode
+        ("(?i)k", "\N{KELVIN SIGN}", None),
+        (r"(\w+-?)+_prod", "warehouse-inventory-snapshots-eu-central", False),  # takes a backtracking engine for ever
+        (r"(\w+-?)+_prod", "orders-eu_prod", True),
+        ("(a?){1000}(a?){1000}", "a" * 4000, None),  # not known: it would take too long
     ],
 )
 def test_a_regex_is_read_as_re2_or_not_at_all(pattern: str, value: str, answer: bool | None) -> None:
@@ -144,6 +149,53 @@ def test_a_regex_is_read_as_re2_or_not_at_all(pattern: str, value: str, answer: 
     if found is None or len(found) != 1:  # the pattern holds a comma or a quote: as the old style writes it
         found = parse_routing(f"route: {{receiver: a, match_re: {{name: '{pattern}'}}}}").root.matchers
     assert answer is found[0].matches({"name": value})
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("0x_", "0x_"), ("0b_", "0b_"), ("=", "="), ("<<", "<<"), ("1e3", "1e3"), ("01", "01"), ("1_000", "1_000"),
+        ("yes", "yes"), ("True", "True"), ("2020-13-45", "2020-13-45"), ("12:30:45", "12:30:45"), (".inf", ".inf"),
+        ("~", ""), ("null", ""), ("", ""), ("'~'", "~"), ('"null"', "null"), ("!!str 1", "1"), ("*a", None),
+        ("!!int 0x_", None), ("!!python/object:os.system x", None), ("!!timestamp 2020-13-45", None),
+    ],
+)  # fmt: skip
+def test_a_label_is_the_text_that_is_written(written: str, value: str | None) -> None:
+    """Alertmanager prints these without quotes; YAML's types would make other words of them, or an error."""
+    text = f"route: {{receiver: a, match: {{x: {written} }}}}"
+    if value is None:
+        with pytest.raises(NotAConfig):
+            parse_routing(text)
+    else:
+        assert value == parse_routing(text).root.matchers[0].value
+
+
+@pytest.mark.parametrize(
+    ("word", "truth"),
+    [("true", True), ("True", True), ("yes", True), ("on", True), ("false", False), ("No", False), ("off", False)],
+)
+def test_a_truth_value_has_many_words(word: str, truth: bool) -> None:
+    """Without one, a route does not go on, and a webhook hears the end."""
+    text = "route: {receiver: a, continue: %s}\nreceivers: [{name: a, webhook_configs: [{send_resolved: %s}, {}]}]"
+    routing = parse_routing(text % (word, word))
+    said, unsaid = routing.receivers["a"].webhooks
+    assert (truth, truth, True) == (routing.root.continues, said.send_resolved, unsaid.send_resolved)
+    assert not parse_routing("route: {receiver: a, continue: }").root.continues
+
+
+@pytest.mark.parametrize(("written", "most"), [("5", 5), ("0", 0), ("", 0), ("x", 0), ("10", 10)])
+def test_the_most_alerts_are_a_number(written: str, most: int) -> None:
+    """A webhook without it gets all of a group."""
+    text = f"route: {{receiver: a}}\nreceivers: [{{name: a, webhook_configs: [{{max_alerts: {written} }}]}}]"
+    assert most == parse_routing(text).receivers["a"].webhooks[0].max_alerts
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"), [("0", 0.0), ("0s", 0.0), ("1h30m", 5400.0), ("1e3", 30.0), ("", 30.0)]
+)
+def test_a_duration_is_read_as_text(written: str, seconds: float) -> None:
+    """One that is none leaves Alertmanager's default."""
+    assert seconds == parse_routing(f"route: {{receiver: a, group_wait: {written} }}").root.group_wait_s
 
 
 @pytest.mark.parametrize(
@@ -176,7 +228,9 @@ def test_what_a_route_takes_away_is_seen_without_it(routing: Routing) -> None:
     assert ("root",) == receivers_of(without(routing, second), {"team": "platform"})
 
 
-@pytest.mark.parametrize("text", ["", "[]", "route: 3", "receivers: []", "route: {", "a: &a [*a]"])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "route: 3", "receivers: []", "route: {", "a: &a [*a]", "route: &a {routes: [*a]}"]
+)
 def test_what_is_no_config_is_refused(text: str) -> None:
     """A foreign answer is one error of ours, never a stack trace."""
     with pytest.raises(NotAConfig):
