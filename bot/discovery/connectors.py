@@ -13,6 +13,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 
 from bot.discovery.facts import ConnectorFacts, Facts
+from bot.patterns import Match, Pattern, Undecided, read
 
 HEARTBEAT = "__debezium-heartbeat"
 _ROUTERS = {
@@ -34,8 +35,22 @@ def written_topics(source: ConnectorFacts, listed: Collection[str] | None) -> tu
 
 def read_topics(sink: ConnectorFacts, listed: Collection[str] | None) -> tuple[str, ...]:
     """Return the topics that a sink reads, sorted: `topics`, or what `topics.regex` hits and what it has read."""
-    hits = {topic for topic in listed or () if _hits(sink.settings.get("topics.regex"), topic)}
+    regex = sink.settings.get("topics.regex", "")
+    hits = {topic for topic in listed or () if regex and _hits(regex, topic)}
     return _there(_named_topics(sink) or set(sink.used_topics or ()) | hits, listed)
+
+
+def pattern_question(connector: ConnectorFacts, listed: Collection[str] | None) -> str | None:
+    """Return the question where topics hang on a pattern that cannot be followed here, so that some may be missing."""
+    if connector.type == "sink":
+        regex = "" if _named_topics(connector) else connector.settings.get("topics.regex", "")
+        if regex and any(_hits(regex, topic) is None for topic in listed or ("",)):
+            return f"topics.regex of {connector.name} is a pattern that cannot be followed here. Which does it read?"
+    elif connector.java_class.startswith("io.debezium."):
+        patterns = [*tables(connector), *(regex for regex, _ in _routers(connector))]
+        if any(_java(pattern, ignore_case=True) is None for pattern in patterns):
+            return f"{connector.name} has a pattern that cannot be followed here. Which topics does it write besides?"
+    return None
 
 
 def missing_topics(connector: ConnectorFacts, listed: Collection[str] | None) -> tuple[str, ...]:
@@ -158,7 +173,9 @@ def _derived(source: ConnectorFacts, listed: Collection[str] | None) -> Iterator
     for table in wanted:
         name = table.replace("\\.", ".")
         if re.fullmatch(r"[\w.$-]+", name):
-            yield _routed(f"{prefix}.{name}", routers)
+            routed = _routed(f"{prefix}.{name}", routers)
+            if routed is not None:
+                yield routed
 
 
 def _both(tables: Iterable[str]) -> Iterator[str]:
@@ -176,38 +193,45 @@ def _routers(source: ConnectorFacts) -> Iterator[tuple[str, str]]:
             yield regex, replacement
 
 
-def _routed(topic: str, routers: Iterable[tuple[str, str]]) -> str:
+def _routed(topic: str, routers: Iterable[tuple[str, str]]) -> str | None:
+    """Return what the routers make of a topic; None where one of them is no pattern that is read here."""
     for regex, replacement in routers:
         pattern = _java(regex)
-        found = pattern.fullmatch(topic) if pattern else None
+        try:
+            found = pattern.fullmatch(topic) if pattern else None
+        except Undecided:
+            return None
+        if pattern is None:
+            return None
         if found:
             topic = _filled(replacement, found)
     return topic
 
 
-def _filled(replacement: str, found: re.Match[str]) -> str:
+def _filled(replacement: str, found: Match) -> str:
     """Return Java's replacement with its `$1` and `${name}` filled in; one that names no group stays as it is."""
 
     def group(reference: re.Match[str]) -> str:
-        try:
-            return found[int(reference[1]) if reference[1] else reference[2]] or ""
-        except IndexError:
-            return reference[0]
+        number = int(reference[1]) if reference[1] else found.names.get(reference[2], len(found.groups))
+        return found.groups[number] or "" if number < len(found.groups) else reference[0]
 
     return re.sub(r"\$(?:(\d)|\{(\w+)\})", group, replacement)
 
 
-def _hits(regex: str | None, text: str, ignore_case: bool = False) -> bool:
-    pattern = _java(regex or "", re.IGNORECASE if ignore_case else re.NOFLAG)
-    return pattern is not None and pattern.fullmatch(text) is not None
-
-
-def _java(regex: str, flags: re.RegexFlag = re.NOFLAG) -> re.Pattern[str] | None:
-    """Return Java's pattern as Python's, None for one that Python cannot read."""
+def _hits(regex: str, text: str, ignore_case: bool = False) -> bool | None:
+    """Whether a pattern of Java's is all of a text; None where it cannot be read here, or not in the time there is."""
+    pattern = _java(regex, ignore_case)
     try:
-        return re.compile(re.sub(r"\(\?<(?![=!])", "(?P<", regex), flags)
-    except re.error:
+        return None if pattern is None else pattern.fullmatch(text) is not None
+    except Undecided:
         return None
+
+
+def _java(regex: str, ignore_case: bool = False) -> Pattern | None:
+    """Return Java's pattern, None for one with sets in sets, or that `bot.patterns` cannot follow."""
+    if re.search(r"\[\[|&&|\[\^?[^\]]*\[", regex):
+        return None
+    return read(re.sub(r"\(\?<(?![=!])", "(?P<", regex), ignore_case)
 
 
 def _prefix(source: ConnectorFacts) -> str:

@@ -23,6 +23,7 @@ from bot.discovery.connectors import (
     is_internal,
     kind,
     missing_topics,
+    pattern_question,
     read_topics,
     sink_group,
     sink_table,
@@ -147,7 +148,7 @@ def _from_connectors(connectors: Sequence[ConnectorFacts], facts: Facts) -> list
     drafts: list[_Draft] = []
     for source in (each for each in connectors if each.type == "source"):
         topics = tuple(topic for topic in written_topics(source, facts.topics) if topic not in queues)
-        notes = _source_notes(source, topics) + _missing_notes(source, facts)
+        notes = _source_notes(source, topics) + _topic_notes(source, facts)
         drafts.append(_Draft(_source_names(source, topics), topics, source, notes=notes))
     with_source = list(drafts)
     reads = {sink.name: read_topics(sink, facts.topics) for sink in sinks}
@@ -164,9 +165,9 @@ def _from_connectors(connectors: Sequence[ConnectorFacts], facts: Facts) -> list
         if home is not None and home.sink is None:
             home.sink = sink
             home.groups.append(group)
-            home.notes += _missing_notes(sink, facts)
+            home.notes += _topic_notes(sink, facts)
             continue
-        notes = _missing_notes(sink, facts)
+        notes = _topic_notes(sink, facts)
         if not topics and not notes:
             notes.append(f"`topics` of {sink.name} could not be read off its config. Which does it read?")
         if home is not None and home.source is not None:
@@ -187,13 +188,18 @@ def _source_notes(source: ConnectorFacts, topics: Collection[str]) -> list[str]:
     return notes
 
 
-def _missing_notes(connector: ConnectorFacts, facts: Facts) -> list[str]:
-    missing = missing_topics(connector, facts.topics)
+def _topic_notes(connector: ConnectorFacts, facts: Facts) -> list[str]:
+    """What is not certain of a connector's topics."""
+    question, missing = pattern_question(connector, facts.topics), missing_topics(connector, facts.topics)
+    questions = [question] if question else []
     if not missing:
-        return []
+        return questions
     does = "is to read" if connector.type == "sink" else "has written to"
     shown = ", ".join(missing[:8]) + (f" and {len(missing) - 8} more" if len(missing) > 8 else "")
-    return [f"{connector.name} {does} what the cluster does not list: {shown}. Gone, or not shown to this login?"]
+    return [
+        *questions,
+        f"{connector.name} {does} what the cluster does not list: {shown}. Gone, or not shown to this login?",
+    ]
 
 
 def _advice(sink: ConnectorFacts, pipeline: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from bot.discovery.connectors import (
     is_internal,
     kind,
     missing_topics,
+    pattern_question,
     read_topics,
     sink_group,
     sink_table,
@@ -35,6 +36,8 @@ SHARDS = {
     "transforms.route.topic.regex": r"(?<all>shop\.public\.orders)_\d+",
     "transforms.route.topic.replacement": "${all}",
 }
+
+LONG = "shop-inventory-snapshots-eu-central"
 
 
 def source(settings: dict[str, str], *used: str, told: bool = True) -> ConnectorFacts:
@@ -92,6 +95,8 @@ def sink(settings: dict[str, str], *used: str) -> ConnectorFacts:
         ({**POSTGRES, "table.include.list": "public.orders_7", **SHARDS}, [], None, ["shop.public.orders"]),
         ({**POSTGRES, "table.include.list": "public.orders", **SHARDS}, [], None, ["shop.public.orders"]),  # no hit
         ({**CUSTOMERS, **ROUTE, "transforms.route.replacement": "cdc.$7"}, [], None, ["cdc.$7"]),
+        ({**CUSTOMERS, **ROUTE, "transforms.route.regex": r"(\w+[.]?)+\d"}, [], None, ["shop.public.customers"]),
+        ({**CUSTOMERS, **ROUTE, "transforms.route.regex": r"(s)hop\1.*"}, [], None, []),  # not a guess
     ],
 )  # fmt: skip
 def test_topics_of_a_source(settings, used, listed, expected):
@@ -113,6 +118,9 @@ def test_a_source_whose_used_topics_are_not_told_is_derived():
         ({"topics.regex": r"shop\..*"}, [], ["shop.a", "xshop.a"], ["shop.a"]),
         ({"topics.regex": r"shop\..*"}, ["shop.a"], None, ["shop.a"]),
         ({"topics.regex": "("}, [], ["shop.a"], []),
+        ({"topics.regex": r"(?!dlq\.).*"}, [], ["shop.a", "dlq.a"], ["shop.a"]),
+        ({"topics.regex": r"([a-z]+[-_.]?)+\d"}, [], [LONG, f"{LONG}1"], [f"{LONG}1"]),  # linear, not for ever
+        ({"topics.regex": "[a-z&&[^s]]+"}, [], ["shop"], []),  # Java's, not Python's
         ({"topics": "${file:/secret:topic}"}, [], None, []),
         ({}, [], ["a"], []),
     ],
@@ -237,3 +245,26 @@ def test_without_connectors_every_topic_of_data_is_of_interest():
     assert ("a", "b") == topics_of_interest(Facts(topics=listed))
     assert ("a", "b") == topics_of_interest(Facts(topics=listed, connectors=()))
     assert ("a",) == topics_of_interest(Facts(topics=listed, connectors=(sink({"topics": "a"}),)))
+
+
+@pytest.mark.parametrize(
+    ("connector", "listed", "word"),
+    [
+        (sink({"topics.regex": r"shop\..*"}), ["shop.a"], None),
+        (sink({"topics.regex": "("}), ["shop.a"], "topics.regex of customers-sink"),
+        (sink({"topics.regex": "("}), None, "topics.regex of customers-sink"),
+        (sink({"topics.regex": r"(a)\1"}), ["aa"], "topics.regex of customers-sink"),
+        (sink({"topics.regex": "(a?){1000}(a?){1000}"}), ["a" * 249], "topics.regex of customers-sink"),
+        (sink({"topics.regex": "(", "topics": "a"}), ["a"], None),  # Connect takes one of the two
+        (sink({}), ["a"], None),
+        (source(CUSTOMERS), ["a"], None),
+        (source({**POSTGRES, "table.include.list": "public.(a"}), ["a"], "s has a pattern"),
+        (source({**CUSTOMERS, **ROUTE, "transforms.route.regex": "[a-z&&[^s]]+"}), ["a"], "s has a pattern"),
+        (source({"table.include.list": "("}), ["a"], None),  # not Debezium's: nothing is derived from it
+    ],
+)
+def test_a_pattern_that_cannot_be_followed_is_a_question(connector, listed, word):
+    """What Java reads otherwise, or what would take too long, is asked, not left out."""
+    question = pattern_question(connector, listed)
+    assert word == (question and question[: len(word)])
+    assert question is None or question.endswith("?")
