@@ -20,6 +20,7 @@ import click
 from bot.cli_call import Call, read_settings, stop
 
 if TYPE_CHECKING:
+    from bot.config import Config
     from bot.discovery.facts import Facts
     from bot.discovery.gather import Systems
     from bot.discovery.judge import Findings
@@ -67,7 +68,7 @@ def init(
     Without an address the file has examples in place of pipelines. Where there is a cdc.yml already, its addresses and
     logins are used, what you wrote into it is kept, and the difference is shown.
     """
-    from bot.discovery.config_file import Settings, render
+    from bot.discovery.config_file import Settings, merged, render
     from bot.discovery.gather import gather
     from bot.discovery.judge import judge
     from bot.discovery.kept import with_kept
@@ -78,6 +79,8 @@ def init(
     written = _values(text, target)
     urls = {"connect": connect, "registry": registry, "prometheus": prometheus, "alertmanager": alertmanager}
     wanted = _wanted(written, {name: url for name, url in urls.items() if url}, bootstrap, kafka_settings)
+    if registry:
+        _with_confluent_address(call, wanted, target)
     facts = gather(_systems(call, wanted, target), DEADLINE_S, lambda words: click.echo(words, err=True, nl=False))
     if facts.is_blind:
         _stop_blind(facts)
@@ -92,7 +95,7 @@ def init(
     elif text is None:
         _write(target, new)
     else:
-        _compare(target, text, new)
+        _compare(target, text, merged(text, new))
     return 0
 
 
@@ -202,28 +205,48 @@ def _kept_secret(settings: Mapping[str, str], given: dict[str, str]) -> Iterator
             yield key, value
 
 
-def _systems(call: Call, wanted: _Wanted, target: Path) -> Systems:
-    """Return the systems to ask. Stops with what is wrong with an address or a setting."""
+def _config(wanted: _Wanted, target: Path) -> Config:
+    """Return the sections of the systems, checked. Stops with what is wrong with an address or a setting."""
     import json
 
-    from bot.app import http
-    from bot.clients.prometheus import HttpPrometheus
     from bot.config import ConfigErrors, parse
-    from bot.discovery.gather import Systems
 
-    values = {"tokens": WEBHOOK_TOKENS}
     sections = {name: wanted.values[name] for name in ("kafka", *_ADDRESSES) if name in wanted.values}
     if isinstance(sections.get("alertmanager"), Mapping):
-        sections["alertmanager"] = {**values, **sections["alertmanager"]}
+        sections["alertmanager"] = {"tokens": WEBHOOK_TOKENS, **sections["alertmanager"]}
     try:
-        config = parse(json.dumps(sections).encode(), target)
+        return parse(json.dumps(sections).encode(), target)
     except ConfigErrors as errors:
         lines = [line.removeprefix(f"{target}:1: ") for line in errors.errors]
         stop("\n".join(lines), "Nothing was asked or written.")
+
+
+def _systems(call: Call, wanted: _Wanted, target: Path) -> Systems:
+    """Return the systems to ask. Stops as `_config` does."""
+    from bot.app import http
+    from bot.clients.prometheus import HttpPrometheus
+    from bot.discovery.gather import Systems
+
+    config = _config(wanted, target)
     environ = {**call.environ, **wanted.given}
     sources = call.app.sources(config, environ)
     prometheus = HttpPrometheus(http(config.prometheus, environ)) if config.prometheus else None
     return Systems(sources.connect, sources.cluster, sources.registry, prometheus)
+
+
+def _with_confluent_address(call: Call, wanted: _Wanted, target: Path) -> None:
+    """Put Apicurio's Confluent API in the place of a base address that was given for it, and say so."""
+    from bot.app import http
+    from bot.clients.registry import HttpSchemaRegistry
+
+    section = _config(wanted, target).registry
+    if section is None:
+        return
+    asked = http(section, {**call.environ, **wanted.given})
+    address = HttpSchemaRegistry(asked).confluent_address(DEADLINE_S)
+    if address is not None:
+        click.echo(f"{asked.url} is Apicurio; its Confluent API is at {address}: that is used and written.", err=True)
+        wanted.values["registry"] = {**wanted.values["registry"], "url": address}
 
 
 def _with_alertmanager(values: Mapping[str, Any], facts: Facts) -> dict[str, Any]:
@@ -282,6 +305,8 @@ def _say_found(facts: Facts, findings: Findings) -> None:
 
 def _write(target: Path, text: str) -> None:
     """Write the runbooks and the config where there are none. The config comes last: it names the runbooks."""
+    import shlex
+
     folder = target.parent / "runbooks"
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = ""
@@ -297,7 +322,11 @@ def _write(target: Path, text: str) -> None:
     with target.open("x", encoding="utf-8") as file:
         file.write(text)
     click.echo(f"Wrote {target}{beside}.", err=True)
-    click.echo(f"Next: set the variables it names, then `cdc -c {target} doctor`.", err=True)
+    option = f"-c {shlex.quote(str(target))}"
+    click.echo(
+        f"Next: set the variables it names, then `cdc {option} serve`, and in another terminal `cdc {option} doctor`.",
+        err=True,
+    )
 
 
 def _compare(target: Path, old: str, new: str) -> None:

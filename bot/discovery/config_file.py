@@ -47,6 +47,7 @@ _WORDS = {
     ("slack", "app_token"): "xapp-...: Basic Information, App-Level Tokens, scope connections:write",
     ("slack", "channel"): "invite the bot there: /invite @cdc-oncall",
 }
+_SECTION = re.compile(r"""(["']?)([\w-]+)\1\s*:(?=\s|$)""")
 _BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]+")
 
 
@@ -73,6 +74,62 @@ def render(findings: Findings, facts: Facts, settings: Settings) -> str:
         *_pipelines(findings),
     ]
     return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def merged(old: str, new: str) -> str:
+    """Return a file that is there as it would be with what `new`, a rendered one, found: its systems and pipelines.
+
+    What says the same keeps its form, and what discovery does not find (comments, `people`, `listen`) stays as it is:
+    a difference of the two texts is a difference of what they say. `new` where `old` cannot be taken apart.
+    """
+    was, now = _taken_apart(old), _taken_apart(new)
+    if not was or not now:
+        return new
+    written, found = yaml.safe_load(old), yaml.safe_load(new)
+    texts = {part.key: part.lines for part in now}
+    keys = {part.key for part in was}
+    added = [line for key in _SECTIONS if key in found and key not in keys for line in texts[key]]
+    lines: list[str] = []
+    for part in was:
+        if part.key == "pipelines":
+            is_same = "".join(part.lines).rstrip() == "".join(texts["pipelines"]).rstrip()
+            lines += [*added, *(part.lines if is_same else texts["pipelines"])]
+        elif part.key in _SECTIONS and part.key in found and written[part.key] != found[part.key]:
+            lines += texts[part.key]
+        else:
+            lines += part.lines
+    if "pipelines" not in keys:
+        lines += [*([] if lines[-1].endswith("\n") else ["\n"]), *added, *texts["pipelines"]]
+    return "".join(lines)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The lines of a section, or, with no key, those between two of them: comments and blank lines."""
+
+    key: str | None
+    lines: tuple[str, ...]
+
+
+def _taken_apart(text: str) -> tuple[_Part, ...]:
+    """Return the parts of a file, in order; none of a text that is not a section after the other."""
+    starts: list[tuple[str | None, list[str]]] = [(None, [])]
+    for line in text.splitlines(keepends=True):
+        if key := _SECTION.match(line):
+            starts.append((key[2], []))
+        starts[-1][1].append(line)
+    parts: list[_Part] = []
+    for number, (key_of, lines) in enumerate(starts, 1):
+        end = len(lines)
+        while number < len(starts) and end > 1 and (not lines[end - 1].strip() or lines[end - 1].startswith("#")):
+            end -= 1  # it belongs to what comes next
+        parts += [_Part(key_of, tuple(lines[:end])), _Part(None, tuple(lines[end:]))]
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return ()
+    keys = [part.key for part in parts if part.key is not None]
+    return tuple(parts) if isinstance(values, dict) and list(values) == keys else ()
 
 
 # --- its parts -----------------------------------------------------------------------------------
@@ -258,8 +315,15 @@ def _flow(value: Any) -> str:
 
 
 def _on_one_line(text: str, value: Any) -> str:
-    """A text of several lines, such as a certificate in a librdkafka setting, is written as JSON, which is YAML too."""
-    return json.dumps(value, ensure_ascii=False, default=str) if "\n" in text else text
+    """Return a value as it is where that is safe, else as JSON, which is YAML too.
+
+    A text of several lines, such as a certificate in a librdkafka setting, is one; a character that YAML takes for the
+    end of a line, or does not allow, is another.
+    """
+    if not _BREAKS.search(text):
+        return text
+    shown = json.dumps(value, ensure_ascii=False, default=str)
+    return _BREAKS.sub(lambda found: "".join(f"\\u{ord(char):04x}" for char in found[0]), shown)
 
 
 def _beside(words: str) -> str:

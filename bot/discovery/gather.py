@@ -24,6 +24,7 @@ from bot.ports import (
     PortError,
     Prometheus,
     SchemaRegistry,
+    Unreachable,
 )
 
 T = TypeVar("T")
@@ -60,7 +61,7 @@ class _Gathering:
             answer = question()
         except PortError as error:
             self.unreached.append((part, str(error)))
-            self.tell("refused\n" if isinstance(error, Denied) else "no answer\n")
+            self.tell(f"{_outcome(error)}\n")
             return None
         self.tell(f"{counted(answer)}\n")
         return answer
@@ -153,6 +154,14 @@ def _readers(
         for each in sorted(answer.groups or (), key=lambda each: each.group)
         if each.topics is None or each.topics
     )
+
+
+def _outcome(error: PortError) -> str:
+    """Return in two words what became of a question; an answer that is of no use is none the less an answer."""
+    if isinstance(error, Denied):
+        return "refused"
+    is_silent = isinstance(error, Unreachable) and "answered" not in str(error)
+    return "no answer" if is_silent else "not understood"
 
 
 def _few(reasons: list[str], most: int = 3) -> list[str]:

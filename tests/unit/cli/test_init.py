@@ -117,7 +117,10 @@ def test_without_an_address_it_writes_a_file_to_fill_in(cdc, tmp_path):
 
     assert (0, "") == (ran.code, ran.out)
     assert "asking" not in ran.err
-    assert "Next: set the variables it names, then `cdc -c oncall/cdc.yml doctor`." in ran.err
+    assert (
+        "Next: set the variables it names, then `cdc -c oncall/cdc.yml serve`, and in another terminal "
+        "`cdc -c oncall/cdc.yml doctor`." in ran.err
+    )
     config = load(tmp_path / "oncall" / "cdc.yml")
     assert ((), {}, "socket") == (config.pipelines, dict(config.actions), config.slack and config.slack.mode)
     names = {path.name for path in shipped("runbooks").glob("*.yml")} - {"alerts.yml"}
@@ -263,6 +266,53 @@ def test_what_one_system_knows_is_written_without_the_other(cdc, estate, tmp_pat
     assert "Not read: Schema Registry: GET http://127.0.0.1:1/subjects: refused the connection" in ran.err
     assert "# Schema Registry could not be read when this was written" in (tmp_path / "cdc.yml").read_text()
     assert ["crm"] == [each.name for each in load(tmp_path / "cdc.yml").pipelines]
+
+
+APICURIO = {"name": "Apicurio Registry (In Memory)", "version": "3.3.3"}
+
+
+def test_apicurios_base_address_becomes_that_of_its_confluent_api(cdc, estate, tmp_path):
+    """It is told, used and written; the login goes along."""
+    estate.answers |= {"/apis/registry/v3/system/info": APICURIO, "/apis/ccompat/v7/subjects": ["crm.customers-value"]}
+    ran = cdc(f"init . --connect {estate.with_login}/connect --registry {estate.with_login}")
+    assert 0 == ran.code, ran.err
+    right = f"{estate.url}/apis/ccompat/v7"
+    assert f"{estate.url} is Apicurio; its Confluent API is at {right}: that is used and written." in ran.err
+    config = load(tmp_path / "cdc.yml")
+    assert config.registry is not None
+    assert (right, ("crm.customers-value",)) == (config.registry.url, config.pipelines[0].subjects)
+    assert config.registry.auth is not None
+
+
+def test_an_address_that_is_no_registrys_is_not_said_to_be_silent(cdc, estate, tmp_path):
+    """A 404 is an answer; which address is likely meant is said."""
+    ran = cdc(f"init . --connect {estate.with_login}/connect --registry {estate.url}/nothing")
+    assert 0 == ran.code
+    assert "asking Schema Registry ... not understood" in ran.err
+    assert f"is it Apicurio? its Confluent API is at {estate.url}/apis/ccompat/v7" in ran.err
+
+
+def test_what_is_written_otherwise_and_says_the_same_is_no_difference(cdc, estate, tmp_path):
+    """People, comments and the order outside the pipelines are the user's; a new system's address does show."""
+    address = f"--connect {estate.with_login}/connect"
+    cdc(f"init . {address}")
+    path = tmp_path / "cdc.yml"
+    pipelines = path.read_text().split("pipelines:\n")[1]
+    mine = "# who may\npeople:\n  responders:\n    - U0123ABCD  # alice\n"
+    connect = (
+        "connect: # ours\n    url:   '"
+        + estate.url
+        + "/connect'\n    auth: {password: '${CONNECT_PASSWORD}', user: cdc}\n"
+    )
+    path.write_text(f"{mine}\n{connect}\npipelines:\n{pipelines}")
+
+    ran = cdc("init", CONNECT_PASSWORD=PASSWORD)
+    assert (0, "") == (ran.code, ran.out)
+    assert "no difference" in ran.err
+
+    ran = cdc(f"init --registry {estate.url}/registry", CONNECT_PASSWORD=PASSWORD)
+    changed = [line for line in ran.out.splitlines()[2:] if line[:1] in "+-"]
+    assert ["+registry:", f"+  url: {estate.url}/registry", "+    subjects: [crm.customers-value]"] == changed
 
 
 def test_secrets_among_kafka_settings_get_a_name(cdc, tmp_path):

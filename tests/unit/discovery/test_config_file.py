@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from bot.config import ACTIONS, Config, parse
-from bot.discovery.config_file import Settings, render
+from bot.discovery.config_file import Settings, merged, render
 from bot.discovery.facts import ConnectorFacts, Facts
 from bot.discovery.judge import Findings, FoundGroup, FoundPipeline, FoundSink, judge
 from bot.discovery.kept import with_kept
@@ -166,6 +167,27 @@ def test_no_name_breaks_the_file(tmp_path, name):
     assert {f"connect-{name} sink", f"{name} group"} == {each.group for each in pipeline.consumers}
 
 
+@pytest.mark.parametrize("odd", ["a\tb", "a\nb", "   ", "a\x85b", "a\u2028b\ufeff", "\x1b[2J", "${env:GROUP}"])
+def test_a_setting_that_no_file_can_hold_is_a_question(tmp_path, odd):
+    """A group or table of that name is asked for; what is written loads, and names no other group."""
+    settings = {"topics": "a", "consumer.override.group.id": odd, "iceberg.tables": f"lake.{odd}x"}
+    facts = Facts(connectors=(ConnectorFacts("s", "sink", settings),), topics=("a",))
+    findings = judge(facts)
+    (pipeline,) = loaded(render(findings, facts, Settings()), tmp_path).pipelines
+    assert () == pipeline.consumers
+    assert [True] == ["group.id" in note for note in findings.pipelines[0].notes if note.endswith("which group is it?")]
+
+
+@pytest.mark.parametrize(
+    "odd", ["a\x85b", "a\u2028b", "a\u2029b", "a\ufeffb", "a\x7fb", "a\tb", "a\r\nb", "🙂\x85", "\uffff"]
+)
+@pytest.mark.parametrize("put", [lambda odd: odd, lambda odd: [odd, "é"], lambda odd: {"x": odd}])
+def test_an_unusual_space_in_a_setting_comes_back(odd, put):
+    """YAML ends lines at characters that no editor shows; in a list and a mapping too."""
+    text = render(Findings(), Facts(), Settings({"environment": put(odd)}))
+    assert put(odd) == yaml.safe_load(text)["environment"]
+
+
 @pytest.mark.parametrize(
     ("count", "shown"),
     [(1, "public.t00"), (7, "public.t06"), (8, "public.t06 and 1 more"), (50, "public.t06 and 43 more")],
@@ -219,3 +241,61 @@ def test_a_certificate_in_a_setting_comes_back(tmp_path):
     config = loaded(render(Findings(), Facts(), Settings({"kafka": kafka})), tmp_path)
     assert config.kafka is not None
     assert "-----BEGIN\nabc\n-----END\n" == config.kafka.client_settings({})["ssl.ca.pem"]
+
+
+# --- beside a file that is there ---------------------------------------------------------------------
+
+NEW = """\
+listen: 127.0.0.1:8080
+connect:
+  url: http://connect:8083
+# Each pipeline may also have: ...
+pipelines:
+  crm:
+    topics: [crm]
+
+# In no pipeline:
+#   a remark
+"""
+CONNECT = "connect:\n  url: http://connect:8083\n"
+PIPELINES = NEW[NEW.index("pipelines:") :]
+
+
+@pytest.mark.parametrize(
+    ("old", "expected"),
+    [
+        # what says the same keeps its form, what was not found stays, comments between sections too
+        (
+            "# mine\nconnect: {url: 'http://connect:8083'}\n\n# me\npeople: {responders: [U1]}\npipelines: {}\n",
+            "# mine\nconnect: {url: 'http://connect:8083'}\n\n# me\npeople: {responders: [U1]}\n"
+            + PIPELINES,
+        ),
+        # another address is a difference
+        (
+            "connect: {url: 'http://other'}\npeople: {responders: [U1]}\npipelines: {}\n",
+            "connect:\n  url: http://connect:8083\npeople: {responders: [U1]}\n" + PIPELINES,
+        ),
+        # a system that was not there comes before the pipelines, which need not be last
+        (
+            "pipelines:\n  old: {topics: [x]}\n\n# last\nlisten: 0.0.0.0:1\n",
+            CONNECT + PIPELINES + "\n# last\nlisten: 0.0.0.0:1\n",
+        ),
+        # without pipelines they come last
+        ("listen: 0.0.0.0:1", "listen: 0.0.0.0:1\n" + CONNECT + PIPELINES),
+        # what cannot be taken apart is compared whole
+        ("", NEW),
+        ("- a\n", NEW),
+        ("{listen: '0.0.0.0:1'}\n", NEW),
+        ("listen: [\n", NEW),
+        ("a: 1\na: 2\n", NEW),
+    ],
+)  # fmt: skip
+def test_what_a_person_wrote_outside_the_pipelines_keeps_its_form(old: str, expected: str) -> None:
+    """The difference to the file is then what was found, and no matter of style."""
+    assert expected == merged(old, NEW)
+
+
+def test_a_file_with_nothing_new_is_itself() -> None:
+    """Byte for byte, however it ends."""
+    for text in (NEW, NEW.rstrip("\n"), NEW.replace("\n", "\n\n", 1)):
+        assert text == merged(text, NEW)
