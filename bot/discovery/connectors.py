@@ -21,6 +21,7 @@ _ROUTERS = {
     "io.debezium.transforms.ByLogicalTableRouter": ("topic.regex", "topic.replacement"),
 }
 _INCLUDE = ("table.include.list", "collection.include.list", "table.whitelist", "collection.whitelist")
+_UNNAMEABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff\ufffe\uffff]")
 _CONNECT_TOPIC = re.compile(
     r".*connect.*[-_.](configs?|offsets?|status(es)?)|.*[-_.]connect-(configs?|offsets?|status)"
 )
@@ -71,20 +72,46 @@ def dead_letter_queue(sink: ConnectorFacts) -> str | None:
     return named if is_topic(named) else None
 
 
-def sink_group(sink: ConnectorFacts) -> str:
-    """Return the group a sink commits with: `connect-NAME`, unless its config overrides that."""
-    return sink.settings.get("consumer.override.group.id") or f"connect-{sink.name}"
+def overridden_group(sink: ConnectorFacts) -> str | None:
+    """Return the group that a sink's config names, None for none and for one that a file cannot hold."""
+    named = sink.settings.get("consumer.override.group.id", "")
+    return named if is_name(named) and "${" not in named else None
+
+
+def sink_group(sink: ConnectorFacts) -> str | None:
+    """Return the group a sink commits with: `connect-NAME`, or what its config says instead; None as above."""
+    return overridden_group(sink) if sink.settings.get("consumer.override.group.id") else f"connect-{sink.name}"
+
+
+def name_questions(sink: ConnectorFacts, topics: Collection[str]) -> list[str]:
+    """Return the questions where a sink's group or table has a name that a file cannot hold."""
+    questions = []
+    if sink_group(sink) is None:
+        shown = sink.settings["consumer.override.group.id"]
+        questions.append(f"consumer.override.group.id of {sink.name} is {shown!a}: which group is it?")
+    table = _table(sink, topics)
+    if table is not None and not is_name(table):
+        questions.append(f"The table of {sink.name} is {table!a}: which one is it?")
+    return questions
 
 
 def sink_table(sink: ConnectorFacts, topics: Collection[str]) -> str | None:
-    """Return the one table a sink writes, with its database where that is known; None for several or none."""
+    """Return the one table a sink writes, with its database where that is known.
+
+    None for several or none, and for one with a name that a file cannot hold.
+    """
+    table = _table(sink, topics)
+    return table if table is not None and is_name(table) else None
+
+
+def _table(sink: ConnectorFacts, topics: Collection[str]) -> str | None:
     tables = _items(sink.settings.get("iceberg.tables", ""))
     named = sink.settings.get("collection.name.format") or sink.settings.get("table.name.format") or ""
     if len(topics) == 1:
         named = named.replace("${topic}", next(iter(topics)))
-    if named and "$" not in named and named.isprintable():
+    if named and "$" not in named:
         tables = [f"{sink.database}.{named}" if sink.database and "." not in named else named]
-    return tables[0] if len(tables) == 1 else None
+    return tables[0] if len(tables) == 1 and "${" not in tables[0] else None
 
 
 def tables(source: ConnectorFacts) -> tuple[str, ...]:
@@ -100,6 +127,11 @@ def topics_of_interest(facts: Facts) -> tuple[str, ...]:
     for connector in facts.connectors:
         found.update((read_topics if connector.type == "sink" else written_topics)(connector, facts.topics))
     return tuple(sorted(found))
+
+
+def is_name(name: str) -> bool:
+    """Whether `cdc.yml` can hold the name: no control characters, not blank."""
+    return bool(name.strip()) and not _UNNAMEABLE.search(name)
 
 
 def is_topic(name: str) -> bool:

@@ -21,8 +21,11 @@ from typing import Any
 from bot.discovery.connectors import (
     dead_letter_queue,
     is_internal,
+    is_name,
     kind,
     missing_topics,
+    name_questions,
+    overridden_group,
     pattern_question,
     read_topics,
     sink_group,
@@ -35,7 +38,6 @@ from bot.model import GroupKind
 from bot.ports import GroupEntry
 
 _CONSOLE = re.compile(r"console-consumer-\d+")
-_UNNAMEABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff\ufffe\uffff]")
 _SYSTEMS = (
     r"source|sink|connector|debezium|dbz|cdc|connect|kafka|avro|jdbc|postgres(?:ql)?|pg|mysql|mariadb|mssql|sqlserver"
     r"|oracle|db2|mongo(?:db)?"
@@ -161,18 +163,20 @@ def _from_connectors(connectors: Sequence[ConnectorFacts], facts: Facts) -> list
 
     for sink in sorted(sinks, key=rank):
         topics, home = reads[sink.name], homes[sink.name]
-        group = FoundGroup(sink_group(sink), GroupKind.CONNECT_SINK, topics)
+        name = sink_group(sink)
+        groups = [] if name is None else [FoundGroup(name, GroupKind.CONNECT_SINK, topics)]
+        notes = _topic_notes(sink, facts)
+        questions = name_questions(sink, topics)
         if home is not None and home.sink is None:
             home.sink = sink
-            home.groups.append(group)
-            home.notes += _topic_notes(sink, facts)
+            home.groups += groups
+            home.notes += notes + questions
             continue
-        notes = _topic_notes(sink, facts)
         if not topics and not notes:
             notes.append(f"`topics` of {sink.name} could not be read off its config. Which does it read?")
         if home is not None and home.source is not None:
             notes.append(f"A second sink of what {home.source.name} writes; a pipeline has one.")
-        drafts.append(_Draft(_sink_names(sink), topics, sink=sink, groups=[group], notes=notes))
+        drafts.append(_Draft(_sink_names(sink), topics, sink=sink, groups=groups, notes=notes + questions))
     return drafts
 
 
@@ -342,7 +346,7 @@ def _subjects_added(names: Sequence[str], drafts: Sequence[_Draft], facts: Facts
                     kind(sink),
                     sink_table(sink, read_topics(sink, facts.topics)),
                     dead_letter_queue(sink),
-                    sink.settings.get("consumer.override.group.id"),
+                    overridden_group(sink),
                     _advice(sink, name),
                 )
                 if sink
@@ -392,7 +396,7 @@ def _remark(names: Sequence[str], one: str, many: str, most: int = 8) -> str:
 
 def _is_nameable(name: str, what: str, remarks: list[str]) -> bool:
     """Whether `cdc.yml` can hold the name: no control characters, not blank."""
-    if name.strip() and not _UNNAMEABLE.search(name):
+    if is_name(name):
         return True
     remarks.append(f"A {what} with control characters in its name was left out: {name!a}")
     return False

@@ -9,6 +9,7 @@ from bot.discovery.connectors import (
     is_internal,
     kind,
     missing_topics,
+    name_questions,
     pattern_question,
     read_topics,
     sink_group,
@@ -37,6 +38,7 @@ SHARDS = {
     "transforms.route.topic.replacement": "${all}",
 }
 
+ODD = ("a\tb", "a\nb", "   ", "a\x85b", "\x1b[2J", "a\u2028b", "${file:/secret:group}")
 LONG = "shop-inventory-snapshots-eu-central"
 
 
@@ -148,11 +150,37 @@ def test_topics_that_the_cluster_does_not_list(connector, listed, expected):
 
 @pytest.mark.parametrize(
     ("settings", "expected"),
-    [({}, "connect-customers-sink"), ({"consumer.override.group.id": "mine"}, "mine")],
+    [
+        ({}, "connect-customers-sink"),
+        ({"consumer.override.group.id": ""}, "connect-customers-sink"),
+        ({"consumer.override.group.id": "mine"}, "mine"),
+        ({"consumer.override.group.id": " mine "}, " mine "),
+        *(({"consumer.override.group.id": odd}, None) for odd in ODD),
+    ],
 )
 def test_group_of_a_sink(settings, expected):
-    """The override wins."""
+    """The override wins; one that no file can hold is a question, not another group."""
     assert expected == sink_group(sink(settings))
+    assert bool(expected is None) is any("group.id" in each for each in name_questions(sink(settings), ()))
+
+
+@pytest.mark.parametrize(
+    ("named", "table", "is_asked"),
+    [
+        ("a", "lake.a", False),
+        ("a b\N{NO-BREAK SPACE}c", "lake.a b\N{NO-BREAK SPACE}c", False),
+        ("a\tb", None, True),
+        ("a\nb", None, True),
+        ("a\x85b", None, True),
+        ("\x1b[2J", None, True),
+        ("${file:/secret:table}", None, False),
+    ],
+)
+@pytest.mark.parametrize("key", ["iceberg.tables", "collection.name.format"])
+def test_a_table_that_no_file_can_hold_is_a_question(key, named, table, is_asked):
+    """A placeholder is as good as none."""
+    one = sink({key: f"lake.{named}"})
+    assert (table, is_asked) == (sink_table(one, ["t"]), bool(name_questions(one, ["t"])))
 
 
 @pytest.mark.parametrize(

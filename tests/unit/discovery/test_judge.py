@@ -232,6 +232,14 @@ def test_a_source_that_wrote_nothing_is_a_question():
     assert 1 == found(source("crm")).questions
 
 
+def test_a_pattern_that_cannot_be_followed_is_a_question():
+    """What it hits is not left out in silence; what the sink has used stands."""
+    facts = Facts(connectors=(ConnectorFacts("s", "sink", {"topics.regex": r"(a)\1"}, ("a",)),), topics=("a", "aa"))
+    (pipeline,) = judge(facts).pipelines
+    assert ("a",) == pipeline.topics
+    assert ("topics.regex of s is a pattern that cannot be followed here. Which does it read?",) == pipeline.notes
+
+
 def test_topics_that_are_gone_are_asked_about():
     """One note per connector, beside its pipeline; what is still there stays."""
     (pipeline,) = found(source("crm", "a", "b"), sink("lake", "a,c"), topics=("a",)).pipelines
