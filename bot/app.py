@@ -6,6 +6,7 @@ functions: a `cdc lag` must not pay for the web server, and `cdc --help` for not
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
 import threading
@@ -254,25 +255,29 @@ journal_reader = open_journal
 
 
 def _journal_of_the_bot(path: Path, on_commit: Callable[[str], None] | None) -> tuple[Store, str]:
-    """Open the journal, and return with it what is to be told for as long as the bot runs.
+    """Own the journal, then open it; return with it what is to be told for as long as the bot runs.
 
     One that cannot be read any more is kept beside and a new one begun: an alert must find a place. No action can be
-    repeated by that, a plan of the old journal is unknown to the new one. Raises StoreError.
+    repeated by that, a plan of the old journal is unknown to the new one. Raises StoreError: a second bot ends here.
     """
     from bot.store.copies import put_aside
-    from bot.store.sqlite import Store, UnreadableJournal
+    from bot.store.sqlite import Store, UnreadableJournal, own
 
-    try:
-        return Store(path, on_commit), ""
-    except UnreadableJournal as error:
-        log.error("%s", error)
-        aside = put_aside(path, clock())
-        notice = (
-            f"the journal could not be read when the bot started: it is kept as {aside}, and a new one was begun. "
-            "What happened before is not in it: `cdc restore FILE` puts a backup in its place"
-        )
-        log.error("%s", notice)
-        return Store(path, on_commit), notice
+    with contextlib.ExitStack() as failed:
+        lock = failed.enter_context(own(path))
+        try:
+            store, notice = Store(path, on_commit, lock), ""
+        except UnreadableJournal as error:
+            log.error("%s", error)
+            aside = put_aside(path, clock())
+            notice = (
+                f"the journal could not be read when the bot started: it is kept as {aside}, and a new one was begun. "
+                "What happened before is not in it: `cdc restore FILE` puts a backup in its place"
+            )
+            log.error("%s", notice)
+            store = Store(path, on_commit, lock)
+        failed.pop_all()  # the lock is the store's from here on
+        return store, notice
 
 
 def thread_link(card: tuple[str, str] | None, api_url: str | None) -> str | None:
@@ -370,13 +375,12 @@ class Bot:
     def start(self) -> None:
         """Listen, settle what the last process left, then start threads and schedule. Waits for no other system.
 
-        Journal and address come first: a second bot started by mistake ends there, before it settles the first one's
-        work.
+        The address comes first, as the journal did when the bot was made: a second bot started by mistake ends there,
+        before it settles the first one's work.
         """
         from bot.runner import POOLS
         from bot.store.sqlite import NOT_NOW
 
-        self.store.own()
         self._serve()
         try:
             self.runner.recover()

@@ -21,7 +21,7 @@ from bot.cli_call import App, Call, stop
 if TYPE_CHECKING:
     from bot.config import Config
     from bot.probes.sources import Sources
-    from bot.store.copies import Contents
+    from bot.store.copies import Contents, Restored
 
 SHELLS = ("bash", "zsh", "fish")
 COMPLETE_VARIABLE = "_CDC_COMPLETE"
@@ -108,6 +108,7 @@ def restore(call: Call, file: Path) -> int:
     click.echo(f"{config.state}: restored from {file}, {_told(restored.contents)}.")
     if restored.aside is not None:
         click.echo(f"The journal that was there is kept as {restored.aside}.")
+        click.echo(_told_of_newer(restored))
     for line in ended:
         click.echo(line)
     return 0
@@ -117,6 +118,19 @@ def _told(contents: Contents) -> str:
     newest = f", the last event at {contents.newest:%Y-%m-%dT%H:%M:%SZ}" if contents.newest else ""
     incidents = f"{contents.incidents:,} incident{'' if contents.incidents == 1 else 's'}"
     return f"{incidents}, {contents.events:,} events, {contents.size_bytes:,} bytes{newest}"
+
+
+def _told_of_newer(restored: Restored) -> str:
+    """Say what the present journal knew and the backup does not, and how numbers go on."""
+    newer = restored.newer
+    if newer is None:
+        return "It could not be read: numbers that it gave may be given again, and mean another card in Slack."
+    if not newer:
+        return "No incident of it is newer than the backup."
+    ids = newer[0] if len(newer) == 1 else f"{newer[0]} to {newer[-1]}"
+    count = f"{len(newer)} incident{'' if len(newer) == 1 else 's'} of it ({ids})"
+    known = "is newer than the backup, and not known" if len(newer) == 1 else "are newer than the backup, and not known"
+    return f"{count} {known} any more. The next one is CDC-{restored.last_number + 1}: no number is given twice."
 
 
 def _end_what_waited(app: App, config: Config) -> list[str]:

@@ -15,13 +15,14 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bot.store.sqlite import SCHEMA_VERSION, StoreError, decode_event, lock_of
+from bot.store.sqlite import SCHEMA_VERSION, StoreError, decode_event, file_of, keep_number, last_number, lock_of
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,25 @@ class Contents:
 
 @dataclass(frozen=True)
 class Restored:
-    """What was put in place, and where the journal that was there is now (None when there was none)."""
+    """What was put in place, and where the journal that was there is now (None when there was none).
+
+    `newer` are the incidents of that journal that the backup does not have, None where it could not be read. The next
+    incident gets the number after `last_number`, so that no card in the chat is meant by two incidents.
+    """
 
     contents: Contents
     aside: Path | None
+    newer: tuple[str, ...] | None
+    last_number: int
 
 
 def backup(journal: Path, target: Path, overwrite: bool = False) -> Contents:
     """Copy the journal to `target` and return what it holds. Raises StoreError, and then leaves `target` as it was."""
+    journal = file_of(journal)
+    if file_of(target) in [Path(f"{journal}{suffix}") for suffix in ("-wal", "-shm", ".lock")]:
+        raise StoreError(f"{target}: is part of the journal; nothing was written. Give another name")
+    if os.path.lexists(target) and not stat.S_ISREG(target.lstat().st_mode):
+        raise StoreError(f"{target}: is not a regular file; nothing was written. Give another name")
     if target.exists() and not overwrite:
         raise StoreError(f"{target}: is there already; nothing was written. Give another name, or --force")
     if target.exists() and journal.exists() and target.samefile(journal):
@@ -53,25 +65,26 @@ def backup(journal: Path, target: Path, overwrite: bool = False) -> Contents:
         raise StoreError(f"{journal}: there is no journal yet; nothing was written. `cdc serve` makes it")
     with _beside(target, "the backup was not written") as copy:
         _copy(journal, copy)
-        contents = inspect(copy)
+        contents = inspect(copy, journal)
         _force_to_disk(copy)
         copy.replace(target)
         _force_to_disk(target.parent)
     return contents
 
 
-def inspect(path: Path) -> Contents:
+def inspect(path: Path, called: Path | None = None) -> Contents:
     """Return what the journal at `path` holds, every page checked and every event read.
 
-    Raises StoreError for a file that is damaged, no journal, or written by a newer version.
+    Raises StoreError for a file that is damaged, no journal, or written by a newer version; it is `called` so.
     """
+    called = called or path
     if not path.is_file():
-        raise StoreError(f"{path}: there is no such file")
+        raise StoreError(f"{called}: there is no such file")
     try:
         with contextlib.closing(_open_to_read(path)) as db:
-            return _read_contents(path, db)
+            return _read_contents(path, called, db)
     except sqlite3.Error as error:
-        raise StoreError(f"{path}: cannot be read as a journal: {error}") from error
+        raise StoreError(f"{called}: cannot be read as a journal: {error}") from error
 
 
 def restore(copy: Path, journal: Path, now: datetime, settle: Callable[[Path], object]) -> Restored:
@@ -81,6 +94,9 @@ def restore(copy: Path, journal: Path, now: datetime, settle: Callable[[Path], o
     and then the journal is the one that was there.
     """
     inspect(copy)
+    journal = file_of(journal)
+    if journal.exists() and not journal.is_file():
+        raise StoreError(f"{journal}: is not a file; nothing was restored. Is `state` right?")
     if journal.exists() and copy.samefile(journal):
         raise StoreError(f"{copy}: is the journal itself; nothing was restored")
     aside = journal.with_name(f"{journal.name}.before-restore-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}")
@@ -89,9 +105,10 @@ def restore(copy: Path, journal: Path, now: datetime, settle: Callable[[Path], o
     journal.parent.mkdir(parents=True, exist_ok=True)
     with _owned(journal, "nothing was restored"), _beside(journal, "nothing was restored") as put:
         _copy(copy, put)
-        settle(put)
-        contents = inspect(put)
         there = journal.exists()
+        newer, last = _go_on(put, journal) if there else ((), _numbers(put)[1])
+        settle(put)
+        contents = inspect(put, copy)
         if there:
             _keep_owner(put, journal)
             _fold_log(journal)
@@ -99,43 +116,76 @@ def restore(copy: Path, journal: Path, now: datetime, settle: Callable[[Path], o
         _set_aside(journal, aside)
         put.replace(journal)
         _force_to_disk(journal.parent)
-    return Restored(contents, aside if there else None)
+    return Restored(contents, aside if there else None, newer, last)
 
 
 def put_aside(journal: Path, now: datetime) -> Path:
     """Give a journal that cannot be read the name `NAME.unreadable-TIME`, and return it: a new one can be begun.
 
-    Raises StoreError when a bot owns it.
+    The caller owns the journal.
     """
+    journal = file_of(journal)
     aside = journal.with_name(f"{journal.name}.unreadable-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}")
-    with _owned(journal, "it was left where it is"):
-        for suffix in ("", "-wal", "-shm"):
-            with contextlib.suppress(FileNotFoundError):
-                Path(f"{journal}{suffix}").rename(f"{aside}{suffix}")
-        _force_to_disk(journal.parent)
+    for suffix in ("", "-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            Path(f"{journal}{suffix}").rename(f"{aside}{suffix}")
+    _force_to_disk(journal.parent)
     return aside
 
 
 # --- leaves ----------------------------------------------------------------------------------------
 
 
-def _read_contents(path: Path, db: sqlite3.Connection) -> Contents:
+def _read_contents(path: Path, called: Path, db: sqlite3.Connection) -> Contents:
     damage = [row[0] for row in db.execute("PRAGMA integrity_check(3)")]
     if damage != ["ok"]:
-        raise StoreError(f"{path}: is damaged: {'; '.join(damage)}")
+        raise StoreError(f"{called}: is damaged: {'; '.join(damage)}")
     schema = int(db.execute("PRAGMA user_version").fetchone()[0])
     if schema > SCHEMA_VERSION:
         raise StoreError(
-            f"{path}: written by a newer version (schema {schema}, this one knows {SCHEMA_VERSION}): upgrade cdc-oncall"
+            f"{called}: written by a newer version (schema {schema}, this one knows {SCHEMA_VERSION}): "
+            "upgrade cdc-oncall"
         )
     if not db.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'events'").fetchone():
-        raise StoreError(f"{path}: is no journal of cdc-oncall")
+        raise StoreError(f"{called}: is no journal of cdc-oncall")
+    db.text_factory = bytes  # what is no text is told by its row; SQLite's own error would repeat it
     events, newest, incidents = 0, None, set()
-    for incident, at, kind, body in db.execute("SELECT incident, at, type, body FROM events ORDER BY seq"):
-        decode_event(kind, body)
-        events, newest = events + 1, datetime.fromisoformat(at)
+    for seq, incident, at, kind, body in db.execute("SELECT seq, incident, at, type, body FROM events ORDER BY seq"):
+        where = f"{called}: row {seq}"
+        decode_event(_shown(kind), body, where)
+        try:
+            events, newest = events + 1, datetime.fromisoformat(at.decode())
+        except (ValueError, AttributeError):
+            raise StoreError(f"{where} holds an event {_shown(kind)} without a time that can be read") from None
         incidents.add(incident)
     return Contents(len(incidents), events, path.stat().st_size, schema, newest)
+
+
+def _shown(kind: object) -> str:
+    return kind.decode(errors="replace") if isinstance(kind, bytes) else str(kind)
+
+
+def _go_on(put: Path, journal: Path) -> tuple[tuple[str, ...] | None, int]:
+    """Let numbers in `put` go on after those of `journal`; return the incidents it lacks and the last number given.
+
+    A journal that cannot be read keeps nobody from restoring: then only the numbers of the backup are known.
+    """
+    kept, last = _numbers(put)
+    try:
+        known, there = _numbers(journal)
+    except (sqlite3.Error, ValueError, TypeError, KeyError):
+        return None, last
+    if there > last:
+        with contextlib.closing(sqlite3.connect(put)) as db, db:
+            keep_number(db, there)
+    return tuple(incident for incident in known if incident not in set(kept)), max(last, there)
+
+
+def _numbers(path: Path) -> tuple[tuple[str, ...], int]:
+    """Return the incidents of a journal in the order they were opened, and the last number given."""
+    with contextlib.closing(_open_to_read(path)) as db:
+        opened = db.execute("SELECT incident FROM events WHERE version = 1 ORDER BY seq").fetchall()
+        return tuple(row[0] for row in opened), last_number(db)
 
 
 def _open_to_read(path: Path) -> sqlite3.Connection:

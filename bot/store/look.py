@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from bot.store.sqlite import SCHEMA_VERSION, StoreError
+from bot.store.sqlite import SCHEMA_VERSION, StoreError, file_of
 
 BUSY_S = 3.0
 
@@ -87,9 +87,10 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
         raise StoreError(f"{path}: is not a file")
     # Without a log beside it nobody has it open, and SQLite would make one to read it: owned by whoever looks, who may
     # be root, and then the bot could not write.
-    how = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
+    file = file_of(path)
+    how = "mode=ro" if file.with_name(f"{file.name}-wal").exists() else "immutable=1"
     try:
-        with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?{how}", uri=True, timeout=BUSY_S)) as db:
+        with contextlib.closing(sqlite3.connect(f"{file.as_uri()}?{how}", uri=True, timeout=BUSY_S)) as db:
             yield db
     except sqlite3.Error as error:
         raise StoreError(f"{path}: cannot be read as a journal: {error}") from error

@@ -19,10 +19,11 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -37,6 +38,9 @@ from bot.incident import events as e
 SCHEMA_VERSION = 1
 NOT_NOW = sqlite3.OperationalError
 """What a write raises on a full disk or under a lock: the same write may succeed later."""
+SQLITE_HEADER = b"SQLite format 3\0"
+ANOTHERS = "is not a journal of cdc-oncall: is `state` right? It was left as it is"
+COUNTERS_ROW, NUMBERS_ROW = 1, 2
 LANE_ORDER = "CASE lane WHEN 'page' THEN 0 WHEN 'reply' THEN 1 WHEN 'card' THEN 2 ELSE 3 END"
 
 
@@ -99,45 +103,45 @@ def encode_event(event: e.Event) -> tuple[str, str]:
     return name, _event_types()[name].dump_json(event).decode()
 
 
-def decode_event(name: str, body: str) -> e.Event:
-    """Return the event as it was written. A type this version does not know is an error, not a gap."""
+def decode_event(name: str, body: str | bytes, where: str = "the journal") -> e.Event:
+    """Return the event as it was written. A type this version does not know is an error, not a gap.
+
+    The error names the place and the type, never what stands in it.
+    """
     if name not in _event_types():
-        raise StoreError(f"the journal holds an event {name} that this version does not know: was it downgraded?")
-    event: e.Event = _event_types()[name].validate_json(body)
+        raise StoreError(f"{where} holds an event {name} that this version does not know: was it downgraded?")
+    try:
+        event: e.Event = _event_types()[name].validate_json(body)
+    except (ValueError, TypeError):
+        raise StoreError(f"{where} holds an event {name} that cannot be read: damaged, or changed by hand") from None
     return event
 
 
 class Store:
     """One journal file. `on_commit`, when given, is called just before and just after every commit (crash tests)."""
 
-    def __init__(self, path: Path, on_commit: Callable[[str], None] | None = None) -> None:
+    def __init__(self, path: Path, on_commit: Callable[[str], None] | None = None, lock: TextIO | None = None) -> None:
+        """Open the journal, or make it; `lock` is what `own` returned, and is this store's from then on."""
         self.path = path
         self._on_commit = on_commit
         self._local = threading.local()
+        self._file = file_of(path)
         self._closed = False
-        self._owned: TextIO | None = None
+        self._owned = lock
         self._writing = threading.Lock()
         self._write_error = ""
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch(mode=0o600)  # what alerts and people said is for the bot's account; who widens it keeps it so
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._file.touch(mode=0o600)  # what people said is for the bot's account; who widens it keeps it so
+            self._refuse_foreign()
             self._create()
         except (sqlite3.Error, OSError) as error:
             kind = UnreadableJournal if _is_damaged(error) else StoreError
             raise kind(f"{path}: cannot be opened as the journal: {error}. {_remedy(error)}") from error
 
     def own(self) -> None:
-        """Make this process the one bot of the journal, until it ends. Raises StoreError when another one is.
-
-        Readers and `cdc ack` need not own it. The kernel lets go of the lock when the process dies.
-        """
-        self._owned = lock_of(self.path).open("w")
-        try:
-            fcntl.flock(self._owned, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise StoreError(
-                f"{self.path}: another bot runs on this journal: stop it first, or use another `state`"
-            ) from error
+        """Become the bot of a journal that is open already, and that nobody restores. The bot itself owns it first."""
+        self._owned = own(self.path)
 
     def close(self) -> None:
         """Let go of the journal. Other threads' connections end with them.
@@ -203,7 +207,8 @@ class Store:
             arguments,
         )
         for seq, name, version, at, who_id, who_name, kind, body in rows:
-            yield seq, e.Entry(name, version, _at(at), e.Who(who_id, who_name), decode_event(kind, body))
+            event = decode_event(kind, body, f"{self.path}: row {seq}")
+            yield seq, e.Entry(name, version, _at(at), e.Who(who_id, who_name), event)
 
     @contextmanager
     def deciding(self) -> Iterator[Writer]:
@@ -362,15 +367,15 @@ class Store:
 
     def counters(self) -> Mapping[str, Any]:
         """Return the saved monotonic counters, or an empty mapping."""
-        row = self._db().execute("SELECT body FROM counters WHERE id = 1").fetchone()
+        row = self._db().execute("SELECT body FROM counters WHERE id = ?", (COUNTERS_ROW,)).fetchone()
         saved: Mapping[str, Any] = json.loads(row[0]) if row else {}
         return saved
 
     def save_counters(self, counters: Mapping[str, Any]) -> None:
         with self._transaction() as db:
             db.execute(
-                "INSERT INTO counters (id, body) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET body = excluded.body",
-                (json.dumps(counters),),
+                "INSERT INTO counters (id, body) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET body = excluded.body",
+                (COUNTERS_ROW, json.dumps(counters)),
             )
 
     def depths(self) -> Mapping[str, Any]:
@@ -404,7 +409,7 @@ class Store:
         if connection is None:
             if self._closed:
                 raise StoreError(f"{self.path}: the journal is closed")
-            connection = sqlite3.connect(self.path, timeout=5.0, isolation_level=None, check_same_thread=False)
+            connection = sqlite3.connect(self._file, timeout=5.0, isolation_level=None, check_same_thread=False)
             connection.execute("PRAGMA busy_timeout = 5000")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
@@ -435,12 +440,19 @@ class Store:
         if self._on_commit:
             self._on_commit("after")
 
-    def _create(self) -> None:
-        connection = self._db()
-        found = connection.execute("PRAGMA user_version").fetchone()[0]
+    def _refuse_foreign(self) -> None:
+        """Raise StoreError for a newer version's journal and another program's database, before a byte is changed."""
+        with closing(sqlite3.connect(self._file, timeout=5.0)) as db:
+            found = db.execute("PRAGMA user_version").fetchone()[0]
+            tables = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if found > SCHEMA_VERSION:
             raise StoreError(f"{self.path}: written by a newer version (schema {found}); upgrade cdc-oncall")
-        if found == SCHEMA_VERSION:
+        if tables and not {"inbox", "events"} <= tables:
+            raise StoreError(f"{self.path}: {ANOTHERS}")
+
+    def _create(self) -> None:
+        connection = self._db()
+        if connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION:
             return
         with self._transaction():
             database = sqlite_utils.Database(connection)
@@ -472,8 +484,70 @@ def is_owned(journal: Path) -> bool:
 
 
 def lock_of(journal: Path) -> Path:
-    """Return the file whose lock says that a bot owns the journal."""
-    return journal.with_name(journal.name + ".lock")
+def own(journal: Path) -> TextIO:
+    """Make this process the one bot of the journal, until the lock returned is closed or the process dies.
+
+    It is taken before the journal is opened: a restore under way puts another file in its place. Readers and
+    `cdc ack` need not own it. Raises StoreError when another bot does, and for a file that never was a journal: a
+    wrong `state` must cost nobody their file.
+    """
+    file, path = file_of(journal), lock_of(journal)
+    try:
+        if not path.exists() and not _may_be_journal(file):
+            raise StoreError(f"{journal}: {ANOTHERS}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.open("w")
+    except OSError as error:
+        raise StoreError(f"{journal}: cannot be opened as the journal: {error}. {_remedy(error)}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise StoreError(
+            f"{journal}: another bot runs on this journal, or a restore is under way: "
+            "stop it first, or use another `state`"
+        ) from error
+    return lock
+
+
+def _may_be_journal(file: Path) -> bool:
+    """Whether a file is none yet, or one of SQLite's, sound or damaged."""
+    if not file.exists():
+        return True
+    if not file.is_file():
+        return False
+    with file.open("rb") as opened:
+        return opened.read(len(SQLITE_HEADER)) in (b"", SQLITE_HEADER)
+
+
+    """Return the file whose lock says that a bot owns the journal, by whichever name it is called."""
+    file = file_of(journal)
+    return file.with_name(file.name + ".lock")
+
+
+def file_of(journal: Path) -> Path:
+    """Return the file that the journal's name leads to: SQLite keeps the log beside that one, not beside a link."""
+    return Path(os.path.realpath(journal))
+
+
+def last_number(db: sqlite3.Connection) -> int:
+    """Return the highest incident number given, 0 for none, also by the journal that a restored one took the place of.
+
+    Numbers are given in the order of the journal, so the last incident opened has the highest: no need to read all.
+    """
+    opened = db.execute("SELECT incident FROM events WHERE version = 1 ORDER BY seq DESC LIMIT 1").fetchone()
+    kept = db.execute("SELECT body FROM counters WHERE id = ?", (NUMBERS_ROW,)).fetchone()
+    return max(
+        int(opened[0].removeprefix("CDC-")) if opened else 0, int(json.loads(kept[0])["last_incident"]) if kept else 0
+    )
+
+
+def keep_number(db: sqlite3.Connection, last: int) -> None:
+    """Give no number up to `last` any more."""
+    db.execute(
+        "INSERT INTO counters (id, body) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET body = excluded.body",
+        (NUMBERS_ROW, json.dumps({"last_incident": last})),
+    )
 
 
 def _create_tables(db: sqlite_utils.Database) -> None:
@@ -519,12 +593,8 @@ class Writer:
         self.news: list[str] = []
 
     def next_number(self) -> int:
-        """Return the next incident number: unique, since no other writer is inside.
-
-        Numbers are given in the order of the journal, so the last incident opened has the highest: no need to read all.
-        """
-        row = self._db.execute("SELECT incident FROM events WHERE version = 1 ORDER BY seq DESC LIMIT 1").fetchone()
-        return int(row[0].removeprefix("CDC-")) + 1 if row else 1
+        """Return the next incident number: unique, since no other writer is inside."""
+        return last_number(self._db) + 1
 
     def append(self, entry: e.Entry, cause: int | None) -> int:
         """Append one entry and return its seq. Raises sqlite3.IntegrityError when another writer was first."""

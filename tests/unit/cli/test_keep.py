@@ -198,6 +198,38 @@ def test_a_restore_under_a_running_bot_is_refused(config: Path, capsys) -> None:
     assert [] == list(config.parent.glob("*.before-restore-*"))
 
 
+@pytest.mark.parametrize(
+    ("line", "later"),
+    [
+        ("No incident of it is newer than the backup.", []),
+        ("1 incident of it (CDC-2) is newer than the backup, and not known any more. The next one is CDC-3", [2]),
+        ("2 incidents of it (CDC-2 to CDC-3) are newer than the backup, and not known any more.", [2, 3]),
+    ],
+)
+def test_a_restore_tells_what_is_newer_than_the_backup(config: Path, line: str, later: list[int], capsys) -> None:
+    """Their cards stay in Slack: whoever restores must know, and no new incident may take their numbers."""
+    target = backed_up(config)
+    store = Store(config.parent / "cdc-oncall.db")
+    with store.deciding() as writer:
+        for number in later:
+            writer.append(e.Entry(f"CDC-{number}", 1, AT, ALICE, e.NoteAdded("later")), None)
+    store.close()
+    assert 0 == cdc("-c", str(config), "restore", str(target))
+    assert line in capsys.readouterr().out
+    store = Store(config.parent / "cdc-oncall.db")
+    with store.deciding() as writer:
+        assert 2 + len(later) == writer.next_number()
+    store.close()
+
+
+def test_a_restore_over_a_broken_journal_says_that_numbers_are_not_known(config: Path, capsys) -> None:
+    """It cannot say what was newer."""
+    target = backed_up(config)
+    (config.parent / "cdc-oncall.db").write_bytes(b"SQLite format 3" + b"x" * 1000)
+    assert 0 == cdc("-c", str(config), "restore", str(target))
+    assert "It could not be read: numbers that it gave may be given again" in capsys.readouterr().out
+
+
 # --- completion ------------------------------------------------------------------------------------
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from bot.app import clock, start_bot
+from bot.app import Bot, clock, open_config, start_bot
 from bot.drill.loopback import free_port
+from bot.store.copies import backup, restore
 from bot.store.sqlite import StoreError
 
 ENVIRON = {"TOKEN": "token"}
@@ -57,10 +58,21 @@ def test_a_second_bot_on_the_same_address_touches_nothing(tmp_path: Path) -> Non
         bot.stop()
 
 
-def test_a_journal_that_cannot_be_read_is_kept_and_alerts_are_stored(tmp_path: Path) -> None:
-    """A damaged file stops nobody: it is kept beside, a new journal is begun, and /healthz says so."""
+DAMAGED = b"SQLite format 3\0" + b"this was a journal once" * 100
+
+
+@pytest.mark.parametrize(("contents", "has_lock"), [(DAMAGED, False), (b"not even a header" * 100, True)])
+def test_a_journal_that_cannot_be_read_is_kept_and_alerts_are_stored(
+    tmp_path: Path, contents: bytes, has_lock: bool
+) -> None:
+    """A damaged file stops nobody: it is kept beside, a new journal is begun, and /healthz says so.
+
+    It was a journal by what is left of it, or because a bot has run on it.
+    """
     path = config(tmp_path)
-    (tmp_path / "journal.db").write_bytes(b"this was a journal once" * 100)
+    (tmp_path / "journal.db").write_bytes(contents)
+    if has_lock:
+        (tmp_path / "journal.db.lock").touch()
     bot = start_bot(path, ENVIRON)
     try:
         headers = {"Authorization": "Bearer token"}
@@ -69,8 +81,50 @@ def test_a_journal_that_cannot_be_read_is_kept_and_alerts_are_stored(tmp_path: P
     finally:
         bot.stop()
     kept = list(tmp_path.glob("journal.db.unreadable-*"))
-    assert [b"this was a journal once" * 100] == [file.read_bytes() for file in kept]
+    assert [contents] == [file.read_bytes() for file in kept]
     assert [f"is kept as {kept[0]}"] == re.findall(r"is kept as [^,]+", " ".join(told))
+
+
+@pytest.mark.parametrize("contents", [b"kafka: {}\n" * 100, b"x"])
+def test_a_file_that_never_was_a_journal_is_left_where_it_is(tmp_path: Path, contents: bytes) -> None:
+    """A wrong `state` costs nobody their file, also not at the second try."""
+    path = config(tmp_path)
+    (tmp_path / "journal.db").write_bytes(contents)
+    for _ in range(2):
+        with pytest.raises(StoreError, match="is not a journal of cdc-oncall: is `state` right"):
+            start_bot(path, ENVIRON)
+    assert {"cdc.yml", "journal.db"} == {each.name for each in tmp_path.iterdir()}
+    assert contents == (tmp_path / "journal.db").read_bytes()
+
+
+def test_a_restore_under_way_keeps_a_bot_from_starting(tmp_path: Path) -> None:
+    """It would open the journal that is about to be moved away, and store alerts where nobody looks."""
+    path, journal = config(tmp_path), tmp_path / "journal.db"
+    start_bot(path, ENVIRON).stop()
+    backup(journal, tmp_path / "b.db")
+    refused: list[str] = []
+
+    def start_meanwhile(_: Path) -> None:
+        with pytest.raises(StoreError) as error:
+            start_bot(path, ENVIRON)
+        refused.append(str(error.value))
+
+    restored = restore(tmp_path / "b.db", journal, clock(), start_meanwhile)
+    assert [True] == ["a restore is under way" in said for said in refused]
+    assert restored.aside is not None
+
+
+def test_a_bot_owns_the_journal_before_it_opens_it(tmp_path: Path) -> None:
+    """Made and not yet started, it writes into the file that has the name: no restore can pull it away."""
+    path, journal = config(tmp_path), tmp_path / "journal.db"
+    start_bot(path, ENVIRON).stop()
+    backup(journal, tmp_path / "b.db")
+    bot = Bot(open_config(path, ENVIRON), ENVIRON)
+    with pytest.raises(StoreError, match="a bot runs on this journal; nothing was restored"):
+        restore(tmp_path / "b.db", journal, clock(), lambda _: None)
+    bot.start()
+    bot.stop()
+    assert restore(tmp_path / "b.db", journal, clock(), lambda _: None).aside is not None
 
 
 def test_a_journal_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -235,3 +236,114 @@ def test_a_restore_that_cannot_be_settled_changes_nothing(store: Store, tmp_path
         restore(tmp_path / "b.db", store.path, NOW, fail)
     assert before | {"journal.db.lock"} == set(names(tmp_path))
     assert 3 == inspect(store.path).events
+
+
+def garbled(db: sqlite3.Connection) -> None:
+    db.execute("UPDATE events SET body = '{\"secret-of-alice\": 1}' WHERE seq = 2")
+
+
+def no_text(db: sqlite3.Connection) -> None:
+    db.execute("UPDATE events SET body = CAST(x'7b2273656372657420ff' AS TEXT) WHERE seq = 2")
+
+
+def no_time(db: sqlite3.Connection) -> None:
+    db.execute("UPDATE events SET at = 'secret' WHERE seq = 2")
+
+
+@pytest.mark.parametrize("change", [garbled, no_text, no_time])
+def test_an_event_that_cannot_be_read_is_named_and_not_shown(store: Store, tmp_path: Path, change) -> None:
+    """Its row and type lead to it; what stands in it may be what somebody said in confidence."""
+    backup(store.path, tmp_path / "good.db")
+    backup(store.path, tmp_path / "b.db")
+    store.close()
+    for path in (store.path, tmp_path / "b.db"):
+        with sqlite3.connect(path) as db:
+            change(db)
+        db.close()
+    with pytest.raises(StoreError, match=r"journal\.db: row 2 holds an event NoteAdded") as error:
+        backup(store.path, tmp_path / "c.db")
+    with pytest.raises(StoreError, match=r"/b\.db: row 2 holds an event NoteAdded") as second:
+        restore(tmp_path / "b.db", store.path, NOW, leave)
+    assert "secret" not in f"{error.value}{second.value}"
+    assert not (tmp_path / "c.db").exists()
+    restore(tmp_path / "good.db", store.path, NOW, leave)
+    assert 3 == inspect(store.path).events
+
+
+def a_fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def a_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def a_link(path: Path) -> None:
+    (path.parent / "last.db").write_text("last night's")
+    path.symlink_to(path.parent / "last.db")
+
+
+def a_link_to_nothing(path: Path) -> None:
+    path.symlink_to(path.parent / "nowhere.db")
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("make", [a_fifo, a_folder, a_link, a_link_to_nothing])
+def test_what_is_no_file_of_its_own_is_never_replaced(store: Store, tmp_path: Path, make, overwrite: bool) -> None:
+    """Asked or not: a pipe or a device that becomes a file breaks whoever uses it."""
+    make(tmp_path / "b.db")
+    before = (tmp_path / "b.db").lstat()
+    with pytest.raises(StoreError, match="is not a regular file; nothing was written"):
+        backup(store.path, tmp_path / "b.db", overwrite)
+    assert (before.st_ino, before.st_mode) == ((now := (tmp_path / "b.db").lstat()).st_ino, now.st_mode)
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-shm", ".lock"])
+def test_what_belongs_to_the_journal_is_no_place_for_its_backup(store: Store, suffix: str) -> None:
+    """A backup with the name of the log would be read into the journal."""
+    with pytest.raises(StoreError, match="is part of the journal; nothing was written"):
+        backup(store.path, Path(f"{store.path}{suffix}"), overwrite=True)
+    assert 3 == len(notes(store.path))
+
+
+def next_number(path: Path) -> int:
+    store = Store(path)
+    try:
+        with store.deciding() as writer:
+            return writer.next_number()
+    finally:
+        store.close()
+
+
+def test_numbers_given_after_the_backup_are_not_given_again(store: Store, tmp_path: Path) -> None:
+    """Slack still shows their cards; also after a second restore, when only the floor of the first is left."""
+    backup(store.path, tmp_path / "b.db")
+    for number in (3, 17):
+        note(store, f"CDC-{number}", 1)
+    store.close()
+    first = restore(tmp_path / "b.db", store.path, NOW, leave)
+    assert (("CDC-3", "CDC-17"), 17, 18) == (first.newer, first.last_number, next_number(store.path))
+    second = restore(tmp_path / "b.db", store.path, NOW + timedelta(seconds=1), leave)
+    assert ((), 17, 18) == (second.newer, second.last_number, next_number(store.path))
+    third = restore(tmp_path / "b.db", tmp_path / "new.db", NOW, leave)
+    assert ((), 2, 3) == (third.newer, third.last_number, next_number(tmp_path / "new.db"))
+
+
+def test_a_newer_backup_keeps_its_own_numbers(store: Store, tmp_path: Path) -> None:
+    """The present journal may be the older one."""
+    backup(store.path, tmp_path / "old.db")
+    note(store, "CDC-9", 1)
+    backup(store.path, tmp_path / "new.db")
+    store.close()
+    restore(tmp_path / "old.db", store.path, NOW, leave)
+    restored = restore(tmp_path / "new.db", store.path, NOW + timedelta(seconds=1), leave)
+    assert ((), 9, 10) == (restored.newer, restored.last_number, next_number(store.path))
+
+
+def test_numbers_of_a_journal_that_cannot_be_read_are_not_known(store: Store, tmp_path: Path) -> None:
+    """That keeps nobody from restoring, and is told."""
+    backup(store.path, tmp_path / "b.db")
+    store.close()
+    store.path.write_bytes(b"not a database, but long enough to be looked at as one" * 20)
+    restored = restore(tmp_path / "b.db", store.path, NOW, leave)
+    assert (None, 2, 3) == (restored.newer, restored.last_number, next_number(store.path))
