@@ -122,7 +122,7 @@ def _loaded_before_s(status: PrometheusStatus, now: datetime) -> float | None:
 def _sends(alertmanagers: Sequence[str], loaded_before_s: float | None) -> Check:
     if not alertmanagers and loaded_before_s is not None and loaded_before_s < SETTLES_S:
         return warning(
-            PART, "looks for its Alertmanager still: it loaded its configuration less than a minute ago",
+            PART, "has no Alertmanager yet: it loaded its configuration less than a minute ago, and may look for it",
             "Ask again in 10 s.",
         )  # fmt: skip
     if not alertmanagers:

@@ -171,3 +171,19 @@ def test_what_a_person_wrote_stays_in_the_difference(written, addresses, tmp_pat
     customers = yaml.safe_load(added)["pipelines"]["customers"]
     assert ("@data", ["shop.public.customers"]) == (customers["owner"], customers["topics"])
     assert "Nothing was overwritten" in shown.stderr
+
+
+def test_apicurios_base_address_is_not_taken_for_a_registry(pipeline: Pipeline) -> None:
+    """`init` finds its Confluent API and says so; `schema` says which address is meant, not "no subject"."""
+    base = pipeline.cluster.registry.url
+    right = pipeline.cluster.registry.ccompat_url
+    written = cdc("init", "--print", "--registry", base)
+    assert 0 == written.returncode, written.stderr
+    assert f"{base} is Apicurio; its Confluent API is at {right}: that is used and written." in written.stderr
+    assert {"url": right} == yaml.safe_load(written.stdout)["registry"]
+
+    asked = cdc("schema", f"{pipeline.topic}-value", "--registry", base)
+    assert f"is it Apicurio? its Confluent API is at {right}" in asked.stdout + asked.stderr
+    assert "no subject" not in asked.stdout + asked.stderr
+    missing = cdc("schema", "typo-value", "--registry", right)
+    assert "no subject typo-value" in missing.stdout + missing.stderr
