@@ -387,7 +387,11 @@ class BasicLogin(_Section):
 
 
 _SET_BY_THE_BOT = ("allow.auto.create.topics", "bootstrap.servers", "enable.auto.commit", "group.id")
-_MUST_BE_SECRET = re.compile(r"(password|secret|\.key\.pem|\.pem\.key)")
+# By name, so that what a later librdkafka adds is one too; JAAS and a bare token are Java's, pasted by mistake.
+_MUST_BE_SECRET = re.compile(
+    r"password|passphrase|secret|\.key\.pem|\.pem\.key|keystore\.key$|ssl\.key$|token$|jaas\.config|oauthbearer\.config",
+    re.IGNORECASE,
+)
 
 
 def is_open_secret(key: str, value: str) -> bool:
@@ -399,7 +403,7 @@ def _check_kafka_config(values: object) -> object:
     for key, value in values.items() if isinstance(values, dict) else ():
         if key in _SET_BY_THE_BOT:
             raise ValueError(f"{key} is set by the bot itself, it reads and never commits: remove it")
-        if isinstance(value, str) and is_open_secret(key, value):
+        if isinstance(value, str | int | float) and isinstance(key, str) and is_open_secret(key, str(value)):
             raise ValueError(f'{key} is a secret: write "${{NAME}}" or {{file: path}}')
     return values
 

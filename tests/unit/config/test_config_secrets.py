@@ -104,3 +104,47 @@ def test_what_cannot_be_resolved_is_told_at_once(tmp_path: Path) -> None:
     assert 4 == len(lacking)
     (tmp_path / "token").write_text("t", "utf-8")
     assert () == loaded.unresolved({"KAFKA_PASSWORD": "k", "REGISTRY_PASSWORD": "r", "BOT": "b", "SIGN": "s"})
+
+
+@pytest.mark.parametrize(
+    ("key", "is_secret"),
+    [
+        ("sasl.password", True),
+        ("ssl.key.password", True),
+        ("ssl.keystore.password", True),
+        ("ssl.key.pem", True),
+        ("sasl.oauthbearer.client.secret", True),
+        ("sasl.oauthbearer.client.credentials.client.secret", True),
+        ("sasl.oauthbearer.assertion.private.key.passphrase", True),
+        ("sasl.oauthbearer.assertion.private.key.pem", True),
+        ("sasl.oauthbearer.config", True),
+        ("sasl.oauthbearer.token", True),
+        ("sasl.jaas.config", True),
+        ("ssl.keystore.key", True),
+        ("SASL.PASSWORD", True),
+        ("sasl.username", False),
+        ("sasl.oauthbearer.client.id", False),
+        ("sasl.oauthbearer.token.endpoint.url", False),
+        ("sasl.oauthbearer.assertion.private.key.file", False),
+        ("sasl.oauthbearer.extensions", False),
+        ("ssl.key.location", False),
+        ("ssl.keystore.location", False),
+        ("ssl.ca.pem", False),
+        ("ssl.certificate.pem", False),
+        ("security.protocol", False),
+    ],
+)
+@pytest.mark.parametrize("value", ["hunter2", "12345", "prefix-${NAME}"])
+def test_a_setting_that_holds_a_secret_is_not_in_plain_text(key: str, is_secret: bool, value: str) -> None:
+    """By its name: a password, a passphrase, a private key, a token; a path, an address or a user is none."""
+    assert is_secret is config.is_open_secret(key, value)
+    assert not config.is_open_secret(key, "${NAME}")
+    written = f"kafka: {{bootstrap: 'k:1', config: {{{key}: {value if value.isdigit() else repr(value)}}}}}"
+    refusal = f"{key} is a secret"
+    try:
+        config.parse(written.encode(), Path("cdc.yml"))
+        said = ""
+    except config.ConfigErrors as error:
+        said = str(error)
+    assert is_secret is (refusal in said)
+    assert config.parse(f"kafka: {{bootstrap: 'k:1', config: {{{key}: '${{N}}'}}}}".encode(), Path("cdc.yml")).kafka
