@@ -123,9 +123,9 @@ class Store:
     def __init__(self, path: Path, on_commit: Callable[[str], None] | None = None, lock: TextIO | None = None) -> None:
         """Open the journal, or make it; `lock` is what `own` returned, and is this store's from then on."""
         self.path = path
+        self._file = file_of(path)
         self._on_commit = on_commit
         self._local = threading.local()
-        self._file = file_of(path)
         self._closed = False
         self._owned = lock
         self._writing = threading.Lock()
@@ -471,19 +471,6 @@ def _remedy(error: Exception) -> str:
     return "The account of the bot must be able to write there, and the disk must have room"
 
 
-def is_owned(journal: Path) -> bool:
-    """Whether a bot runs on this journal now, in whatever process."""
-    try:
-        with lock_of(journal).open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False
-
-
-def lock_of(journal: Path) -> Path:
 def own(journal: Path) -> TextIO:
     """Make this process the one bot of the journal, until the lock returned is closed or the process dies.
 
@@ -520,6 +507,19 @@ def _may_be_journal(file: Path) -> bool:
         return opened.read(len(SQLITE_HEADER)) in (b"", SQLITE_HEADER)
 
 
+def is_owned(journal: Path) -> bool:
+    """Whether a bot runs on this journal now, in whatever process."""
+    try:
+        with lock_of(journal).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def lock_of(journal: Path) -> Path:
     """Return the file whose lock says that a bot owns the journal, by whichever name it is called."""
     file = file_of(journal)
     return file.with_name(file.name + ".lock")
