@@ -26,7 +26,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from bot.incident.announce import LANES
-from bot.model import Finding, Pipeline, Severity, Signal
+from bot.model import Finding, Pipeline, Severity, Signal, counted
 from bot.probes.refusal import read_refusal
 from bot.probes.sources import DENIED, MISSING, NOT_CONFIGURED, UNREACHABLE, UNSEEN
 
@@ -61,7 +61,8 @@ class Snapshot:
 
     `incidents_open` counts by severity; `last_pass_s` is the age of the probe pass, None before the first. `links`
     are the connections of Socket Mode that stand, None where Slack comes to us; `links_down_s` is how long none does.
-    `speechless` says what keeps the bot from speaking in Slack.
+    `outbox_waits_s` is the age of the oldest message that waits and is not one of `outbox_held`: replies whose card was
+    refused. `speechless` says what keeps the bot from speaking in Slack.
     """
 
     version: str
@@ -80,7 +81,10 @@ class Snapshot:
     webhooks: Mapping[str, int] = field(default_factory=dict)
     unreadable: int = 0
     outbox_failed: int = 0
+    outbox_waits_s: float | None = None
+    outbox_held: int = 0
     outbox_error: str = ""
+    outbox_refusal: str = ""
     last_pass_s: float | None = None
     links: int | None = None
     links_down_s: float | None = None
@@ -188,11 +192,14 @@ def health(snapshot: Snapshot) -> tuple[bool, tuple[str, ...]]:
         (stuck, f"the inbox stands still: {snapshot.inbox_depth} wait, the oldest {_seconds(snapshot.inbox_oldest_s)}"),
         (
             _is_waiting(snapshot),
-            f"Slack messages wait, the oldest {_seconds(snapshot.outbox_oldest_s)}: {snapshot.outbox_error}",
+            f"Slack messages wait, the oldest {_seconds(snapshot.outbox_waits_s)}: {snapshot.outbox_error}",
         ),
-        (snapshot.outbox_failed > 0, f"{snapshot.outbox_failed} Slack messages were refused: {snapshot.outbox_error}"),
-        (refused > 0, f"{refused} webhook requests came with a wrong token: Alertmanager does not retry them soon"),
-        (snapshot.unreadable > 0, f"{snapshot.unreadable} requests could not be read; they are kept in the inbox"),
+        (snapshot.outbox_failed > 0, _refused_by_slack(snapshot)),
+        (
+            refused > 0,
+            f"{counted(refused, 'webhook request')} came with a wrong token: Alertmanager does not retry soon",
+        ),
+        (snapshot.unreadable > 0, f"{counted(snapshot.unreadable, 'request')} could not be read, kept in the inbox"),
         *((True, line) for line in snapshot.speechless),
         (_is_deaf(snapshot), _deaf(snapshot)),
         (_is_old(snapshot), f"the probes last looked {_seconds(snapshot.last_pass_s)} ago"),
@@ -213,8 +220,15 @@ def _seconds(age_s: float | None) -> str:
 
 def _is_waiting(snapshot: Snapshot) -> bool:
     """Whether a message waits for long, or was tried again in vain; a post counts once out, once failed."""
-    waits = snapshot.outbox_oldest_s is not None and snapshot.outbox_oldest_s > OUTBOX_WAITS_S
+    waits = snapshot.outbox_waits_s is not None and snapshot.outbox_waits_s > OUTBOX_WAITS_S
     return waits or snapshot.outbox_attempts > OUTBOX_ATTEMPTS
+
+
+def _refused_by_slack(snapshot: Snapshot) -> str:
+    held = snapshot.outbox_held
+    waits = f", and {counted(held, 'message')} of the same thread not sent" if held else ""
+    were = "was" if snapshot.outbox_failed == 1 else "were"
+    return f"{counted(snapshot.outbox_failed, 'Slack message')} {were} refused ({snapshot.outbox_refusal}){waits}"
 
 
 def _is_late(snapshot: Snapshot) -> bool:

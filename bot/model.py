@@ -21,6 +21,11 @@ TEST_ALERT = "CDCOncallTest"
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
+def counted(count: int, noun: str) -> str:
+    """Return `1 record`, `12,408 records`: a noun with a plain plural, counted."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 class Severity(StrEnum):
     """How urgent an incident is; `rank` orders them, worst highest."""
 

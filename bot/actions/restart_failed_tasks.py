@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bot.actions.outcome import Outcome, Verification, not_carried_out
-from bot.model import Finding, Pipeline, Plan, Refusal, Status
+from bot.model import Finding, Pipeline, Plan, Refusal, Status, counted
 from bot.ports import Connect, PortError
 
 NAME = "restart_failed_tasks"
@@ -95,4 +95,4 @@ def verify(before: Finding | None, now: Finding, green_before: bool, since_s: fl
         return Verification(None, (f"{now.target}: RUNNING; whether it delivers is not known",))
     if is_now <= was:
         return Verification(None, (f"{now.target}: RUNNING, nothing delivered yet ({is_now:,} as before)",))
-    return Verification(True, (f"{now.target}: all tasks RUNNING, {is_now - was:,} records delivered since",))
+    return Verification(True, (f"{now.target}: all tasks RUNNING, {counted(is_now - was, 'record')} delivered since",))

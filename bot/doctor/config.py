@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bot.doctor.check import Check, failed, names, ok, warning
-from bot.model import Pipeline
+from bot.model import Pipeline, counted
 
 PART = "config"
 
@@ -79,7 +79,7 @@ def _actions(facts: ConfigFacts) -> Check:
 
 def _runbooks(facts: ConfigFacts) -> tuple[Check, ...]:
     if not facts.runbook_errors:
-        return (ok(PART, f"{facts.runbooks} runbooks load"),)
+        return (ok(PART, f"{counted(facts.runbooks, 'runbook')} load{'s' if facts.runbooks == 1 else ''}"),)
     return tuple(_error("a runbook", error) for error in facts.runbook_errors)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bot.doctor.check import Check, failed, names, ok, one_line, warning
+from bot.model import counted
 from bot.ports import PortError
 
 PART, BOT_PART = "journal", "bot"
@@ -29,6 +30,8 @@ class Contents(Protocol):
     def unreadable(self) -> int: ...
     @property
     def failed_messages(self) -> int: ...
+    @property
+    def failed_keys(self) -> tuple[str, ...]: ...
     @property
     def last_error(self) -> str: ...
 
@@ -51,6 +54,7 @@ class JournalFacts:
     is_newer: bool = False
     unreadable: int = 0
     failed_messages: int = 0
+    failed_keys: tuple[str, ...] = ()
     last_error: str = ""
 
 
@@ -94,6 +98,7 @@ def gather(path: Path, is_owned: Callable[[Path], bool], look: Callable[[Path], 
         is_newer=seen.is_newer if seen else False,
         unreadable=seen.unreadable if seen else 0,
         failed_messages=seen.failed_messages if seen else 0,
+        failed_keys=seen.failed_keys if seen else (),
         last_error=seen.last_error if seen else "",
     )
 
@@ -160,7 +165,9 @@ _SAID = (
         "Put a token of alertmanager.tokens into http_config.authorization of its receiver; it counts since the bot "
         "started.",
     ),
+    ("message was refused", ""),
     ("messages were refused", ""),
+    ("request could not be read", ""),
     ("requests could not be read", ""),
     ("Slack", "See the slack lines, then the bot's log."),
     ("journal", "See the journal lines: room, and who may write."),
@@ -207,18 +214,45 @@ def _file(facts: JournalFacts) -> tuple[Check, ...]:
     if facts.failed_messages:
         lines.append(
             warning(
-                PART, f"Slack refused {facts.failed_messages} messages for good: {facts.last_error}",
-                "Put right what the slack lines say; `cdc incidents` shows what was not told.",
+                PART, f"Slack refused {counted(facts.failed_messages, 'message')} for good{_which(facts)}: "
+                f"{facts.last_error or 'no reason is kept'}", _remedy_of_refusal(facts),
             )
         )  # fmt: skip
     if facts.unreadable:
         lines.append(
             warning(
-                PART, f"{facts.unreadable} requests could not be read; they are kept",
+                PART, f"{counted(facts.unreadable, 'request')} could not be read, kept in the journal",
                 "Look for `could not read` in the bot's log: it names the sender and what is wrong.",
             )
         )  # fmt: skip
     return tuple(lines)
+
+
+def _which(facts: JournalFacts) -> str:
+    """` (the card of CDC-3, an answer, and 5 more)`: what was refused, the newest first."""
+    what = tuple(dict.fromkeys(_what(key) for key in facts.failed_keys))
+    more = facts.failed_messages - len(facts.failed_keys)
+    return f" ({', '.join(what)}{f', and {more} more' if more > 0 else ''})" if what else ""
+
+
+def _what(key: str) -> str:
+    incident, _, slot = key.partition("/")
+    if not slot or not incident.startswith("CDC-"):
+        return "an answer"
+    return f"{'the card' if slot == 'card' else 'a reply'} of {one_line(incident)}"
+
+
+def _remedy_of_refusal(facts: JournalFacts) -> str:
+    """What was refused is in the journal; a card is posted again, an answer is not."""
+    said = ["Put right what the slack lines say, then restart the bot: a card that was never posted is tried again."]
+    incidents = dict.fromkeys(key.partition("/")[0] for key in facts.failed_keys if _what(key) != "an answer")
+    if incidents:
+        said.append(
+            f"{' and '.join(f'`cdc incident {one_line(name)}`' for name in incidents)} shows what was to be said."
+        )
+    if any(_what(key) == "an answer" for key in facts.failed_keys):
+        said.append("An answer is not said again: ask again.")
+    return " ".join(said)
 
 
 def _room(facts: JournalFacts) -> Check:

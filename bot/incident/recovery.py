@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bot.incident.state import Incident, signals
-from bot.model import Finding, Pipeline, Signal, Status
+from bot.model import Finding, Pipeline, Signal, Status, counted
 
 HARMFUL_LAG = frozenset({"DATA_LOST", "LOSS_IMMINENT", "STOPPED", "NOT_CHECKPOINTING", "STUCK", "BLOCKED_BY_TXN"})
 
@@ -78,7 +78,7 @@ def _connector(
         return Line(None, f"{fresh.target}: RUNNING, but nothing was delivered since it broke ({after:,} then and now)")
     if held_since is None or now - held_since < settle:
         return Line(None, f"{fresh.target}: RUNNING and delivering; it must hold for {settle.total_seconds():.0f} s")
-    return Line(True, f"{fresh.target}: RUNNING, {after - before:,} records delivered since it broke")
+    return Line(True, f"{fresh.target}: RUNNING, {counted(after - before, 'record')} delivered since it broke")
 
 
 def _lag(fresh: Finding, incident: Incident, pipeline: Pipeline) -> Line:
@@ -106,7 +106,7 @@ def _lag(fresh: Finding, incident: Incident, pipeline: Pipeline) -> Line:
         return Line(None, f"{fresh.target}: lag {lag:,}, but whether it commits is not known")
     if committed <= before:
         return Line(None, f"{fresh.target}: lag {lag:,}, and nothing was committed since ({committed:,} then and now)")
-    return Line(True, f"{fresh.target}: lag {lag:,}, {committed - before:,} records committed since")
+    return Line(True, f"{fresh.target}: lag {lag:,}, {counted(committed - before, 'record')} committed since")
 
 
 def _dead_letters(fresh: Finding, incident: Incident, last: Finding | None, now: datetime, settle: timedelta) -> Line:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
-from bot.model import GroupKind, Objective
+from bot.model import GroupKind, Objective, counted
 
 
 class Verdict(StrEnum):
@@ -216,7 +216,7 @@ def judge_partition(
     if now.earliest is not None and now.committed < now.earliest:
         lost = now.earliest - now.committed
         span = f"offsets {now.committed:,}..{now.earliest - 1:,}"
-        return judged(Verdict.DATA_LOST, f"up to {lost:,} records deleted before they were read: {span}")
+        return judged(Verdict.DATA_LOST, f"up to {counted(lost, 'record')} deleted before they were read: {span}")
     if now.latest is None or now.earliest is None:
         return judged(Verdict.UNKNOWN, f"log offsets not known: {now.error or 'not answered'}")
     if now.committed > now.latest:
@@ -230,7 +230,7 @@ def judge_partition(
         back = previous.committed - now.committed
         return judged(
             Verdict.REWOUND,
-            f"the commit went back {back:,} records in {_seconds(circumstances.window_s)}: "
+            f"the commit went back {counted(back, 'record')} in {_seconds(circumstances.window_s)}: "
             f"{previous.committed:,} -> {now.committed:,}",
         )
     if now.committed == now.latest:
@@ -239,7 +239,7 @@ def judge_partition(
         unread = now.latest - now.committed
         return judged(
             Verdict.RESIDUAL,
-            f"the unread tail is in the DLQ: {unread:,} records from offset {now.committed:,}; "
+            f"the unread tail is in the DLQ: {counted(unread, 'record')} from offset {now.committed:,}; "
             "a sink commits no offset for a dead-lettered tail",
         )
     if not two_reads or previous is None or previous.committed is None or previous.latest is None:
@@ -306,7 +306,8 @@ def _judge_frozen(unread: int, committed: int, circumstances: Circumstances, jud
         return judged(Verdict.UNKNOWN, f"{unread:,} unread, no commit in {window}, no member is known")
     return judged(
         Verdict.STUCK,
-        f"{unread:,} unread, commit frozen at {committed:,} for {window}, {circumstances.members} members alive",
+        f"{unread:,} unread, commit frozen at {committed:,} for {window}, "
+        f"{counted(circumstances.members, 'member')} alive",
     )
 
 
@@ -325,16 +326,16 @@ def _never_committed(now: PartitionSample) -> str:
         return "no offset was ever committed"
     if now.latest == 0:
         return "no offset was ever committed, nothing was ever written"
-    return f"no offset was ever committed; the log holds {now.latest - now.earliest:,} records"
+    return f"no offset was ever committed; the log holds {counted(now.latest - now.earliest, 'record')}"
 
 
-def _group_evidence(worst: PartitionJudgement, counted: list[PartitionJudgement], lag_records: int | None) -> str:
-    same = sum(judged.verdict is worst.verdict for judged in counted)
+def _group_evidence(worst: PartitionJudgement, known: list[PartitionJudgement], lag_records: int | None) -> str:
+    same = sum(judged.verdict is worst.verdict for judged in known)
     if worst.verdict is Verdict.OK:
-        return f"lag {lag_records or 0:,} over {len(counted)} partitions: " + (
+        return f"lag {lag_records or 0:,} over {counted(len(known), 'partition')}: " + (
             "all read" if not lag_records else "commits keep up"
         )
-    others = f" (and {same - 1} more partitions)" if same > 1 else ""
+    others = f" (and {counted(same - 1, 'more partition')})" if same > 1 else ""
     return f"{worst.topic}/{worst.partition}: {worst.evidence}{others}"
 
 

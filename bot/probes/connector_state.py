@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from bot.model import Finding, Pipeline, Signal, Status
+from bot.model import Finding, Pipeline, Signal, Status, counted
 from bot.ports import Connect, ConnectorState, Kafka, PortError, SchemaRegistry, SubjectState
 from bot.probes.redact import redact
 from bot.probes.refusal import SchemaRefusal, completed, read_refusal, sentence
@@ -223,7 +223,7 @@ def _headline(state: ConnectorState, verdict: str, failed: Sequence[int], why: s
     if verdict == "NO_TASKS":
         return "connector RUNNING, but it has no tasks: nothing moves"
     running = sum(task.state == "RUNNING" for task in state.tasks)
-    return f"connector {state.state}, {running} of {len(state.tasks)} tasks RUNNING"
+    return f"connector {state.state}, {running} of {counted(len(state.tasks), 'task')} RUNNING"
 
 
 def _cause(trace: str | None, subject: SubjectState | None) -> str | None:

@@ -21,7 +21,7 @@ from bot.lag.judge import (
     dead_lettered,
     judge_group,
 )
-from bot.model import ConsumerGroup, Finding, GroupKind, Objective, Pipeline, Signal, Status
+from bot.model import ConsumerGroup, Finding, GroupKind, Objective, Pipeline, Signal, Status, counted
 from bot.ports import GroupOffsets, Kafka, PortError
 from bot.probes.error_headers import read_error_headers
 from bot.probes.sources import Sources, unseen
@@ -276,7 +276,7 @@ def _about(seconds: float) -> str:
 def _membership(sample: GroupSample, judgement: Judgement, kind: GroupKind) -> tuple[str, ...]:
     if sample.state is None or sample.members is None:
         return ()
-    line = f"group {sample.state}, {sample.members} members"
+    line = f"group {sample.state}, {counted(sample.members, 'member')}"
     if sample.members == 0 and judgement.verdict is not Verdict.OK:
         line += {
             GroupKind.FLINK: ": says nothing, a Flink job never is a member",

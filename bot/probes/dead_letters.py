@@ -23,7 +23,7 @@ from typing import Any
 import fastavro
 from fastavro.schema import SchemaParseException
 
-from bot.model import Finding, Pipeline, Signal, Status
+from bot.model import Finding, Pipeline, Signal, Status, counted
 from bot.ports import Kafka, PortError, Record, SchemaRegistry, TailSample
 from bot.probes.error_headers import ErrorHeaders, read_error_headers
 from bot.probes.redact import normalise
@@ -131,7 +131,7 @@ def judge(facts: DeadLetterFacts, now: datetime) -> Finding:
     not_known = list(dict.fromkeys((*sample.offsets.not_known, *facts.not_known)))
     if bare:
         not_known.append(
-            f"why {bare} of {len(letters)} records failed: they carry no error headers "
+            f"why {bare} of {counted(len(letters), 'record')} failed: they carry no error headers "
             "(Connect writes them with errors.deadletterqueue.context.headers.enable=true)"
         )
     if records is not None and records > len(letters):
@@ -191,7 +191,7 @@ def _verdict(records: int | None, letters: Sequence[_Letter]) -> tuple[str, Stat
 def _headline(records: int | None, groups: Sequence[Mapping[str, Any]]) -> str:
     if records == 0:
         return "no dead letters"
-    count = "dead letters, count not known" if records is None else f"{records:,} dead letters"
+    count = "dead letters, count not known" if records is None else counted(records, "dead letter")
     if not groups:
         return count
     return f"{count}; most: {_what(groups[0])}"

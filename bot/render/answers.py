@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from bot.model import counted
 from bot.ports import Message
 from bot.render.blocks import FIELD_LIMIT, STATUS_SIGN, Block, code, context, cut, fence, line, prose, section, units
 from bot.render.lint import fitting
@@ -93,7 +94,7 @@ def _table(table: Table, most: int) -> Iterator[Block]:
         held.append(text)
     yield section(fence("\n".join(held), FENCED))
     if len(table.rows) > len(shown):
-        yield context(f"+{len(table.rows) - len(shown):,} more rows: the terminal shows them all")
+        yield context(f"+{counted(len(table.rows) - len(shown), 'more row')}: the terminal shows all")
 
 
 def _widths(table: Table, rows: Sequence[Sequence[str]]) -> list[int]:

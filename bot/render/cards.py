@@ -22,7 +22,7 @@ from bot.incident.events import Entry
 from bot.incident.policy import Policy
 from bot.incident.state import AlertState, Incident, cause_of, suspect
 from bot.incident.timeline import duration
-from bot.model import NOTHING, Finding, Status
+from bot.model import NOTHING, Finding, Status, counted
 from bot.ports import Message
 from bot.render import clicks
 from bot.render.blocks import (
@@ -218,7 +218,7 @@ def _alert_lines(incident: Incident, now: datetime, shown: int) -> list[str]:
     lines = [_alert_line(alert, now) for alert in ranked[:shown]]
     more = []
     if len(ranked) > len(lines):
-        more.append(f"+{len(ranked) - len(lines):,} more alerts")
+        more.append(f"+{counted(len(ranked) - len(lines), 'more alert')}")
     if incident.hidden_alerts:
         more.append(f"+{incident.hidden_alerts:,} not shown by Alertmanager (its list was cut)")
     if incident.reopened:
@@ -353,8 +353,8 @@ def lock_screen(incident: Incident, mention: str = "") -> str:
 def _headline_number(incident: Incident) -> str:
     """The lag, else the dead letters: whichever the headline does not give already."""
     found = suspect(incident)
-    for fact, words in (("lag_records", "lag {:,}"), ("dead_letters", "{:,} dead letters")):
+    for fact, words in (("lag_records", "lag {:,}"), ("dead_letters", "")):
         values = [v for f in incident.findings.values() if (v := _number(f, fact)) is not None]
         if values and max(values) > 0 and f"{max(values):,}" not in (found.headline if found else ""):
-            return words.format(max(values))
+            return words.format(max(values)) or counted(int(max(values)), "dead letter")
     return ""

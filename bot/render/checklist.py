@@ -12,7 +12,7 @@ from datetime import datetime
 
 from bot.incident.runbook import fill
 from bot.incident.state import Incident, StepState
-from bot.model import Finding, Pipeline, Signal, Status
+from bot.model import Finding, Pipeline, Signal, Status, counted
 from bot.ports import Message
 from bot.render import clicks
 from bot.render.blocks import (
@@ -98,7 +98,7 @@ def progress(incident: Incident) -> str:
     settled = [s for s in incident.steps if s.status != "todo"]
     skipped = sum(1 for s in settled if s.status == "skipped")
     told = f" ({skipped} skipped)" if skipped else ""
-    return f"{len(settled)} of {len(incident.steps)} steps{told}" if incident.steps else "has no steps"
+    return f"{len(settled)} of {counted(len(incident.steps), 'step')}{told}" if incident.steps else "has no steps"
 
 
 def _checklist(incident: Incident, around: _Around, form: _Form) -> Iterator[Block]:
@@ -118,7 +118,7 @@ def _checklist(incident: Incident, around: _Around, form: _Form) -> Iterator[Blo
     left = len(incident.steps) - len(shown)
     if left:
         ask = code(f"{around.names.get('cdc', '/cdc')} incident {incident.id}")
-        yield context(f"+{left} more steps, for want of room. All of them: {ask}")
+        yield context(f"+{counted(left, 'more step')}, for want of room. All of them: {ask}")
 
 
 def _most_pressing(incident: Incident, count: int) -> frozenset[str]:
@@ -155,7 +155,7 @@ def _lines(incident: Incident, step: StepState, around: _Around, form: _Form, up
         for finding in findings[:2]:
             yield f"{seen(finding)} · {line(finding.target, 80)}"
         if len(findings) > 2:
-            yield f"+{len(findings) - 2} more findings of this probe"
+            yield f"+{counted(len(findings) - 2, 'more finding')} of this probe"
         if step.step.probe and not findings and step.status == "todo" and incident.is_open:
             why = (
                 "the probe has not answered yet"

@@ -13,7 +13,7 @@ from bot.incident import events as e
 from bot.incident.guards import SECOND_PERSON
 from bot.incident.state import ActionState, Incident, fold, suspect
 from bot.incident.timeline import row
-from bot.model import Finding, Plan, Signal, Status
+from bot.model import Finding, Plan, Signal, Status, counted
 from bot.ports import Message
 from bot.render import clicks
 from bot.render.blocks import (
@@ -44,7 +44,9 @@ def render_findings(incident: Incident, now: datetime) -> Message:
         key=lambda f: (_WORST_FIRST.index(f.status), f.signal.upstream_rank, f.probe, f.target),
     )
     broken = sum(1 for f in found if f.status in (Status.RED, Status.YELLOW))
-    text = line(f"Findings for {incident.pipeline or incident.id}: {broken} of {len(found)} parts broken", 120)
+    text = line(
+        f"Findings for {incident.pipeline or incident.id}: {broken} of {counted(len(found), 'part')} broken", 120
+    )
 
     def form(shown: int, evidence: int, width: int) -> Callable[[], Message]:
         return lambda: Message(text, tuple(_findings(found, now, shown, evidence, width)))
@@ -57,7 +59,7 @@ def _findings(found: Sequence[Finding], now: datetime, shown: int, evidence: int
     for finding in found[:shown]:
         yield section("\n".join(_finding(finding, now, evidence, width)))
     if len(found) > shown:
-        yield context(f"+{len(found) - shown} more findings")
+        yield context(f"+{counted(len(found) - shown, 'more finding')}")
 
 
 def _finding(finding: Finding, now: datetime, evidence: int, width: int) -> Iterator[str]:
@@ -69,7 +71,7 @@ def _finding(finding: Finding, now: datetime, evidence: int, width: int) -> Iter
     yield line(finding.headline.removeprefix(f"{finding.verdict}: "), 2 * width)
     yield from (f"• {line(said, width)}" for said in finding.evidence[:evidence])
     if len(finding.evidence) > evidence > 0:
-        yield f"• +{len(finding.evidence) - evidence} more lines"
+        yield f"• +{counted(len(finding.evidence) - evidence, 'more line')}"
     yield from (f"• _not known:_ {line(said, width)}" for said in finding.not_known[: max(1, evidence)])
 
 

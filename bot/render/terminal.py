@@ -39,15 +39,15 @@ def render_text(report: Report, colour: bool = False, width: int | None = None) 
     console.print(_title(report), soft_wrap=True)
     label_width = max((len(label) for label, _ in report.facts), default=0)
     for label, text in report.facts:
-        console.print(Text.assemble((f"  {label:<{label_width}}  ", "dim"), safe(text)), soft_wrap=True)
+        console.print(Text.assemble((f"  {label:<{label_width}}  ", "dim"), one_line(text)), soft_wrap=True)
     if report.table is not None and report.table.rows:
         console.print(_table(report.table, plain=width is None))
     for note in report.notes:
-        console.print(Text(f"- {safe(note)}"), soft_wrap=True)
+        console.print(Text(f"- {one_line(note)}"), soft_wrap=True)
     for line in report.not_known:
-        console.print(Text.assemble(("not known: ", "yellow"), safe(line)), soft_wrap=True)
+        console.print(Text.assemble(("not known: ", "yellow"), one_line(line)), soft_wrap=True)
     for step in report.next_steps:
-        console.print(Text.assemble(("next: ", "dim"), safe(step)), soft_wrap=True)
+        console.print(Text.assemble(("next: ", "dim"), one_line(step)), soft_wrap=True)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
@@ -61,10 +61,15 @@ def safe(text: str) -> str:
     return "".join(char if char.isprintable() or char == "\n" else f"\\x{ord(char):02x}" for char in text)
 
 
+def one_line(text: str) -> str:
+    """Return text as one line, its control characters shown: what others wrote begins no line that looks like ours."""
+    return safe(" ".join(text.splitlines()))
+
+
 def _title(report: Report) -> Text:
     if report.status is None:
-        return Text(safe(report.title), style="bold")
-    return Text.assemble((f"{report.status.upper():<7}", STYLES[report.status]), " ", safe(report.title))
+        return Text(one_line(report.title), style="bold")
+    return Text.assemble((f"{report.status.upper():<7}", STYLES[report.status]), " ", one_line(report.title))
 
 
 def _table(table: Table, plain: bool) -> RichTable:
@@ -79,9 +84,5 @@ def _table(table: Table, plain: bool) -> RichTable:
         justify = "right" if column in table.right else "left"
         drawn.add_column(column, justify=justify, no_wrap=plain, overflow="fold")  # type: ignore[arg-type]
     for row in table.rows:
-        drawn.add_row(*(Text(_one_line(safe(cell)) if plain else safe(cell)) for cell in row))
+        drawn.add_row(*(Text(one_line(cell) if plain else safe(cell)) for cell in row))
     return drawn
-
-
-def _one_line(cell: str) -> str:
-    return " ".join(cell.splitlines())

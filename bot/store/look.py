@@ -16,12 +16,14 @@ from pathlib import Path
 from bot.store.sqlite import SCHEMA_VERSION, StoreError, file_of
 
 BUSY_S = 3.0
+MOST_KEYS = 4
 
 
 @dataclass(frozen=True)
 class Look:
     """What a journal says of itself; `last_webhook_at` is when Alertmanager last reached the bot, None for never.
 
+    `failed_keys` are the newest messages that Slack refused for good, `last_error` is why it refused the newest.
     `is_newer`: a newer version of the bot wrote it, and nothing else of it was read.
     """
 
@@ -30,6 +32,7 @@ class Look:
     last_webhook_at: datetime | None = None
     unreadable: int = 0
     failed_messages: int = 0
+    failed_keys: tuple[str, ...] = ()
     last_error: str = ""
 
 
@@ -42,13 +45,14 @@ def look(path: Path) -> Look:
         if not db.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'inbox'").fetchone():
             raise StoreError(f"{path}: is a SQLite file, but no journal of cdc-oncall")
         last = db.execute("SELECT max(received_at) FROM inbox WHERE kind = 'alertmanager'").fetchone()[0]
-        failed = db.execute("SELECT count(*), max(error) FROM outbox WHERE state = 'failed'").fetchone()
+        failed = db.execute("SELECT key, error FROM outbox WHERE state = 'failed' ORDER BY id DESC").fetchall()
         return Look(
             schema,
             last_webhook_at=datetime.fromisoformat(last) if last else None,
             unreadable=int(db.execute("SELECT count(*) FROM inbox WHERE state = 'unreadable'").fetchone()[0]),
-            failed_messages=int(failed[0]),
-            last_error=str(failed[1] or ""),
+            failed_messages=len(failed),
+            failed_keys=tuple(str(row[0]) for row in failed[:MOST_KEYS]),
+            last_error=str(failed[0][1] or "") if failed else "",
         )
 
 

@@ -42,6 +42,8 @@ SQLITE_HEADER = b"SQLite format 3\0"
 ANOTHERS = "is not a journal of cdc-oncall: is `state` right? It was left as it is"
 COUNTERS_ROW, NUMBERS_ROW = 1, 2
 LANE_ORDER = "CASE lane WHEN 'page' THEN 0 WHEN 'reply' THEN 1 WHEN 'card' THEN 2 ELSE 3 END"
+HELD = "EXISTS (SELECT 1 FROM outbox c WHERE c.key = o.incident || '/card' AND c.ts IS NULL AND c.state = 'failed')"
+"""Of a message `o`: its card was refused, so it has no thread to be said in."""
 
 
 class StoreError(Exception):
@@ -381,24 +383,35 @@ class Store:
     def depths(self) -> Mapping[str, Any]:
         """Return what waits: inbox and outbox depth and age, tasks per kind, failed messages, unreadable rows.
 
+        `outbox_held` are replies that wait for a card which was refused; `outbox_waits` is the oldest of the others.
         `write_error` is why the last write failed, empty once one has succeeded.
         """
         db = self._db()
         inbox = db.execute("SELECT count(*), min(received_at) FROM inbox WHERE state = 'new'").fetchone()
-        outbox = db.execute("SELECT min(created_at), max(attempts) FROM outbox WHERE state = 'due'").fetchone()
+        oldest = db.execute("SELECT min(created_at) FROM outbox WHERE state = 'due'").fetchone()[0]
+        waits = db.execute(
+            f"SELECT min(created_at), max(attempts) FROM outbox o WHERE state = 'due' AND NOT {HELD}"
+        ).fetchone()
+
+        def newest_error(state: str) -> str:
+            row = db.execute(
+                "SELECT error FROM outbox WHERE state = ? AND error IS NOT NULL ORDER BY id DESC LIMIT 1", (state,)
+            ).fetchone()
+            return row[0] if row else ""
+
         return {
             "write_error": self._write_error,
             "inbox": inbox[0],
             "inbox_oldest": _at(inbox[1]) if inbox[1] else None,
             "unreadable": db.execute("SELECT count(*) FROM inbox WHERE state = 'unreadable'").fetchone()[0],
             "outbox": dict(db.execute("SELECT lane, count(*) FROM outbox WHERE state = 'due' GROUP BY lane")),
-            "outbox_oldest": _at(outbox[0]) if outbox[0] else None,
-            "outbox_attempts": outbox[1] or 0,
+            "outbox_oldest": _at(oldest) if oldest else None,
+            "outbox_waits": _at(waits[0]) if waits[0] else None,
+            "outbox_attempts": waits[1] or 0,
+            "outbox_held": db.execute(f"SELECT count(*) FROM outbox o WHERE state = 'due' AND {HELD}").fetchone()[0],
             "outbox_failed": db.execute("SELECT count(*) FROM outbox WHERE state = 'failed'").fetchone()[0],
-            "outbox_error": (
-                db.execute("SELECT error FROM outbox WHERE error IS NOT NULL ORDER BY id DESC LIMIT 1").fetchone()
-                or [""]
-            )[0],
+            "outbox_error": newest_error("due"),
+            "outbox_refusal": newest_error("failed"),
             "tasks": dict(db.execute("SELECT kind, count(*) FROM tasks WHERE state = 'todo' GROUP BY kind")),
         }
 

@@ -203,7 +203,7 @@ BEFORE = found("FAILED", delivered=40)
         (None, "whether it delivers is not known", None, found("RUNNING", delivered=50), True, 30),
         (None, "whether it delivers is not known", found("FAILED"), found("RUNNING", delivered=50), True, 30),
         (None, "nothing delivered yet (40 as before)", BEFORE, found("RUNNING", delivered=40), True, 30),
-        (True, "all tasks RUNNING, 1 records delivered since", BEFORE, found("RUNNING", delivered=41), True, 5),
+        (True, "all tasks RUNNING, 1 record delivered since", BEFORE, found("RUNNING", delivered=41), True, 5),
     ],
 )
 def test_verified_means_running_twice_and_more_delivered_than_before(

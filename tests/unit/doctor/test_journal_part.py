@@ -22,6 +22,7 @@ class Contents:
     is_newer: bool = False
     unreadable: int = 0
     failed_messages: int = 0
+    failed_keys: tuple[str, ...] = ()
     last_error: str = ""
 
 
@@ -48,12 +49,39 @@ def test_the_journals_file(changed: Mapping[str, Any], status: str, what: str) -
     ("changed", "what"),
     [
         ({"failed_messages": 2, "last_error": "is_archived"}, "Slack refused 2 messages for good: is_archived"),
-        ({"unreadable": 3}, "3 requests could not be read; they are kept"),
+        (
+            {"failed_messages": 1, "failed_keys": ("CDC-3/card",), "last_error": "invalid_blocks"},
+            "Slack refused 1 message for good (the card of CDC-3): invalid_blocks",
+        ),
+        (
+            {"failed_messages": 9, "failed_keys": ("CDC-3/event:4", "answer:slack:1", "answer:2"), "last_error": "e"},
+            "Slack refused 9 messages for good (a reply of CDC-3, an answer, and 6 more): e",
+        ),
+        ({"unreadable": 1}, "1 request could not be read, kept in the journal"),
+        ({"unreadable": 3}, "3 requests could not be read, kept in the journal"),
     ],
 )
 def test_what_the_journal_holds_back_is_a_warning(changed: Mapping[str, Any], what: str) -> None:
     """What was never told, or never understood."""
     assert [what] == [line.what for line in judge(replace(SOUND, **changed)) if line.status == "warning"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        (
+            ("CDC-3/card",),
+            ("restart the bot: a card that was never posted is tried again", "`cdc incident CDC-3` shows"),
+        ),
+        (("answer:1",), ("ask again",)),
+    ],
+)
+def test_what_to_do_about_a_refusal_is_true(keys: tuple[str, ...], words: tuple[str, ...]) -> None:
+    """The incident's own command shows what was not said; an answer has none."""
+    refused = replace(SOUND, failed_messages=1, failed_keys=keys, last_error="e")
+    (remedy,) = (line.remedy for line in judge(refused) if line.status == "warning")
+    assert all(word in remedy for word in words)
+    assert ("`cdc incident " in remedy) == ("CDC-3/card" in keys)
 
 
 @pytest.mark.parametrize(

@@ -223,16 +223,31 @@ def test_a_bot_at_rest_is_healthy_and_says_nothing():
     [
         (True, True, (), Snapshot("", inbox_depth=3, inbox_oldest_s=60.0)),
         (False, False, ("the inbox stands still",), Snapshot("", inbox_depth=3, inbox_oldest_s=60.1)),
-        (True, False, ("Slack messages wait",), Snapshot("", outbox_oldest_s=301, outbox_error="ratelimited")),
-        (True, True, (), Snapshot("", outbox_oldest_s=3, outbox_attempts=2, outbox_error="unreachable")),
+        (True, False, ("Slack messages wait",), Snapshot("", outbox_oldest_s=301, outbox_waits_s=301)),
+        (True, True, (), Snapshot("", outbox_waits_s=3, outbox_attempts=2, outbox_error="unreachable")),
         (
             True,
             True,
             ("3 s: unreachable",),
-            Snapshot("", outbox_oldest_s=3, outbox_attempts=3, outbox_error="unreachable"),
+            Snapshot("", outbox_waits_s=3, outbox_attempts=3, outbox_error="unreachable"),
         ),
         (True, True, ("journal could not be written: full",), Snapshot("", write_error="full")),
-        (True, True, ("wrong token",), Snapshot("", webhooks={"unauthorised": 2})),
+        (
+            True,
+            False,
+            ("1 Slack message was refused (invalid_blocks), and 3 messages of the same thread not sent",),
+            Snapshot("", outbox_oldest_s=301, outbox_held=3, outbox_failed=1, outbox_refusal="invalid_blocks"),
+        ),
+        (
+            True,
+            True,
+            ("the oldest 31 s: unreachable", "2 Slack messages were refused (invalid_blocks)"),
+            Snapshot(
+                "", outbox_waits_s=31, outbox_error="unreachable", outbox_failed=2, outbox_refusal="invalid_blocks"
+            ),
+        ),
+        (True, True, ("1 webhook request came",), Snapshot("", webhooks={"unauthorised": 1})),
+        (True, True, ("2 webhook requests came with a wrong token",), Snapshot("", webhooks={"unauthorised": 2})),
         (True, True, (), Snapshot("", links=1, links_greeted=True)),
         (True, True, (), Snapshot("", links=0, links_down_s=60.0, links_greeted=True, links_error="unreachable")),
         (True, True, ("for 61 s: no reason is known;",), Snapshot("", links=0, links_down_s=61.0, links_greeted=True)),

@@ -168,9 +168,9 @@ def test_a_changed_schema_is_no_suspect_for_a_lag():
 
 def test_healthy_parts_are_one_line():
     """A reader looks for what was broken; what was not is said once."""
-    text = render_markdown(facts_with((3, e.BOT, e.ProbeReported(connector("RUNNING", "1 of 1 tasks RUNNING", AT)))))
+    text = render_markdown(facts_with((3, e.BOT, e.ProbeReported(connector("RUNNING", "1 of 1 task RUNNING", AT)))))
 
-    assert "- Healthy at every look: customers-source (connector_state: 1 of 1 tasks RUNNING)" in text
+    assert "- Healthy at every look: customers-source (connector_state: 1 of 1 task RUNNING)" in text
 
 
 def test_steps_that_were_not_done_are_listed_with_their_reason():

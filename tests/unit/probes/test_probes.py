@@ -351,7 +351,7 @@ EMPTY = {"state": "EMPTY", "members": 0}
         ),
         (
             "REWOUND",
-            "lag 11, t/0: the commit went back 1 records in 10 s: 10 -> 9",
+            "lag 11, t/0: the commit went back 1 record in 10 s: 10 -> 9",
             CONSUMER,
             offsets((10, 0, 20)),
             offsets((9, 0, 20)),
@@ -379,7 +379,7 @@ EMPTY = {"state": "EMPTY", "members": 0}
         ),
         (
             "DATA_LOST",
-            "t/0: up to 1 records deleted before they were read: offsets 5..5; lag 5",
+            "t/0: up to 1 record deleted before they were read: offsets 5..5; lag 5",
             CONSUMER,
             None,
             offsets((5, 6, 10)),

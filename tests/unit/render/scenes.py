@@ -233,7 +233,7 @@ def resolved() -> Scene:
         REFUSED,
         verdict="RUNNING",
         status=Status.GREEN,
-        headline="RUNNING: connector RUNNING, 1 of 1 tasks RUNNING",
+        headline="RUNNING: connector RUNNING, 1 of 1 task RUNNING",
         facts={"failed_tasks": []},
     )
     scene.add(e.ProbeReported(running), minutes=0)

@@ -246,10 +246,27 @@ def test_a_permanent_refusal_is_kept_with_its_reason(shell: Shell, chat: FakeCha
     shell.say_all()
     assert 1 == len(chat.calls)
     depths = shell.store.depths()
-    assert (1, "channel_not_found") == (depths["outbox_failed"], depths["outbox_error"])
+    assert (1, "channel_not_found") == (depths["outbox_failed"], depths["outbox_refusal"])
     shell.hear(webhook(alert("f2")))
     shell.say_all()
     assert "CDC-1/card" in chat.said_keys()
+
+
+def test_what_waits_for_a_refused_card_is_not_a_second_trouble(shell: Shell, chat: FakeChat) -> None:
+    """Health tells of the card; another message that waits for another reason is told beside it."""
+    chat.fails["post"] = [ChatError("invalid_blocks", permanent=True), REFUSED]
+    shell.hear(webhook(alert()))
+    note(shell)
+    shell.outbox.drain()
+    depths = shell.store.depths()
+    assert ("invalid_blocks", None, "") == tuple(depths[f"outbox_{name}"] for name in ("refusal", "waits", "error"))
+    assert depths["outbox_held"] == sum(depths["outbox"].values()) > 0
+    shell.clock.passes(5)
+    answer(shell, "a", {"text": "t"})
+    shell.outbox.drain()
+    depths = shell.store.depths()
+    told = tuple(depths[f"outbox_{name}"] for name in ("refusal", "waits", "error"))
+    assert ("invalid_blocks", shell.clock(), "unreachable") == told
 
 
 def test_a_bot_that_is_invited_late_says_what_waited(shell: Shell, chat: FakeChat) -> None:
