@@ -388,7 +388,7 @@ class BasicLogin(_Section):
 
 _SET_BY_THE_BOT = ("allow.auto.create.topics", "bootstrap.servers", "enable.auto.commit", "group.id")
 # By name, so that what a later librdkafka adds is one too; JAAS and a bare token are Java's, pasted by mistake.
-_MUST_BE_SECRET = re.compile(
+MUST_BE_SECRET = re.compile(
     r"password|passphrase|secret|\.key\.pem|\.pem\.key|keystore\.key$|ssl\.key$|token$|jaas\.config|oauthbearer\.config",
     re.IGNORECASE,
 )
@@ -396,7 +396,7 @@ _MUST_BE_SECRET = re.compile(
 
 def is_open_secret(key: str, value: str) -> bool:
     """Whether a librdkafka setting holds a secret in plain text."""
-    return _MUST_BE_SECRET.search(key) is not None and _VARIABLE.fullmatch(value) is None
+    return MUST_BE_SECRET.search(key) is not None and _VARIABLE.fullmatch(value) is None
 
 
 def _check_kafka_config(values: object) -> object:

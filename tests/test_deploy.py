@@ -6,6 +6,8 @@ the bot. A program that cannot be had is a skipped test with the reason, and a f
 
 from __future__ import annotations
 
+import copy
+import json
 import os
 import re
 import shutil
@@ -21,7 +23,7 @@ import pytest
 import yaml
 
 from bot.cli import cdc
-from bot.config import Config, parse, read_runbooks
+from bot.config import MUST_BE_SECRET, Config, parse, read_runbooks
 from bot.slo.rules import render_rules
 from tests.system import fetch
 from tests.system.fetch import Available, PartMissing
@@ -400,6 +402,70 @@ def test_what_is_missing_or_misspelt_is_refused(helm: Helm, words: list[str], va
     """Before anything is installed, all at once, and with what to write."""
     said = helm.refuse(values)
     assert [] == [word for word in words if word not in said], said
+
+
+LITERAL = "hunter2-in-plain-text"
+
+
+def _with(path: str, value: object) -> dict[str, Any]:
+    """Return the small values with one setting of the config more; a path ending in `[]` is a list of it."""
+    values: dict[str, Any] = copy.deepcopy(SMALL)
+    *sections, last = ["config", *path.split("/")]
+    inner = values
+    for section in sections:
+        inner = inner.setdefault(section, {})
+    inner[last.removesuffix("[]")] = [value] if last.endswith("[]") else value
+    return values
+
+
+SECRET_PATHS = (
+    "slack/bot_token", "slack/app_token", "slack/signing_secret", "alertmanager/tokens[]", "connect/auth/bearer",
+    "alertmanager/auth/password", "registry/auth/password", "connect/auth/password", "connect/actions_auth/bearer",
+    "prometheus/auth/bearer", "kafka/config/sasl.password", "kafka/config/ssl.key.pem",
+    "kafka/config/sasl.oauthbearer.assertion.private.key.passphrase", "kafka/config/sasl.jaas.config",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("path", SECRET_PATHS)
+def test_no_secret_is_rendered_into_the_config(helm: Helm, path: str) -> None:
+    """Whoever may read ConfigMaps could read it. It is refused, and the refusal does not repeat it into a CI log."""
+    for value in (LITERAL, 12345, "Bearer ${NAME}", {"file": "/x", "value": LITERAL}, {}):
+        said = helm.refuse(_with(path, value))
+        assert f"/config/{path.removesuffix('[]')}" in said, said
+        assert LITERAL not in said
+    for value in ("${NAME}", {"file": f"{SECRETS}/x"}):
+        assert value == _found(helm.render(_with(path, value)), path)
+
+
+def test_a_password_of_alertmanager_is_not_rendered(helm: Helm) -> None:
+    """The logins that the webhook accepts are a list of their own."""
+    said = helm.refuse(_with("alertmanager/basic[]", {"user": "am", "password": LITERAL}))
+    assert "/config/alertmanager/basic/0/password" in said
+    assert LITERAL not in said
+    allowed = {"user": "am", "password": "${NAME}"}
+    assert allowed == _found(helm.render(_with("alertmanager/basic[]", allowed)), "alertmanager/basic[]")
+
+
+@pytest.mark.parametrize("key", ["security.protocol", "sasl.username", "sasl.oauthbearer.token.endpoint.url"])
+def test_what_is_no_secret_may_stand_in_the_config(helm: Helm, key: str) -> None:
+    assert "x" == _found(helm.render(_with(f"kafka/config/{key}", "x")), f"kafka/config/{key}")
+
+
+def test_the_chart_and_the_bot_hold_the_same_settings_for_secrets() -> None:
+    """One pattern in two places: a setting of librdkafka that the bot refuses in plain text, the chart refuses too."""
+    schema = json.loads((CHART / "values.schema.json").read_text("utf-8"))
+    of_kafka = schema["properties"]["config"]["properties"]["kafka"]["properties"]["config"]
+    assert [MUST_BE_SECRET.pattern] == list(of_kafka["patternProperties"])
+
+
+def _found(resources: list[Resource], path: str) -> object:
+    """Return what stands at the path of the rendered cdc.yml."""
+    (text,) = (each["data"]["cdc.yml"] for each in resources if "cdc.yml" in each.get("data", {}))
+    inner = yaml.safe_load(text)
+    *sections, last = path.split("/")
+    for section in sections:
+        inner = inner[section]
+    return inner[last.removesuffix("[]")][0] if last.endswith("[]") else inner[last]
 
 
 # --- the chart: alert rules, notes, examples -----------------------------------------------------------
