@@ -507,6 +507,7 @@ def _setup(config: Config) -> Setup:
 def _fire(call: Call, yes: bool, labels: Sequence[str], as_json: bool) -> int:
     """Send the test alert and follow it; print each step as it comes. 0 when all came."""
     import json
+    import signal
     import time
 
     from bot.clients.alertmanager import HttpAlertmanager
@@ -526,12 +527,13 @@ def _fire(call: Call, yes: bool, labels: Sequence[str], as_json: bool) -> int:
     alert = marked_alert(call.app.nonce(), account(call.environ), _more_labels(labels))
     route = _planned(call, config, client, alert, yes)
     _stop_without_slack(call, config)
-    longest_s = route.group_wait_s + route.group_interval_s
     click.echo(
-        f"Alertmanager waits {route.group_wait_s:g} s (group_wait) before it tells the bot, and up to "
-        f"{route.group_interval_s:g} s (group_interval) before it tells the end: about {longest_s:g} s in all.",
+        f"Alertmanager tells the bot after up to {route.first_s:g} s, and the end after up to "
+        f"{route.group_interval_s:g} s more (group_wait and group_interval of the route).",
         err=True,
     )
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)  # as Ctrl-C: the alert is ended before the command is
     look = _watcher(call, config, alert)
     steps = []
     for step in follow(

@@ -123,9 +123,12 @@ def receivers_of_the_bot(routing: Routing, address: Address) -> tuple[Receiver, 
         for receiver in routing.receivers.values()
         if any(_is_ours(webhook.url, address) for webhook in receiver.webhooks)
     )
+    named = routing.receivers.get(address.receiver)
+    if address.webhook is None and len({_host(webhook.url) for each in by_address for webhook in each.webhooks}) > 1:
+        # Path and port alone do not tell this bot from another one on another host: the name does, else the first.
+        return (named,) if named in by_address else by_address[:1]
     if by_address:
         return by_address
-    named = routing.receivers.get(address.receiver)
     return (named,) if named is not None and named.webhooks else ()
 
 
@@ -154,6 +157,13 @@ def _is_ours(url: str | None, address: Address) -> bool:
 
 def _same(url: str, other: str) -> bool:
     return url.rstrip("/") == other.rstrip("/")
+
+
+def _host(url: str | None) -> str | None:
+    try:
+        return urlsplit(url or "").hostname
+    except ValueError:
+        return None
 
 
 def _port(url: str) -> int | None:
@@ -279,7 +289,11 @@ def others(routing: Routing, found: Reached, ours: frozenset[str], address: Addr
         elif receiver is not None:
             told += [f"{name} ({kind})" for kind in receiver.integrations if kind != "webhook"]
             the_bots = _the_bots(receiver, address)
-            told += [f"{name} ({hook.url or 'webhook'})" for hook in receiver.webhooks if hook not in the_bots]
+            told += [
+                f"{name} ({hook.url or 'webhook'})"
+                for hook in receiver.webhooks
+                if not any(hook is own for own in the_bots)
+            ]
     return tuple(dict.fromkeys(told))
 
 

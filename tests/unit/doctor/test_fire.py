@@ -12,7 +12,7 @@ import yaml
 
 from bot.doctor.alertmanager import Address, webhook_checks
 from bot.doctor.fire import FirePlan, Seen, Step, follow, marked_alert, plan
-from bot.ports import AlertmanagerStatus, Rejected
+from bot.ports import AlertmanagerStatus, Unreachable
 from bot.slo.route import parse_routing
 
 AT = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
@@ -24,6 +24,7 @@ OURS = {
 }
 PAGER = {"name": "pager", "pagerduty_configs": [{"routing_key": "x"}]}
 CDC = {"receiver": "cdc-oncall", "matchers": ['alertname=~"CDC.+"'], "group_wait": "2s", "group_interval": "1m"}
+CDC["group_by"] = ["pipeline"]
 
 
 def test_the_alert_is_marked_and_joins_nothing() -> None:
@@ -46,7 +47,10 @@ def planned(route: dict[str, Any], *receivers: dict[str, Any]) -> FirePlan:
 @pytest.mark.parametrize(
     ("route", "others", "waits"),
     [
-        ({"receiver": "cdc-oncall"}, (), (30.0, 300.0)),
+        ({"receiver": "cdc-oncall", "group_by": ["..."]}, (), (30.0, 300.0)),
+        ({"receiver": "cdc-oncall", "group_by": ["cdc_test"]}, (), (30.0, 300.0)),
+        ({"receiver": "cdc-oncall"}, (), (300.0, 300.0)),  # the one group of all may stand already
+        ({"receiver": "cdc-oncall", "group_by": ["alertname"]}, (), (300.0, 300.0)),
         ({"receiver": "pager", "routes": [CDC]}, (), (2.0, 60.0)),
         ({"receiver": "pager", "routes": [{**CDC, "continue": True}, {"receiver": "pager"}]}, ("pager",), (2.0, 60.0)),
         ({"receiver": "pager", "routes": [{"receiver": "pager", "continue": True}, CDC]}, ("pager",), (2.0, 60.0)),
@@ -57,7 +61,25 @@ def test_it_is_known_who_else_would_be_told(
 ) -> None:
     """A pager that would ring is named before anything is sent; the waits are those of the bot's route."""
     found = planned(route)
-    assert (None, others, waits) == (found.refusal, found.others, (found.group_wait_s, found.group_interval_s))
+    assert (None, others, waits) == (found.refusal, found.others, (found.first_s, found.group_interval_s))
+
+
+def test_of_two_hidden_webhooks_one_is_somebody_elses() -> None:
+    """Alertmanager 0.26 and newer hide addresses: two that look the same are still two."""
+    hidden = {"url": "<secret>", "http_config": {"authorization": {"credentials": "<secret>"}}}
+    found = planned({"receiver": "cdc-oncall"}, {"name": "cdc-oncall", "webhook_configs": [hidden, dict(hidden)]})
+    assert ("cdc-oncall (webhook)",) == found.others
+
+
+@pytest.mark.parametrize(("first", "second"), [("cdc-oncall", "prod-bot"), ("prod-bot", "cdc-oncall")])
+def test_a_bot_on_another_host_is_not_this_one(first: str, second: str) -> None:
+    """Path and port are the same everywhere: a test here must not open an incident there unasked."""
+    receivers = [
+        {"name": name, "webhook_configs": [{**OURS["webhook_configs"][0], "url": f"http://{name}:8080/alertmanager"}]}
+        for name in (first, second)
+    ]
+    routes = [{"receiver": first, "continue": True}, {"receiver": second}]
+    assert ("prod-bot",) == planned({"receiver": first, "routes": routes}, *receivers).others
 
 
 def test_a_pager_in_the_bots_own_receiver_would_ring_too() -> None:
@@ -97,6 +119,7 @@ class World:
 
     shows: Mapping[str, float] = field(default_factory=dict)
     refuses_at: int | None = None
+    refusal: Unreachable = field(default_factory=lambda: Unreachable("POST /api/v2/alerts: refused", sent=False))
     refusals: Mapping[float, int | None] = field(default_factory=dict)
     card_error: str = ""
     now: datetime = AT
@@ -110,7 +133,10 @@ class World:
         deadline_s: float,
     ) -> None:  # fmt: skip
         if len(self.posted) == self.refuses_at:
-            raise Rejected("POST /api/v2/alerts: answered 400")
+            if self.refusal.sent:
+                self.posted.append((self.seconds, (ends_at - self.now).total_seconds()))
+            self.refuses_at = None
+            raise self.refusal
         self.posted.append((self.seconds, (ends_at - self.now).total_seconds()))
 
     @property
@@ -162,13 +188,27 @@ def test_the_whole_way_is_told_step_by_step() -> None:
     assert 0 == second_end_s
 
 
+@pytest.mark.parametrize(("sent", "posts"), [(False, 0), (True, 2)])
+def test_a_post_that_may_have_been_taken_is_ended(sent: bool, posts: int) -> None:
+    """No answer came: the alert may fire. A connection that was refused took nothing."""
+    world = World(refuses_at=0, refusal=Unreachable("POST /api/v2/alerts: no answer", sent=sent))
+    [step] = world.run()
+    assert (False, posts) == (step.came, len(world.posted))
+    assert not sent or 0 == world.posted[-1][1]
+
+
 ENDED = "the end of the test alert was sent to Alertmanager; "
 
 
 @pytest.mark.parametrize(
     ("shows", "what", "after_s", "left"),
     [
-        ({}, "a silence suppresses it: no webhook after 2 s (group_wait) and 60 s", 62.0, "a test incident that comes"),
+        (
+            {},
+            "a silence suppresses it: no webhook after the 2 s of the group and 60 s",
+            62.0,
+            "a test incident that comes",
+        ),
         ({"webhook": 2}, "the bot took the webhook in and does not go on: no incident after 30 s", 32.0, "a test inci"),
         (
             {"webhook": 2, "incident": 2},
@@ -247,7 +287,7 @@ def test_an_end_that_cannot_be_sent_is_said() -> None:
     *_, step, last = World({}, refuses_at=1).run()
     assert not step.came
     assert not last.came
-    assert "could not be sent: POST /api/v2/alerts: answered 400; a test incident that comes" in last.what
+    assert "could not be sent: POST /api/v2/alerts: refused; a test incident that comes" in last.what
 
 
 def test_without_slack_there_is_no_card_to_wait_for() -> None:
