@@ -202,3 +202,23 @@ def test_a_bot_with_nothing_around_it_stores_alerts_and_catches_up(world: World)
     assert acked.ok, acked.error
     channel.wait_for("card", "acknowledged", deadline_s=30)
     assert pid == bot.process.pid
+
+
+def test_a_corrected_channel_saves_what_nobody_was_told(world: World) -> None:
+    """A misspelt channel is named in /healthz before the first alert; corrected and restarted, the card is posted."""
+    channel = world.start_slack()
+    right = world.config.read_text()
+    world.config.write_text(right.replace("  mode:", '  channel: "#no-such-channel"\n  mode:'))
+    bot = BotProcess(world.config, world.url, world.environ)
+    world.stack.callback(lambda: bot.stop())
+    named = "Slack: there is no channel #no-such-channel in "
+    wait_until(lambda: named in world.wrong("/healthz")[1], "the channel in /healthz", 30.0)
+    assert 200 == world.post()
+    wait_until(lambda: "Slack messages wait" in world.wrong("/healthz")[1], "a refused card", 45.0)
+    bot.stop()
+    world.config.write_text(right)
+    bot.start()
+    channel.wait_for("card", "CDC-1", deadline_s=30)
+    wait_until(lambda: "Slack" not in world.wrong("/healthz")[1], "a bot that can speak", 30.0)
+    assert 1 == len(channel.cards())
+    channel.wait_for("findings", deadline_s=60)
