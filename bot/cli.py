@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from bot.cli_call import JSON, KAFKA_SETTINGS, App, Call, Stop, account, print_report, stop
+from bot.cli_call import JSON, KAFKA_SETTINGS, App, Call, Stop, account, complain, print_report, stop
 from bot.cli_doctor import COMMANDS as EXAMINING
 from bot.cli_init import COMMANDS as FIRST
 from bot.cli_keep import COMMANDS as KEEPING
@@ -71,7 +71,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str], load_app: Callable
         if debug:
             raise
         lines, code = _told(error)
-        click.echo("\n".join(lines), err=True)
+        complain(lines)
         return code
 
 
@@ -346,14 +346,16 @@ def _give_order(call: Call, line: str, as_json: bool) -> int:
 def _replied(incident_id: str | None, reply: str, refusal: Refusal | None, as_json: bool) -> int:
     import json
 
+    from bot.render.terminal import safe
+
     if as_json:
         document = {"incident": incident_id, "reply": reply or None, "refused": str(refusal) if refusal else None}
         click.echo(json.dumps(document, ensure_ascii=False))
     if refusal is not None:
-        click.echo(str(refusal), err=True)
+        complain([str(refusal)])
         return 1
     if not as_json:
-        click.echo(reply or f"Done on {incident_id}.")
+        click.echo(safe(reply) or f"Done on {incident_id}.")
     return 0
 
 

@@ -109,11 +109,19 @@ class Stop(click.ClickException):
         self.code = code
 
     def show(self, file: Any = None) -> None:
-        click.echo(self.message, err=True)
+        complain(self.message.split("\n"))
 
 
 def stop(reason: str, next_step: str = "", exit_code: int = 2) -> NoReturn:
     raise Stop([line for line in (reason, next_step) if line], exit_code)
+
+
+def complain(lines: Sequence[str]) -> None:
+    """Print lines on stderr. What others wrote into one cannot steer the terminal, nor begin a line of its own."""
+    from bot.render.terminal import one_line
+
+    for line in lines:
+        click.echo(one_line(line), err=True)
 
 
 def print_report(report: Report, as_json: bool) -> int:

@@ -8,6 +8,7 @@ as escapes. This module prints nothing; it returns text.
 from __future__ import annotations
 
 import json
+import re
 from io import StringIO
 
 from rich import box
@@ -52,8 +53,12 @@ def render_text(report: Report, colour: bool = False, width: int | None = None) 
 
 
 def render_json(report: Report) -> str:
-    """Return exactly one JSON document: the report's, as contract.md promises it."""
-    return json.dumps(report.document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    """Return exactly one JSON document: the report's, as contract.md promises it.
+
+    JSON itself escapes controls up to U+001F; those from U+007F on steer a terminal too.
+    """
+    text = json.dumps(report.document, indent=2, ensure_ascii=False, allow_nan=False)
+    return re.sub("[\x7f-\x9f]", lambda char: f"\\u{ord(char[0]):04x}", text) + "\n"
 
 
 def safe(text: str) -> str:
