@@ -87,7 +87,8 @@ def init(
     values = _with_alertmanager(wanted.values, facts)
     is_complete = None not in (facts.connectors, facts.groups, facts.subjects)
     findings = with_kept(judge(facts), written.get("pipelines"), is_complete)
-    has_runbooks = (target.parent / "runbooks").is_dir() or not (is_printed or text is not None)
+    beside = target.parent / "runbooks"
+    has_runbooks = any(beside.glob("*.yml")) or (not beside.exists() and not is_printed and text is None)
     new = render(findings, facts, Settings(values, has_runbooks))
     _say_found(facts, findings)
     if is_printed:
@@ -117,6 +118,8 @@ def _target(call: Call, folder: str | None) -> Path:
 
 def _read(target: Path) -> str | None:
     """Return the text of the file that is there, None for none. Stops when it cannot be compared."""
+    if target.exists() and not target.is_file():
+        stop(f"{target} is there and is no file. Nothing was written.", "Move it away, or give another DIR.")
     try:
         return target.read_bytes().decode("utf-8")
     except FileNotFoundError:
@@ -304,23 +307,31 @@ def _say_found(facts: Facts, findings: Findings) -> None:
 
 
 def _write(target: Path, text: str) -> None:
-    """Write the runbooks and the config where there are none. The config comes last: it names the runbooks."""
+    """Write the runbooks and the config where there are none, each whole or not at all.
+
+    The config comes last: it names the runbooks.
+    """
     import shlex
+    import tempfile
 
     folder = target.parent / "runbooks"
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = ""
-    if folder.exists():
-        _compare_runbooks(folder)
-    else:
-        folder.mkdir()
-        runbooks = _shipped_runbooks()
-        for name, runbook in runbooks.items():
-            with (folder / name).open("xb") as file:
-                file.write(runbook)
-        beside = f" and {len(runbooks)} runbooks in {folder}"
-    with target.open("x", encoding="utf-8") as file:
-        file.write(text)
+    with tempfile.TemporaryDirectory(prefix=".cdc-init-", dir=target.parent) as scratch:
+        if folder.is_dir():
+            _compare_runbooks(folder)
+        elif not folder.exists():
+            made, runbooks = Path(scratch) / "runbooks", _shipped_runbooks()
+            made.mkdir()
+            for name, runbook in runbooks.items():
+                (made / name).write_bytes(runbook)
+            made.rename(folder)
+            beside = f" and {len(runbooks)} runbooks in {folder}"
+        whole = Path(scratch) / target.name
+        whole.write_text(text, "utf-8")
+        if target.exists():
+            stop(f"{target} was made meanwhile. It was not overwritten.", "Run the same command again: it compares.")
+        whole.rename(target)
     click.echo(f"Wrote {target}{beside}.", err=True)
     option = f"-c {shlex.quote(str(target))}"
     click.echo(

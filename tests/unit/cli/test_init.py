@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import os
 import shlex
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -222,6 +225,25 @@ def test_nothing_that_exists_is_touched(cdc, tmp_path):
     assert "runbooks/other.yml is not there; the shipped one was not added." in ran.err
 
 
+def test_a_disk_that_is_full_leaves_nothing_half(cdc, tmp_path):
+    """Runbooks and config are there whole or not at all: the next run writes them."""
+    command = f"ulimit -f 2; {sys.executable} -m bot.cli init f"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=os.environ, capture_output=True, text=True)
+    assert 0 != done.returncode
+    assert [] == [path for path in (tmp_path / "f").rglob("*") if path.name in ("cdc.yml", "runbooks")]
+
+    assert 0 == cdc("init f").code
+    assert 5 == len(list((tmp_path / "f" / "runbooks").glob("*.yml")))
+
+
+@pytest.mark.parametrize("make", [lambda here: here.mkdir(), lambda here: here.write_text("mine")])
+def test_runbooks_that_are_none_are_not_named(cdc, tmp_path, make):
+    """An empty folder, or a file of that name, stays; the config uses those that ship."""
+    make(tmp_path / "runbooks")
+    assert 0 == cdc("init .").code
+    assert load(tmp_path / "cdc.yml").runbooks == shipped("runbooks")
+
+
 @pytest.mark.parametrize("line", ["init --print", "init -", "init --print new"])
 def test_print_writes_nothing(cdc, tmp_path, line):
     """The file is on stdout, and loads where there is no folder of runbooks either."""
@@ -339,7 +361,8 @@ def test_secrets_among_kafka_settings_get_a_name(cdc, tmp_path):
     [
         (lambda here: (here / "f").write_text("x"), "init f", 2, "f is a file."),
         (lambda here: (here / "cdc.yml").write_bytes(b"\xff\xfe"), "init .", 2, "is not UTF-8 text"),
-        (lambda here: (here / "cdc.yml").mkdir(), "init .", 3, "cannot be read: Is a directory"),
+        (lambda here: (here / "cdc.yml").mkdir(), "init .", 2, "is there and is no file"),
+        (lambda here: os.mkfifo(here / "cdc.yml"), "init .", 2, "is there and is no file"),
         (lambda here: None, "-c x/cdc.yml init y", 2, "Both -c and DIR say where cdc.yml is."),
     ],
 )
