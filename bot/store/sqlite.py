@@ -129,7 +129,7 @@ class Store:
         self._on_commit = on_commit
         self._local = threading.local()
         self._closed = False
-        self._owned = lock
+        self._lock = lock
         self._writing = threading.Lock()
         self._write_error = ""
         try:
@@ -141,22 +141,18 @@ class Store:
             kind = UnreadableJournal if _is_damaged(error) else StoreError
             raise kind(f"{path}: cannot be opened as the journal: {error}. {_remedy(error)}") from error
 
-    def own(self) -> None:
-        """Become the bot of a journal that is open already, and that nobody restores. The bot itself owns it first."""
-        self._owned = own(self.path)
-
     def close(self) -> None:
         """Let go of the journal. Other threads' connections end with them.
 
         SQLite crashes the process when a connection is closed while another thread is inside it.
         """
         self._closed = True
-        if self._owned is not None:
-            self._owned.close()
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is not None:
             connection.close()
             del self._local.connection
+        if self._lock is not None:
+            self._lock.close()  # last: from here on the file may be another one's
 
     # --- inbox ---
 

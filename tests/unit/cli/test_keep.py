@@ -20,7 +20,7 @@ from bot.drill.loopback import Answer, LoopbackServer, route
 from bot.incident import events as e
 from bot.incident.state import Incident, fold
 from bot.model import Plan, Severity
-from bot.store.sqlite import Store
+from bot.store.sqlite import Store, own
 
 CDC = Path(sys.executable).with_name("cdc")
 ROOT = Path(__file__).parents[3]
@@ -188,8 +188,7 @@ def test_an_action_that_had_started_is_left_to_the_bot(config: Path) -> None:
 def test_a_restore_under_a_running_bot_is_refused(config: Path, capsys) -> None:
     """The journal is the one that was there."""
     target = backed_up(config)
-    store = Store(config.parent / "cdc-oncall.db")
-    store.own()
+    store = Store(config.parent / "cdc-oncall.db", lock=own(config.parent / "cdc-oncall.db"))
     try:
         assert 3 == cdc("-c", str(config), "restore", str(target))
     finally:

@@ -19,7 +19,7 @@ from bot.cli_doctor import TOTAL_S, _ask_all, _lines, _with_config
 from bot.config import SecretError
 from bot.doctor.check import Check, failed, not_configured, ok, warning
 from bot.drill.workspace import SlackWorkspace
-from bot.store.sqlite import Store
+from bot.store.sqlite import Store, own
 
 MANIFEST = Path(__file__).parents[3] / "manifest.yml"
 NOBODY = "http://127.0.0.1:1"
@@ -113,8 +113,7 @@ def test_an_unreadable_journal_is_a_line(folder: Path, make, capsys: pytest.Capt
 
 def test_a_bot_that_is_not_on_its_address_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The journal is owned, and nobody answers where it should listen."""
-    store = Store(folder / "cdc-oncall.db")
-    store.own()
+    store = Store(folder / "cdc-oncall.db", lock=own(folder / "cdc-oncall.db"))
     doctor(folder, "--json")
     store.close()
     [line] = [line for line in json.loads(capsys.readouterr().out) if line["part"] == "bot"]
@@ -223,8 +222,7 @@ def test_a_label_that_cannot_be_given_is_refused(
     folder: Path, label: str, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What marks the test alert is not to be overwritten."""
-    store = Store(folder / "cdc-oncall.db")
-    store.own()
+    store = Store(folder / "cdc-oncall.db", lock=own(folder / "cdc-oncall.db"))
     assert 2 == doctor(folder, "--fire", "--label", label)
     store.close()
     assert words in capsys.readouterr().err
@@ -232,8 +230,7 @@ def test_a_label_that_cannot_be_given_is_refused(
 
 def test_an_alertmanager_that_is_down_is_not_fired_at(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Not reachable is exit 3, in a sentence."""
-    store = Store(folder / "cdc-oncall.db")
-    store.own()
+    store = Store(folder / "cdc-oncall.db", lock=own(folder / "cdc-oncall.db"))
     assert 3 == doctor(folder, "--fire")
     store.close()
     assert "refused the connection" in capsys.readouterr().err

@@ -15,7 +15,7 @@ import requests
 from bot.app import Bot, clock, open_config, start_bot
 from bot.drill.loopback import free_port
 from bot.store.copies import backup, restore
-from bot.store.sqlite import StoreError
+from bot.store.sqlite import Store, StoreError
 
 ENVIRON = {"TOKEN": "token"}
 
@@ -100,7 +100,7 @@ def test_a_file_that_never_was_a_journal_is_left_where_it_is(tmp_path: Path, con
 def test_a_restore_under_way_keeps_a_bot_from_starting(tmp_path: Path) -> None:
     """It would open the journal that is about to be moved away, and store alerts where nobody looks."""
     path, journal = config(tmp_path), tmp_path / "journal.db"
-    start_bot(path, ENVIRON).stop()
+    Store(journal).close()
     backup(journal, tmp_path / "b.db")
     refused: list[str] = []
 
@@ -117,7 +117,7 @@ def test_a_restore_under_way_keeps_a_bot_from_starting(tmp_path: Path) -> None:
 def test_a_bot_owns_the_journal_before_it_opens_it(tmp_path: Path) -> None:
     """Made and not yet started, it writes into the file that has the name: no restore can pull it away."""
     path, journal = config(tmp_path), tmp_path / "journal.db"
-    start_bot(path, ENVIRON).stop()
+    Store(journal).close()
     backup(journal, tmp_path / "b.db")
     bot = Bot(open_config(path, ENVIRON), ENVIRON)
     with pytest.raises(StoreError, match="a bot runs on this journal; nothing was restored"):

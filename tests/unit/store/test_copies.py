@@ -13,7 +13,7 @@ import pytest
 
 from bot.incident import events as e
 from bot.store.copies import backup, inspect, restore
-from bot.store.sqlite import SCHEMA_VERSION, Store, StoreError
+from bot.store.sqlite import SCHEMA_VERSION, Store, StoreError, own
 
 NOW = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
 ASIDE = "journal.db.before-restore-20261123T020000Z"
@@ -173,8 +173,7 @@ def test_a_restore_of_a_broken_journal_keeps_it_for_whoever_wants_to_look(store:
 def test_a_running_bot_is_not_restored_over(store: Store, tmp_path: Path) -> None:
     """Its connections would go on writing into the file that was moved away."""
     backup(store.path, tmp_path / "b.db")
-    store.own()
-    with pytest.raises(StoreError, match="a bot runs on this journal; nothing was restored"):
+    with own(store.path), pytest.raises(StoreError, match="a bot runs on this journal; nothing was restored"):
         restore(tmp_path / "b.db", store.path, NOW, leave)
     assert not (tmp_path / ASIDE).exists()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bot.store.look import Look, card_error, look, seen_versions, webhook_with
-from bot.store.sqlite import SCHEMA_VERSION, Store, StoreError
+from bot.store.sqlite import SCHEMA_VERSION, Store, StoreError, own
 
 AT = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
 
@@ -31,8 +31,7 @@ def test_looking_leaves_nothing_beside_the_journal(tmp_path: Path) -> None:
 
 def test_a_look_beside_a_running_bot_tells_the_last_webhook(tmp_path: Path) -> None:
     """What the bot stored a moment ago is seen; a click is not a webhook."""
-    store = Store(tmp_path / "cdc.db")
-    store.own()
+    store = Store(tmp_path / "cdc.db", lock=own(tmp_path / "cdc.db"))
     assert Look(SCHEMA_VERSION) == look(store.path)
     store.receive("am:1", "alertmanager", b'{"cdc_test": "abc"}', AT)
     store.receive("am:2", "alertmanager", b'{"cdc_test": "abc"}', AT + timedelta(seconds=5))
@@ -44,8 +43,7 @@ def test_a_look_beside_a_running_bot_tells_the_last_webhook(tmp_path: Path) -> N
 
 def test_a_card_that_was_not_posted_says_why(tmp_path: Path) -> None:
     """Nothing before it was tried, Slack's word after, and nothing once it is posted."""
-    store = Store(tmp_path / "cdc.db")
-    store.own()
+    store = Store(tmp_path / "cdc.db", lock=own(tmp_path / "cdc.db"))
     with store.deciding() as writer:
         writer.deliver("CDC-1", "card", "card", "#c", 1, AT)
     (row,) = store.due_messages(AT, 10)

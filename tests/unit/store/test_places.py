@@ -31,8 +31,7 @@ def link(tmp_path: Path) -> Path:
 
 def test_a_linked_journal_is_looked_at_where_its_log_is(link: Path) -> None:
     """SQLite keeps the log beside the file, not beside the link: what the bot stored a moment ago is seen."""
-    store = Store(link)
-    store.own()
+    store = Store(link, lock=own(link))
     try:
         store.receive("k", "alertmanager", b'{"x": "NONCE"}', NOW)
         assert (NOW, NOW) == (webhook_with(link, "NONCE"), look(link).last_webhook_at)

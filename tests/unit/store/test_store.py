@@ -13,7 +13,7 @@ import pytest
 from bot.incident import events as e
 from bot.incident.runbook import Step
 from bot.model import Finding, Plan, Severity, Signal, Status
-from bot.store.sqlite import Store, StoreError, decode_event, encode_event, is_owned
+from bot.store.sqlite import Store, StoreError, decode_event, encode_event, is_owned, own
 
 NOW = datetime(2026, 11, 23, 2, 0, 0, 123456, tzinfo=UTC)
 WHO = e.Who("slack:U1", "alice")
@@ -242,16 +242,18 @@ def test_numbers_go_on_where_they_stopped(store: Store) -> None:
 
 def test_one_bot_owns_the_journal(tmp_path: Path) -> None:
     """A second bot is refused by name; a reader is not, and the first one's end lets go."""
-    first, second = Store(tmp_path / "journal.db"), Store(tmp_path / "journal.db")
-    assert not is_owned(first.path)
-    first.own()
-    assert is_owned(first.path)
+    path = tmp_path / "journal.db"
+    assert not is_owned(path)
+    first = Store(path, lock=own(path))
+    assert is_owned(path)
     with pytest.raises(StoreError, match="another bot"):
-        second.own()
-    assert second.receive("k", "alertmanager", b"{}", NOW)
+        own(path)
+    reader = Store(path)
+    assert reader.receive("k", "alertmanager", b"{}", NOW)
+    reader.close()
+    assert is_owned(path)
     first.close()
-    second.own()
-    second.close()
+    own(path).close()
 
 
 def test_a_new_journal_is_for_the_bots_account_alone(tmp_path: Path) -> None:
