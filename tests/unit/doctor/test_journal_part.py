@@ -149,8 +149,11 @@ def test_the_running_bot(changed: Mapping[str, Any], status: str, what: str) -> 
         ("the journal could not be written: disk full", "See the journal lines"),
         ("cannot see: customers (customers, consumer_lag)", "See the lines of kafka, registry and connect"),
         ("the probes last looked 700 s ago", "Look into the bot's log"),
-        ("3 Slack messages were refused: is_archived", None),  # the journal's own line says it
-        ("3 requests could not be read; they are kept in the inbox", None),
+        ("3 Slack messages were refused (is_archived)", None),  # the journal's own line says it
+        ("1 Slack message was refused (is_archived), and 3 messages of the same thread not sent", None),
+        ("3 requests could not be read, kept in the inbox", None),
+        ("1 request could not be read, kept in the inbox", None),
+        ("Slack: the bot is not in #a: write `/invite @cdc-oncall` there", "See the slack lines"),
     ],
 )
 def test_what_the_bot_says_leads_on(said: str, remedy: str | None) -> None:
