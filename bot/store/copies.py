@@ -109,8 +109,8 @@ def restore(copy: Path, journal: Path, now: datetime, settle: Callable[[Path], o
         newer, last = _go_on(put, journal) if there else ((), _numbers(put)[1])
         settle(put)
         contents = inspect(put, copy)
+        _keep_owner(put, journal)
         if there:
-            _keep_owner(put, journal)
             _fold_log(journal)
         _force_to_disk(put)
         _set_aside(journal, aside)
@@ -244,8 +244,7 @@ def _owned(journal: Path, consequence: str) -> Iterator[None]:
     """Hold the bot's own lock: no bot runs on the journal now, and none starts."""
     path = lock_of(journal)
     with path.open("a") as lock:
-        if journal.exists():
-            _keep_owner(path, journal)
+        _keep_owner(path, journal)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -253,10 +252,11 @@ def _owned(journal: Path, consequence: str) -> Iterator[None]:
         yield
 
 
-def _keep_owner(path: Path, like: Path) -> None:
-    """Who restores may be root, and the bot is not: the file stays its own."""
-    kept = like.stat()
-    path.chmod(kept.st_mode & 0o777)
+def _keep_owner(path: Path, journal: Path) -> None:
+    """Who restores may be root, and the bot is not: the file is as the journal is, else of whoever has the folder."""
+    kept = journal.stat() if journal.exists() else journal.parent.stat()
+    if journal.exists():
+        path.chmod(kept.st_mode & 0o777)
     with contextlib.suppress(PermissionError):
         os.chown(path, kept.st_uid, kept.st_gid)
 

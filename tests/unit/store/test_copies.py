@@ -346,3 +346,21 @@ def test_numbers_of_a_journal_that_cannot_be_read_are_not_known(store: Store, tm
     store.path.write_bytes(b"not a database, but long enough to be looked at as one" * 20)
     restored = restore(tmp_path / "b.db", store.path, NOW, leave)
     assert (None, 2, 3) == (restored.newer, restored.last_number, next_number(store.path))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@pytest.mark.parametrize("is_new", [True, False])
+def test_what_root_restores_is_the_bots(store: Store, tmp_path: Path, is_new: bool) -> None:
+    """The bot could neither open the journal nor its lock: they are its, by the journal or by the folder."""
+    backup(store.path, tmp_path / "b.db")
+    folder = tmp_path / "state"
+    folder.mkdir()
+    os.chown(folder, 65534, 65534)
+    if not is_new:
+        Store(folder / "cdc.db").close()
+        os.chown(folder / "cdc.db", 65533, 65534)
+    restore(tmp_path / "b.db", folder / "cdc.db", NOW, leave)
+    owner = 65534 if is_new else 65533
+    there = {path.name: path.stat() for path in folder.iterdir() if "before-restore" not in path.name}
+    assert {"cdc.db": owner, "cdc.db.lock": owner} == {name: found.st_uid for name, found in there.items()}
+    assert 0o600 == there["cdc.db"].st_mode & 0o777
