@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from bot.cli_call import Call, read_settings, stop
+from bot.cli_call import Call, complain, read_settings, stop
 
 if TYPE_CHECKING:
     from bot.config import Config
@@ -141,7 +141,7 @@ def _values(text: str | None, target: Path) -> dict[str, Any]:
         parse(text.encode("utf-8"), target)
     except ConfigErrors as errors:
         click.echo(f"{target} has errors; what can be read of it is used:", err=True)
-        click.echo("\n".join(f"  {line}" for line in errors.errors[:5]), err=True)
+        complain([f"  {line}" for line in errors.errors[:5]])
     values = read(text, str(target)).values
     return {str(key): value for key, value in values.items() if value is not None} if isinstance(values, dict) else {}
 
@@ -259,7 +259,7 @@ def _with_alertmanager(values: Mapping[str, Any], facts: Facts) -> dict[str, Any
         url, *others = dict.fromkeys(_alertmanager_url(each) for each in facts.alertmanagers)
         settings["alertmanager"] = {"url": url}
         if others:
-            click.echo(f"Prometheus also tells {', '.join(others)}: one of a cluster is enough.", err=True)
+            complain([f"Prometheus also tells {', '.join(others)}: one of a cluster is enough."])
     section = settings.get("alertmanager")
     if isinstance(section, Mapping) and not section.get("tokens") and not section.get("basic"):
         settings["alertmanager"] = {
@@ -295,11 +295,9 @@ def _say_found(facts: Facts, findings: Findings) -> None:
     if facts.asked:
         names = [pipeline.name for pipeline in findings.pipelines]
         shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
-        click.echo(f"Found {len(names)} pipeline{'s' * (len(names) != 1)}{': ' if names else ''}{shown}.", err=True)
-    for part, reason in facts.unreached:
-        click.echo(f"Not read: {_why(part, reason)}", err=True)
-    for line in facts.not_known:
-        click.echo(f"Not known: {line}", err=True)
+        complain([f"Found {len(names)} pipeline{'s' * (len(names) != 1)}{': ' if names else ''}{shown}."])
+    complain([f"Not read: {_why(part, reason)}" for part, reason in facts.unreached])
+    complain([f"Not known: {line}" for line in facts.not_known])
     if count := findings.questions:
         click.echo(
             f"{count} question{'s' * (count != 1)} stand{'s' * (count == 1)} in the file as a comment.", err=True

@@ -391,3 +391,11 @@ def test_minus_c_names_the_file(cdc, tmp_path):
     """As for every other command it stands before the verb."""
     assert 0 == cdc("-c deep/er/mine.yml init").code
     assert () == load(tmp_path / "deep" / "er" / "mine.yml").pipelines
+
+
+def test_what_systems_say_does_not_steer_the_terminal(cdc, estate, tmp_path):
+    """Names and errors of others are shown with their control characters written out, one line each."""
+    estate.answers["/connect/connectors"] = {"orders\x1b]0;OWNED\x07\n\x1b[2J": connector("source")}
+    ran = cdc(f"init . --connect {estate.with_login}/connect")
+    assert 0 == ran.code
+    assert not {"\x1b", "\x07"} & set(ran.err + ran.out + (tmp_path / "cdc.yml").read_text())
