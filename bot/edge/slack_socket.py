@@ -25,6 +25,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -41,6 +42,8 @@ REMEMBERED = 1024
 MAX_ENVELOPE_BYTES = 1024 * 1024
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 """A larger message ends its connection; between the two an envelope is refused and the connection goes on."""
+MAX_ENVELOPE_ID = 255
+"""Slack's are 36 characters; the id is all of an envelope that is sent back."""
 FINISH_S = 3.0
 
 REMEDIES: Mapping[str, str] = {
@@ -71,13 +74,15 @@ class Times:
     `short_lives` of them in a row: a proxy that ends every connection is not worth 30 addresses a minute. `late_s`
     is when an envelope is too old to be begun, `again_s` how long Slack has to bring one again whose connection was
     lost, `linger_s` how long a replaced connection may still bring something, `apart_s` how much later each further
-    link starts.
+    link starts. `send_s` is how long a peer that does not read may hold up a send, and one that stops in the middle of
+    a TLS record a read: then the connection is lost.
     """
 
     apart_s: float = 10.0
     hello_s: float = 10.0
     ping_s: float = 3.0
     pong_s: float = 4.0
+    send_s: float = 3.0
     close_s: float = 1.0
     settled_s: float = 0.5
     short_lives: int = 4
@@ -225,6 +230,9 @@ class SlackSocket:
             )
             # Entered and never left: a connection ends where it is read, in a thread of its own.
             websocket = opened.__enter__()
+            # The library's own sends have no time limit, and its watchdog waits for the one that is under way.
+            with suppress(OSError):  # closed already: whoever reads it finds out
+                websocket.socket.settimeout(self._times.send_s)
         except (OSError, WebSocketException, ValueError) as error:
             self._failed(f"the connection was refused: {_words(error)}", "")
             return None
@@ -283,7 +291,7 @@ class SlackSocket:
             self._compare(document.get("num_connections"))
         elif kind == "disconnect":
             line.leave(str(document.get("reason") or "no reason given"))
-        elif not isinstance(document.get("envelope_id"), str):
+        elif not _is_id(document.get("envelope_id")):
             self._refuse("slack-envelope-unreadable", "a message over the socket is no envelope")
         elif not line.take():
             return  # the bot stops: it is not acknowledged, so nobody believes that it was done
@@ -368,6 +376,7 @@ class _Line:
         self.leaving: str | None = None
         self.reason = ""
         self._is_taking, self._open_envelopes = True, 0
+        self._sending, self._is_broken = threading.Lock(), False
         self._over_at_s: float | None = None
         self._thread = threading.Thread(target=self._read, name="slack-line", daemon=True)
 
@@ -401,12 +410,15 @@ class _Line:
             self._changed.notify_all()
 
     def sent(self, text: str) -> bool:
-        """Send, and return whether the connection took it."""
-        try:
-            self._websocket.send(text)
-        except ConnectionClosed:
-            return False
-        return True
+        """Send, and return whether the connection took it. Only one at a time waits for a peer that does not read."""
+        with self._sending:
+            if self._is_broken:
+                return False
+            try:
+                self._websocket.send(text)
+            except ConnectionClosed:
+                self._is_broken = True
+            return not self._is_broken
 
     def retire(self, linger_s: float) -> None:
         """A replacement stands: read on until Slack ends it, or nothing is open after `linger_s`."""
@@ -529,6 +541,10 @@ def _object(message: bytes) -> Mapping[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_ENVELOPE_ID
 
 
 def _told(code: str) -> str:

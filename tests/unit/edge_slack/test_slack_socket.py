@@ -45,13 +45,14 @@ class App:
         self.goes_on = threading.Event()
         self.goes_on.set()
         self.fails = False
+        self.more = ""
 
     def answer(self, kind: str, payload: Any) -> Mapping[str, Any] | None:
         self.heard.append((kind, payload))
         assert self.goes_on.wait(10)
         if self.fails:
             raise RuntimeError("the journal could not be written")
-        return {"text": f"heard {payload.get('text')}"} if isinstance(payload, dict) else None
+        return {"text": f"heard {payload.get('text')}{self.more}"} if isinstance(payload, dict) else None
 
     def count_error(self, reason: str) -> None:
         self.errors[reason] += 1
@@ -346,6 +347,8 @@ LARGE = envelope(1, padding="x" * MAX_ENVELOPE_BYTES)
         ("[" * 100_000, None, "slack-envelope-unreadable"),
         ('{"type":"slash_commands"}', None, "slack-envelope-unreadable"),
         ('{"type":"slash_commands","envelope_id":7}', None, "slack-envelope-unreadable"),
+        ('{"type":"slash_commands","envelope_id":"%s"}' % ("i" * 256), None, "slack-envelope-unreadable"),
+        ('{"type":"x","envelope_id":"%s"}' % ("d" * 255), {"envelope_id": "d" * 255}, ""),
         ('{"type":["hello"],"envelope_id":null}', None, "slack-envelope-unreadable"),
     ],
 )
@@ -361,6 +364,58 @@ def test_whatever_comes_the_link_goes_on(scripted: Any, message: str, ack: dict[
     until(lambda: len(script.received) == len(wanted), "the acks")
     assert wanted == sorted(script.received, key=lambda one: str(one["envelope_id"]))
     assert (1, Counter([reason] if reason else [])) == (script.connections, app.errors)
+
+
+def test_a_peer_that_does_not_read_is_left(scripted: Any) -> None:
+    """Acks that nobody takes fill the way back; neither the watchdog nor the end of the bot waits for them for ever."""
+    goes, never = threading.Event(), threading.Event()
+
+    def play(ws: ServerConnection, number: int) -> None:
+        ws.send(HELLO)
+        if number > 1:
+            return
+        assert goes.wait(5)
+        with ws.recv_flow_control:  # the server reads nothing
+            for each in range(32):
+                ws.send(envelope(each))
+            never.wait(20)
+
+    script, socket, app = scripted(play, replace(QUICK, ping_s=60.0, send_s=0.5))
+    app.more = "x" * 1_000_000
+    goes.set()
+    try:
+        until(lambda: script.connections == 2 and socket.state().connected == 1, "another connection", 8.0)
+        began_s = time.monotonic()
+        socket.close()
+        assert time.monotonic() - began_s < 8
+    finally:
+        never.set()
+
+
+def test_the_bot_ends_while_a_peer_does_not_read(scripted: Any) -> None:
+    """`close` waits for what was taken, for as long as it promises, and not for a send that cannot end."""
+    goes, never, blocked = threading.Event(), threading.Event(), threading.Event()
+
+    def play(ws: ServerConnection, _: int) -> None:
+        ws.send(HELLO)
+        assert goes.wait(5)
+        with ws.recv_flow_control:
+            for each in range(32):
+                ws.send(envelope(each))
+            blocked.set()
+            never.wait(20)
+
+    _, socket, app = scripted(play, Times(apart_s=0.01))
+    app.more = "x" * 1_000_000
+    goes.set()
+    try:
+        assert blocked.wait(5)
+        ended = threading.Thread(target=socket.close, daemon=True)
+        ended.start()
+        ended.join(8)
+        assert not ended.is_alive()
+    finally:
+        never.set()
 
 
 def test_binary_garbage_is_survived(scripted: Any) -> None:
