@@ -63,6 +63,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "prometheus_client": ("metrics.py",),
     "fastavro": ("probes/dead_letters.py", "drill/"),
     "avro": ("drill/",),
+    "re2": ("patterns.py",),
     "yaml": ("config.py", "discovery/config_file.py", "incident/yaml_lines.py", "slo/", "drill/"),
     "jinja2": ("render/", "drill/"),
     "pydantic": (

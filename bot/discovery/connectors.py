@@ -13,7 +13,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 
 from bot.discovery.facts import ConnectorFacts, Facts
-from bot.patterns import Match, Pattern, Undecided, read
+from bot.patterns import Match, Pattern, read
 
 HEARTBEAT = "__debezium-heartbeat"
 _ROUTERS = {
@@ -229,13 +229,9 @@ def _routed(topic: str, routers: Iterable[tuple[str, str]]) -> str | None:
     """Return what the routers make of a topic; None where one of them is no pattern that is read here."""
     for regex, replacement in routers:
         pattern = _java(regex)
-        try:
-            found = pattern.fullmatch(topic) if pattern else None
-        except Undecided:
-            return None
         if pattern is None:
             return None
-        if found:
+        if found := pattern.fullmatch(topic):
             topic = _filled(replacement, found)
     return topic
 
@@ -251,16 +247,13 @@ def _filled(replacement: str, found: Match) -> str:
 
 
 def _hits(regex: str, text: str, ignore_case: bool = False) -> bool | None:
-    """Whether a pattern of Java's is all of a text; None where it cannot be read here, or not in the time there is."""
+    """Whether a pattern of Java's is all of a text; None where it cannot be read here."""
     pattern = _java(regex, ignore_case)
-    try:
-        return None if pattern is None else pattern.fullmatch(text) is not None
-    except Undecided:
-        return None
+    return None if pattern is None else pattern.fullmatch(text) is not None
 
 
 def _java(regex: str, ignore_case: bool = False) -> Pattern | None:
-    """Return Java's pattern, None for one with sets in sets, or that `bot.patterns` cannot follow."""
+    """Return Java's pattern, None for one with sets in sets, or that RE2 cannot read."""
     if re.search(r"\[\[|&&|\[\^?[^\]]*\[", regex):
         return None
     return read(re.sub(r"\(\?<(?![=!])", "(?P<", regex), ignore_case)

@@ -20,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from bot.patterns import Undecided, read
+from bot.patterns import read
 
 HIDDEN = "<secret>"
 DEFAULT_GROUP_WAIT_S, DEFAULT_GROUP_INTERVAL_S, DEFAULT_REPEAT_INTERVAL_S = 30.0, 300.0, 4 * 3600.0
@@ -33,8 +33,6 @@ _MATCHER = re.compile(
 _YAML = "tag:yaml.org,2002:"
 _NULL, _MERGE, _PLAIN_TAGS = f"{_YAML}null", f"{_YAML}merge", (f"{_YAML}str", f"{_YAML}seq", f"{_YAML}map")
 _TRUE, _FALSE = ("true", "yes", "on", "y"), ("false", "no", "off", "n")
-# Read by both RE2 and Python, each in its own way: POSIX classes and set operations, `{,3}`, `\Z`.
-_READ_OTHERWISE = re.compile(r"\[:|\[\[|&&|--|~~|\|\||\{,|\\Z")
 
 
 class NotAConfig(ValueError):
@@ -207,16 +205,9 @@ def _unread(route: Route, labels: Mapping[str, str]) -> Iterator[str]:
 
 
 def _is_hit(pattern: str, value: str) -> bool | None:
-    """Whether an RE2 pattern is all of the value; None where it cannot be read here, or not in the time there is."""
-    # With (?i) RE2 folds all of Unicode, and Python under re.ASCII does not.
-    is_folded_otherwise = re.search(r"\(\?[a-zA-Z]*i", pattern) and not (pattern + value).isascii()
-    if _READ_OTHERWISE.search(pattern) or is_folded_otherwise:
-        return None
-    compiled = read(pattern, ascii_only=True)
-    try:
-        return None if compiled is None else compiled.fullmatch(value) is not None
-    except Undecided:
-        return None
+    """Whether an RE2 pattern is all of the value; None where it cannot be read here."""
+    compiled = read(pattern)
+    return None if compiled is None else compiled.fullmatch(value) is not None
 
 
 # --- reading ---------------------------------------------------------------------------------------

@@ -120,7 +120,6 @@ def test_a_source_whose_used_topics_are_not_told_is_derived():
         ({"topics.regex": r"shop\..*"}, [], ["shop.a", "xshop.a"], ["shop.a"]),
         ({"topics.regex": r"shop\..*"}, ["shop.a"], None, ["shop.a"]),
         ({"topics.regex": "("}, [], ["shop.a"], []),
-        ({"topics.regex": r"(?!dlq\.).*"}, [], ["shop.a", "dlq.a"], ["shop.a"]),
         ({"topics.regex": r"([a-z]+[-_.]?)+\d"}, [], [LONG, f"{LONG}1"], [f"{LONG}1"]),  # linear, not for ever
         ({"topics.regex": "[a-z&&[^s]]+"}, [], ["shop"], []),  # Java's, not Python's
         ({"topics": "${file:/secret:topic}"}, [], None, []),
@@ -282,7 +281,7 @@ def test_without_connectors_every_topic_of_data_is_of_interest():
         (sink({"topics.regex": "("}), ["shop.a"], "topics.regex of customers-sink"),
         (sink({"topics.regex": "("}), None, "topics.regex of customers-sink"),
         (sink({"topics.regex": r"(a)\1"}), ["aa"], "topics.regex of customers-sink"),
-        (sink({"topics.regex": "(a?){1000}(a?){1000}"}), ["a" * 249], "topics.regex of customers-sink"),
+        (sink({"topics.regex": r"(?!dlq\.).*"}), ["shop.a", "dlq.a"], "topics.regex of customers-sink"),
         (sink({"topics.regex": "(", "topics": "a"}), ["a"], None),  # Connect takes one of the two
         (sink({}), ["a"], None),
         (source(CUSTOMERS), ["a"], None),
@@ -292,7 +291,7 @@ def test_without_connectors_every_topic_of_data_is_of_interest():
     ],
 )
 def test_a_pattern_that_cannot_be_followed_is_a_question(connector, listed, word):
-    """What Java reads otherwise, or what would take too long, is asked, not left out."""
+    """What Java reads otherwise, or RE2 does not, is asked, not left out."""
     question = pattern_question(connector, listed)
     assert word == (question and question[: len(word)])
     assert question is None or question.endswith("?")

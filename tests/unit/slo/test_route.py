@@ -130,21 +130,21 @@ def test_both_syntaxes_of_matchers_are_read(text: str, read: list[tuple[str, str
         (r"\d+", "12", True),
         (r"\d+", "१२", False),  # RE2's \d is ASCII
         ("", "", True),
-        ("(?i)ärger", "ÄRGER", None),
-        (r"\pL+", "a", None),
-        ("[[:alpha:]]+", "a", None),
-        ("a{,3}", "a", None),  # literal in RE2, a repetition in Python
-        ("x(?i)a", "xA", None),
+        ("(?i)ärger", "ÄRGER", True),
+        (r"\pL+", "a", True),
+        ("[[:alpha:]]+", "a", True),
+        ("a{,3}", "a", False),  # literal in RE2, a repetition in Python
+        ("a{,3}", "a{,3}", True),
+        ("x(?i)a", "xA", True),
         ("(", "(", None),
-        ("(?i:ä)", "ä", None),  # RE2 folds all of Unicode
-        ("(?i)k", "\N{KELVIN SIGN}", None),
+        ("(?=a)a", "a", None),
+        ("(?i)k", "\N{KELVIN SIGN}", True),  # RE2 folds all of Unicode
         (r"(\w+-?)+_prod", "warehouse-inventory-snapshots-eu-central", False),  # takes a backtracking engine for ever
         (r"(\w+-?)+_prod", "orders-eu_prod", True),
-        ("(a?){1000}(a?){1000}", "a" * 4000, None),  # not known: it would take too long
     ],
 )
-def test_a_regex_is_read_as_re2_or_not_at_all(pattern: str, value: str, answer: bool | None) -> None:
-    """Where Python would read a pattern differently the answer is "not known"."""
+def test_a_regex_is_read_by_re2_or_not_at_all(pattern: str, value: str, answer: bool | None) -> None:
+    """Alertmanager's matchers are RE2: what RE2 cannot read is "not known", never "no"."""
     found = parse_matchers("name=~" + pattern)
     if found is None or len(found) != 1:  # the pattern holds a comma or a quote: as the old style writes it
         found = parse_routing(f"route: {{receiver: a, match_re: {{name: '{pattern}'}}}}").root.matchers
@@ -201,11 +201,11 @@ def test_a_duration_is_read_as_text(written: str, seconds: float) -> None:
 @pytest.mark.parametrize(
     ("routes", "certain", "possible"),
     [
-        ([r"{receiver: a, matchers: ['x=~\pL']}"], (), ("a", "root")),
-        ([r"{receiver: a, matchers: ['x=~\pL', 'y=1']}"], ("root",), ()),  # y decides: it certainly does not match
-        ([r"{receiver: a, matchers: ['x=~\pL']}", "{receiver: b, matchers: [x=1]}"], (), ("a", "b")),
-        ([r"{receiver: a, matchers: ['x=~\pL'], continue: true}", "{receiver: b, matchers: [x=1]}"], ("b",), ("a",)),
-        (["{receiver: b, matchers: [x=1]}", r"{receiver: a, matchers: ['x=~\pL']}"], ("b",), ()),
+        ([r"{receiver: a, matchers: ['x=~(']}"], (), ("a", "root")),
+        ([r"{receiver: a, matchers: ['x=~(', 'y=1']}"], ("root",), ()),  # y decides: it certainly does not match
+        ([r"{receiver: a, matchers: ['x=~(']}", "{receiver: b, matchers: [x=1]}"], (), ("a", "b")),
+        ([r"{receiver: a, matchers: ['x=~('], continue: true}", "{receiver: b, matchers: [x=1]}"], ("b",), ("a",)),
+        (["{receiver: b, matchers: [x=1]}", r"{receiver: a, matchers: ['x=~(']}"], ("b",), ()),
         (["{receiver: a, matchers: ['x=\"1']}"], (), ("a", "root")),
     ],
 )
