@@ -169,7 +169,7 @@ _SAID = (
     ("messages were refused", ""),
     ("request could not be read", ""),
     ("requests could not be read", ""),
-    ("Slack", "See the slack lines, then the bot's log."),
+    ("Slack", "See the slack lines; where they are ok, the bot runs with an older cdc.yml or token: restart it."),
     ("journal", "See the journal lines: room, and who may write."),
     ("cannot see", "See the lines of kafka, registry and connect."),
 )
