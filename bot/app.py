@@ -413,10 +413,6 @@ class Bot:
             self._scheduler.shutdown(wait=True)  # a look under way reads the journal: it is closed after it
         self.store.close()
 
-    def wait(self) -> None:
-        """Return when the server has stopped."""
-        self._server_thread.join()
-
     # what the drill reads
 
     def read_incidents(self) -> list[dict[str, Any]]:
@@ -551,10 +547,7 @@ class Bot:
         socket = _bound(self.config)
         socket.listen(settings.backlog)  # from here on nobody is refused: who comes before the server waits for it
         self._port = socket.getsockname()[1]
-        self._server_thread = threading.Thread(
-            target=self._server.run, kwargs={"sockets": [socket]}, name="web", daemon=True
-        )
-        self._server_thread.start()
+        threading.Thread(target=self._server.run, kwargs={"sockets": [socket]}, name="web", daemon=True).start()
 
     def _slack_routes(self, chat: SlackChat) -> Sequence[Any]:
         """Open Slack's door: its routes in mode http; in Socket Mode there are none, and the socket is made."""

@@ -38,7 +38,7 @@ from bot.incident.decisions import (
 from bot.incident.notification import Notification
 from bot.incident.policy import Policy
 from bot.incident.state import Incident, apply
-from bot.model import Refusal
+from bot.model import Refusal, in_one_line
 from bot.store.sqlite import InboxRow, Store, StoreError, TaskRow, Writer
 
 log = logging.getLogger("cdc.dispatcher")
@@ -346,13 +346,8 @@ def _news(incident: Incident, events: Sequence[e.Event]) -> Iterator[str]:
     """Yield the log's lines: an incident opened, an incident resolved."""
     for event in events:
         if isinstance(event, e.IncidentOpened):
-            about = "test" if incident.is_test else incident.pipeline or "no pipeline"
-            yield f"{incident.id} opened ({incident.severity}, {_one_line(about)}): {_one_line(incident.title)}"
+            about = in_one_line("test" if incident.is_test else incident.pipeline or "no pipeline", 200)
+            yield f"{incident.id} opened ({incident.severity}, {about}): {in_one_line(incident.title, 200)}"
         elif isinstance(event, e.IncidentResolved):
             proof = "recovery proved" if event.verified else "recovery not verified"
             yield f"{incident.id} resolved, {'the test alert ended' if incident.is_test else proof}"
-
-
-def _one_line(text: str) -> str:
-    """Foreign text forges no line of the log."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:200]

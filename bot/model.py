@@ -15,6 +15,12 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
+
+def in_one_line(text: str, limit: int) -> str:
+    """Return foreign text for a log: what a terminal or a line reader would obey is blank, and the end is cut off."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:limit]
+
+
 TEST_ALERT = "CDCOncallTest"
 """Name of the alert that `cdc doctor --fire` sends: nothing is wrong when it fires."""
 

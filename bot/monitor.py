@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from bot.dispatcher import Dispatcher
 from bot.incident.policy import Policy
 from bot.metrics import Counters, Snapshot, advance, counters_document, health, read_counters, ready, render
-from bot.model import Finding
+from bot.model import Finding, in_one_line
 from bot.ports import ChatChannel, ChatError, ChatLinks, ChatSetup
 from bot.runner import Runner
 from bot.store.sqlite import Store
@@ -89,7 +89,7 @@ class Voice:
             return
         if any(isinstance(one, ChatError) and _is_unreached(one) for one in told.values()):
             return
-        team = _one_line(identity.team) or "a workspace without a name"
+        team = in_one_line(identity.team, 80) or "a workspace without a name"
         wrong = tuple(words for name, one in told.items() if (words := _silent_in(name, one, team)))
         well = [name for name, one in told.items() if isinstance(one, ChatChannel)]
         self._settle(wrong, f"Slack: speaks in {', '.join(well)} as a bot of {team}" if well else "")
@@ -118,10 +118,6 @@ def _silent_in(name: str, found: ChatChannel | ChatError, team: str) -> str:
     if found.is_archived:
         return f"Slack: {name} is archived, nothing can be posted there"
     return "" if found.is_member else f"Slack: the bot is not in {name}: write `/invite @cdc-oncall` there"
-
-
-def _one_line(text: str) -> str:
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:80]
 
 
 class Monitor:

@@ -21,6 +21,11 @@ from datetime import datetime
 from typing import Any, Protocol
 
 
+def is_loopback(host: str | None) -> bool:
+    """Whether a host is this machine: no proxy stands before it, and nobody else reaches it."""
+    return host in ("localhost", "::1") or (host or "").startswith("127.")
+
+
 class PortError(Exception):
     """The world did not answer as asked; the text says which part, what was asked and what came back."""
 
@@ -158,12 +163,10 @@ class Kafka(Protocol):
 
 @dataclass(frozen=True)
 class TopicEntry:
-    """A topic as the cluster lists it. `config` holds only what was asked for and may be read."""
+    """A topic as the cluster lists it."""
 
     topic: str
     partitions: int
-    replication: int
-    config: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

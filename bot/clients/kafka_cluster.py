@@ -122,14 +122,7 @@ class ConfluentCluster(ConfluentKafka):
 
 
 def _topics(metadata: Any, names: Iterable[str]) -> tuple[TopicEntry, ...]:
-    return tuple(
-        TopicEntry(
-            name,
-            len(metadata.topics[name].partitions),
-            max((len(each.replicas) for each in metadata.topics[name].partitions.values()), default=0),
-        )
-        for name in sorted(names)
-    )
+    return tuple(TopicEntry(name, len(metadata.topics[name].partitions)) for name in sorted(names))
 
 
 def _state(listed: Any) -> str | None:

@@ -32,7 +32,7 @@ from slack_sdk.web.file_upload_v2_result import FileUploadV2Result
 from slack_sdk.webhook import WebhookClient, WebhookResponse
 
 from bot.clients.http import clock_offset_s
-from bot.ports import ChatChannel, ChatError, ChatIdentity, Message
+from bot.ports import ChatChannel, ChatError, ChatIdentity, Message, is_loopback
 
 SLACK_API_URL = "https://slack.com/api/"
 TRIGGER_S = 2
@@ -112,7 +112,7 @@ class SlackChat:
         if not self._is_slacks(response_url):
             raise ChatError("foreign_response_url", permanent=True)
         client = _StrictWebhook(response_url, timeout=self._timeout_s, logger=_quiet, retry_handlers=[])
-        client.proxy = None if _is_loopback(response_url) else client.proxy
+        client.proxy = None if is_loopback(urlsplit(response_url).hostname) else client.proxy
         blocks = [dict(block) for block in message.blocks]
         with _Attempt("response_url"):
             answer: WebhookResponse = client.send_dict(
@@ -170,7 +170,8 @@ class SlackChat:
         with _Attempt("apps.connections.open"):
             answer = self._client(token=app_token).api_call("apps.connections.open")
         address = str(_document(answer).get("url") or "")
-        if not address.startswith("wss://") and not (address.startswith("ws://") and _is_loopback(self._api_url)):
+        is_local = address.startswith("ws://") and is_loopback(urlsplit(self._api_url).hostname)
+        if not address.startswith("wss://") and not is_local:
             raise ChatError("unreadable_answer")
         return address
 
@@ -278,7 +279,7 @@ class SlackChat:
             logger=_quiet,
             retry_handlers=[],
         )
-        if _is_loopback(self._api_url):
+        if is_loopback(urlsplit(self._api_url).hostname):
             client.proxy = None  # slack_sdk takes HTTP_PROXY from the environment and knows no NO_PROXY
         return client
 
@@ -441,8 +442,3 @@ def _shown(message: Message) -> dict[str, Any]:
     if message.metadata:
         shown["metadata"] = dict(message.metadata)
     return shown
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    return host == "localhost" or host == "::1" or host.startswith("127.")

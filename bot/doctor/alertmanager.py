@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from bot.doctor.check import Check, failed, names, ok, warning
 from bot.doctor.http import unreached
 from bot.model import Pipeline, Severity
-from bot.ports import AlertmanagerSetup, AlertmanagerStatus, PortError
+from bot.ports import AlertmanagerSetup, AlertmanagerStatus, PortError, is_loopback
 from bot.slo.route import (
     LabelMatcher,
     NotAConfig,
@@ -453,8 +453,8 @@ def _proof(ours: Sequence[Receiver], address: Address, history: History) -> Iter
         yield ok(PART, f"last webhook {_ago((history.now - history.last_webhook_at).total_seconds())}")
         return
     shown = [url for receiver in ours for webhook in receiver.webhooks if (url := webhook.url or address.webhook)]
-    far = [url for url in shown if not _is_loopback(urlsplit(url).hostname or "") and _port(url) == address.port]
-    if far and _is_loopback(address.host):
+    far = [url for url in shown if not is_loopback(urlsplit(url).hostname or "") and _port(url) == address.port]
+    if far and is_loopback(address.host):
         yield warning(
             PART, f"no webhook has come yet, and {far[0]} is not reached: the bot listens on {address.host} alone",
             f"Write `listen: 0.0.0.0:{address.port}` in cdc.yml, if no proxy on this host takes it in, and restart.",
@@ -467,10 +467,6 @@ def _proof(ours: Sequence[Receiver], address: Address, history: History) -> Iter
         )  # fmt: skip
     else:
         yield ok(PART, "no webhook has come yet: `cdc doctor --fire` sends a test alert and follows it")
-
-
-def _is_loopback(host: str) -> bool:
-    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def _ago(seconds: float) -> str:

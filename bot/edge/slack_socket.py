@@ -33,7 +33,7 @@ from urllib.parse import urlsplit
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
-from bot.ports import ChatError, ChatLinks, PortError
+from bot.ports import ChatError, ChatLinks, PortError, is_loopback
 
 LINKS = 2
 WORKERS = 8
@@ -225,7 +225,7 @@ class SlackSocket:
                 max_size=MAX_MESSAGE_BYTES,
                 compression=None,
                 user_agent_header="cdc-oncall",
-                proxy=None if _is_loopback(address) else True,
+                proxy=None if is_loopback(urlsplit(address).hostname) else True,
                 logger=_quiet,
             )
             # Entered and never left: a connection ends where it is read, in a thread of its own.
@@ -565,8 +565,3 @@ def _words(error: Exception) -> str:
     if isinstance(error, OSError):
         return error.strerror or type(error).__name__
     return type(error).__name__
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    return host == "localhost" or host == "::1" or host.startswith("127.")

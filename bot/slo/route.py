@@ -24,7 +24,6 @@ from bot.patterns import read
 
 HIDDEN = "<secret>"
 DEFAULT_GROUP_WAIT_S, DEFAULT_GROUP_INTERVAL_S, DEFAULT_REPEAT_INTERVAL_S = 30.0, 300.0, 4 * 3600.0
-ALL_LABELS = "..."
 
 _UNIT_S = {"y": 31_536_000.0, "w": 604_800.0, "d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _MATCHER = re.compile(
@@ -141,11 +140,6 @@ class Reached:
 
 
 # --- the walk --------------------------------------------------------------------------------------
-
-
-def receivers_of(routing: Routing, labels: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the receivers that an alert with these labels certainly reaches, each once, in order."""
-    return routes_of(routing, labels).receivers
 
 
 def routes_of(routing: Routing, labels: Mapping[str, str]) -> Reached:

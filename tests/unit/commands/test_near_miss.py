@@ -64,7 +64,7 @@ class Systems:
     def read_listing(self, deadline_s: float) -> KafkaListing:
         self._list(deadline_s)
         groups = None if self.groups_unlisted else tuple(GroupEntry(name, "Stable") for name in self.listed)
-        topics = tuple(TopicEntry(name, 1, 1) for name in (*self.listed, "__consumer_offsets"))
+        topics = tuple(TopicEntry(name, 1) for name in (*self.listed, "__consumer_offsets"))
         return KafkaListing("id", 1, topics, groups)
 
     def read_readers(self, groups: Sequence[str], topics: Sequence[str], deadline_s: float) -> KafkaListing:

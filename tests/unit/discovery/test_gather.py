@@ -57,7 +57,7 @@ class Cluster:
             raise self.error
         groups = None if self.groups is None else tuple(GroupEntry(name, "STABLE", None, False) for name in self.groups)
         lines = ("groups: this broker cannot list groups",) if groups is None else ()
-        return KafkaListing("id", 1, tuple(TopicEntry(name, 1, 1) for name in self.topics), groups, lines)
+        return KafkaListing("id", 1, tuple(TopicEntry(name, 1) for name in self.topics), groups, lines)
 
     def read_readers(self, groups: Sequence[str], topics: Sequence[str], deadline_s: float) -> KafkaListing:
         self.asked.append((tuple(groups), tuple(topics)))

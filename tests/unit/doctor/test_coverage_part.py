@@ -78,7 +78,7 @@ class Cluster:
 
     def read_listing(self, deadline_s: float) -> KafkaListing:
         groups = tuple(GroupEntry(name, "STABLE") for name in ("flink", "billing", "audit"))
-        return KafkaListing("id", 1, (TopicEntry("customers", 1, 1),), groups if self.listed else None)
+        return KafkaListing("id", 1, (TopicEntry("customers", 1),), groups if self.listed else None)
 
     def read_readers(self, groups: Sequence[str], topics: Sequence[str], deadline_s: float) -> KafkaListing:
         self.asked = (groups, topics)
