@@ -70,6 +70,7 @@ class Channel:
     def __init__(self, url: str) -> None:
         self.url = url
         self._http = requests.Session()
+        self._http.headers["Connection"] = "close"  # one kept idle ends under the next question after 5 s
 
     def messages(self) -> list[Json]:
         """Return what stands in the workspace now, oldest first."""
