@@ -29,10 +29,10 @@ from bot.incident.events import Entry, Who
 from bot.incident.runbook import SECTIONS
 from bot.incident.state import Incident
 from bot.incident.timeline import duration, rfc3339, timeline
-from bot.model import Finding, Pipeline, Refusal, Severity, Signal, Status
+from bot.model import ConsumerGroup, Finding, Pipeline, Refusal, Severity, Signal, Status
 from bot.ports import PortError
 from bot.probes.connector_state import connector_of
-from bot.probes.consumer_lag import lag_of
+from bot.probes.consumer_lag import Watched, finding_of, look_at, watched_by
 from bot.probes.dead_letters import dead_letters_of
 from bot.probes.schema_changes import schema_of
 from bot.probes.sources import MISSING, NOT_CONFIGURED, UNSEEN, Sources
@@ -462,12 +462,9 @@ def listed_names(verb: str, sources: Sources, deadline_s: float) -> tuple[str, .
 def _look_at_group(said: Mapping[str, str], sources: Sources, pipelines: Sequence[Pipeline], now: datetime) -> Finding:
     """Look at a group as cdc.yml knows it, else as it is named; `topics` adds topics, separated by commas."""
     group, topics = said["group"], tuple(filter(None, said.get("topics", "").split(",")))
-    for pipeline in pipelines:
-        for consumer in pipeline.groups:
-            if consumer.group == group:
-                more = topics or (() if consumer.topics else pipeline.topics)
-                return lag_of(sources, consumer, lambda: now, pipeline.objective, pipeline.dlq, more)
-    return lag_of(sources, group, lambda: now, topics=topics)
+    known = next((each for each in watched_by(pipelines) if each.group == group), Watched(ConsumerGroup(group)))
+    consumer = replace(known.consumer, topics=tuple(dict.fromkeys((*known.consumer.topics, *topics))))
+    return finding_of(look_at(sources, replace(known, consumer=consumer)), now)
 
 
 def _look_at_queue(said: Mapping[str, str], sources: Sources, pipelines: Sequence[Pipeline], now: datetime) -> Finding:

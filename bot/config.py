@@ -503,6 +503,14 @@ class PrometheusSection(_Section):
     tls: Tls | None = _setting(None, "Certificates.", {"ca": "./ca.pem"})
 
 
+class FlinkSection(_Section):
+    """The Flink cluster: its job's state and checkpoints tell what commits alone cannot."""
+
+    url: HttpUrl = _setting(..., "Address of the JobManager's REST API.", "http://flink-jobmanager:8081")
+    auth: Auth | None = _setting(None, "How the probes log in: reading is enough.", {"bearer": "${FLINK_TOKEN}"})
+    tls: Tls | None = _setting(None, "Certificates.", {"ca": "./ca.pem"})
+
+
 class SlackSection(_Section):
     """The Slack workspace. Without this section the bot works in the terminal only."""
 
@@ -580,6 +588,33 @@ class ProbesSection(_Section):
     interval: Duration = _setting("30s", "How often every pipeline is probed for `/metrics` and the health board.")
 
 
+class LagSection(_Section):
+    """Which groups are sampled, how often, and for how long the samples are kept."""
+
+    sample_every: Duration = _setting("30s", "How often the watched groups are read.")
+    keep: Duration = _setting("7d", "How long samples are kept, for charts and rates.")
+    watch: Literal["pipelines", "all"] = _setting(
+        "pipelines", "`pipelines`: the groups of the pipelines and `groups`. `all`: every group the bot may describe."
+    )
+    groups: tuple[Name, ...] = _setting(
+        (), "More groups to watch, by name, such as those of Kafka Streams applications.", ["billing-stream"]
+    )
+    horizon: Duration = _setting(
+        "8h", "How long an on-call may need: unread data that retention deletes sooner is LOSS_IMMINENT."
+    )
+    kafka_exporter_names: bool = _setting(
+        False,
+        "Whether `/metrics` has kafka_exporter's names as well (`kafka_consumergroup_lag`, ...). Beside a running "
+        "kafka_exporter every sum over them would double.",
+    )
+
+    @model_validator(mode="after")
+    def _not_too_often(self) -> LagSection:
+        if self.sample_every < 1:
+            raise ValueError("samples more often than once a second: write sample_every: 30s")
+        return self
+
+
 _DEFAULTS = Thresholds()
 _OBJECTIVE = Objective()
 
@@ -630,6 +665,9 @@ class _ConsumerEntry(_Section):
     kind: GroupKind = _setting(GroupKind.CONSUMER, "What commits for it: `flink`, `connect-sink` or `consumer`.")
     job: Name | None = _setting(None, "Name of the Flink job.", "customers-canonical")
     topics: tuple[Topic, ...] = _setting((), "Topics it reads. Default: all it has committed.", ["customers"])
+    commit_interval: Duration | None = _setting(
+        None, "How often it commits (Flink: the checkpoint interval). Default: learned from its commits.", "60s"
+    )
 
 
 class _SinkEntry(_Section):
@@ -688,7 +726,10 @@ class _PipelineEntry(_Section):
             source_connector=self.source.connector if self.source else None,
             topics=self.topics,
             subjects=self.subjects,
-            consumers=tuple(ConsumerGroup(each.group, each.kind, each.job, each.topics) for each in self.consumers),
+            consumers=tuple(
+                ConsumerGroup(each.group, each.kind, each.job, each.topics, each.commit_interval)
+                for each in self.consumers
+            ),
             sink=Sink(self.sink.connector, self.sink.table, self.sink.dlq, self.sink.group) if self.sink else None,
             objective=Objective(self.objective.lag.warn, self.objective.lag.page, self.objective.dead_letters_per_day),
             actions=actions,
@@ -717,6 +758,8 @@ class _File(_Section):
         "Actions that may be run: a list of names, or names with limits. Default: none, read-only.",
         ["silence_alerts"],
     )
+    flink: FlinkSection | None = _setting(None, "The Flink cluster.", {"url": "http://flink-jobmanager:8081"})
+    lag: LagSection = _setting({}, "Which groups are sampled, and how.", {"sample_every": "30s"})
     incidents: IncidentsSection = _setting({}, "How incidents live.", {"reopen_within": "30m"})
     probes: ProbesSection = _setting({}, "How probes ask.", {"deadline": "8s"})
     alerts: AlertsSection = _setting({}, "Thresholds of the alert rules.", {"registry_refusals": "5 in 10m"})
@@ -750,6 +793,8 @@ class Config:
     probes: ProbesSection
     alerts: Thresholds
     pipelines: tuple[Pipeline, ...]
+    flink: FlinkSection | None
+    lag: LagSection
 
     @property
     def channel(self) -> str:
@@ -764,13 +809,18 @@ class Config:
     @property
     def addresses(self) -> Mapping[str, str]:
         """The addresses that the commands of a runbook are filled with."""
-        parts = {"registry": self.registry, "connect": self.connect, "alertmanager": self.alertmanager}
+        parts = {
+            "registry": self.registry,
+            "connect": self.connect,
+            "alertmanager": self.alertmanager,
+            "flink": self.flink,
+        }
         urls = {name: part.url for name, part in parts.items() if part is not None}
         return {**urls, "bootstrap": self.kafka.bootstrap} if self.kafka else urls
 
     def unresolved(self, environ: Mapping[str, str]) -> tuple[str, ...]:
         """Return what is wrong with each secret that cannot be resolved now, in the order of the file."""
-        sections = (self.kafka, self.registry, self.connect, self.alertmanager, self.prometheus, self.slack)
+        sections = (self.kafka, self.registry, self.connect, self.alertmanager, self.prometheus, self.flink, self.slack)
         reasons: list[str] = []
         for secret in (secret for section in sections for secret in _secrets_in(section)):
             try:
@@ -1041,6 +1091,8 @@ def _config(file: _File, raw: bytes, path: Path) -> Config:
         probes=file.probes,
         alerts=file.alerts.thresholds(),
         pipelines=tuple(entry.pipeline(name, channel, enabled(name)) for name, entry in file.pipelines.items()),
+        flink=file.flink,
+        lag=file.lag,
     )
 
 

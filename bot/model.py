@@ -101,10 +101,116 @@ class Objective:
 
 @dataclass(frozen=True)
 class ConsumerGroup:
+    """A group as cdc.yml names it. `commit_interval_s` is how often it commits, None: learned from its commits."""
+
     group: str
     kind: GroupKind = GroupKind.CONSUMER
     job: str | None = None
     topics: tuple[str, ...] = ()
+    commit_interval_s: float | None = None
+
+
+PartitionKey = tuple[str, int]
+"""(topic, partition)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionOffsets:
+    """One partition of one group: committed offset read first, then earliest and latest, so lag is never negative.
+
+    `None` is "not known" (for `committed`: never committed, when `committed_known`). Offsets are record positions;
+    `last_stable` is the last stable offset: a reader of committed transactions gets no further.
+    """
+
+    topic: str
+    partition: int
+    committed: int | None
+    earliest: int | None
+    latest: int | None
+    committed_known: bool = True
+    error: str | None = None
+    last_stable: int | None = None
+
+    @property
+    def key(self) -> PartitionKey:
+        return self.topic, self.partition
+
+    @property
+    def lag_records(self) -> int | None:
+        """Records between the committed offset and the log end; None when either is unknown or never committed.
+
+        None also when the commit lies beyond the log end: the topic is not the one that was read.
+        """
+        if self.committed is None or self.latest is None or self.committed > self.latest:
+            return None
+        return self.latest - self.committed
+
+    @property
+    def lag_is_unknown(self) -> bool:
+        """True when there is a lag that could not be seen; a partition never committed has none."""
+        return self.lag_records is None and (self.committed is not None or not self.committed_known)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member of a group as the coordinator sees it; `partitions` are those assigned to it."""
+
+    id: str
+    client: str
+    host: str
+    partitions: tuple[PartitionKey, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GroupOffsets:
+    """A consumer group as one read saw it. `state` and `members` are None where the broker cannot tell.
+
+    `partitions` are sorted by topic and partition. `membership` is who the members are; empty where not told.
+    """
+
+    group: str
+    at: datetime
+    state: str | None
+    members: int | None
+    partitions: tuple[PartitionOffsets, ...]
+    not_known: tuple[str, ...] = ()
+    membership: tuple[Member, ...] = ()
+
+
+@dataclass(frozen=True)
+class Retention:
+    """What deletes a topic's records. None is "without limit"; a topic whose settings are unknown has no Retention."""
+
+    retention_s: float | None
+    retention_bytes: int | None
+    is_compacted: bool = False
+    is_deleted: bool = True
+    timestamps: str = "CreateTime"
+    """`CreateTime` (the producer's, possibly out of order) or `LogAppendTime`."""
+    segment_s: float | None = None
+    """`segment.ms`: whole segments are deleted, and an active one is not."""
+
+
+@dataclass(frozen=True)
+class FlinkJob:
+    """A Flink job as its REST API tells it. Times are None where there was none yet; ages come from `now`.
+
+    `state` as Flink spells it (RUNNING, FAILED, RESTARTING, CANCELED, ...). `checkpoint_interval_s` None: not told, or
+    checkpointing is off.
+    """
+
+    job: str
+    id: str
+    state: str
+    started_at: datetime | None = None
+    checkpoint_interval_s: float | None = None
+    completed: int = 0
+    failed: int = 0
+    last_completed_at: datetime | None = None
+    last_failed_at: datetime | None = None
+    failure: str | None = None
+    cause: str | None = None
+    """The newest exception of the job, in one line."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from bot.model import FlinkJob, GroupOffsets, PartitionKey, Retention
+
 
 def is_loopback(host: str | None) -> bool:
     """Whether a host is this machine: no proxy stands before it, and nobody else reaches it."""
@@ -59,41 +61,6 @@ class Rejected(PortError):
 
 
 # --- Kafka ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class PartitionOffsets:
-    """One partition of one group: committed offset read first, then earliest and latest, so lag is never negative.
-
-    `None` is "not known" (for `committed`: never committed, when `committed_known`). Offsets are record positions.
-    """
-
-    topic: str
-    partition: int
-    committed: int | None
-    earliest: int | None
-    latest: int | None
-    committed_known: bool = True
-    error: str | None = None
-
-    @property
-    def lag_records(self) -> int | None:
-        """Records between the committed offset and the log end; None when either is unknown or never committed."""
-        if self.committed is None or self.latest is None:
-            return None
-        return max(0, self.latest - self.committed)
-
-
-@dataclass(frozen=True)
-class GroupOffsets:
-    """A consumer group as one pass saw it. `state` and `members` are None where the broker cannot tell."""
-
-    group: str
-    at: datetime
-    state: str | None
-    members: int | None
-    partitions: tuple[PartitionOffsets, ...]
-    not_known: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -149,6 +116,36 @@ class Kafka(Protocol):
         """Return offsets of `group` for the partitions of `topics`, or, with no topics, of all it has committed.
 
         Raises Missing only where the broker can tell that the group or a topic does not exist.
+        """
+        ...
+
+    def read_groups(
+        self, wanted: Mapping[str, Sequence[str]], deadline_s: float
+    ) -> Mapping[str, GroupOffsets | PortError]:
+        """Return each of the `wanted` groups (with its topics, or none: all it has committed), read in one pass.
+
+        What one group or one broker refuses is that group's or those partitions' alone; never raises.
+        """
+        ...
+
+    def read_offsets_at(
+        self, asked: Mapping[PartitionKey, Sequence[datetime]], deadline_s: float
+    ) -> Mapping[PartitionKey, Mapping[datetime, int | None]]:
+        """Return per partition and time the first offset with a timestamp at or after it; None: no record that new.
+
+        A time that was not answered is absent. Raises PortError when not one was, or when the broker cannot tell.
+        """
+        ...
+
+    def read_retention(self, topics: Sequence[str], deadline_s: float) -> Mapping[str, Retention | PortError]:
+        """Return what deletes the records of each topic. Never raises."""
+        ...
+
+    def holds_record(self, starts: Mapping[PartitionKey, int], deadline_s: float) -> Mapping[PartitionKey, bool]:
+        """Return whether a reader of committed data gets a record at or after each offset, or only the partition's end.
+
+        False is a tail of transaction markers, aborted or compacted records. A partition not read in time is absent.
+        Raises PortError. Needs READ on the topic.
         """
         ...
 
@@ -322,6 +319,15 @@ class Connect(Protocol):
         ...
 
 
+# --- Flink ---------------------------------------------------------------------------------------
+
+
+class Flink(Protocol):
+    def read_job(self, name: str, deadline_s: float) -> FlinkJob:
+        """Return the newest job of that name or id. Raises Missing where the cluster knows none."""
+        ...
+
+
 # --- Alertmanager --------------------------------------------------------------------------------
 
 
@@ -434,8 +440,22 @@ class PrometheusStatus:
     """When it loaded its configuration, by its own clock; asked only where it tells no Alertmanager."""
 
 
+@dataclass(frozen=True)
+class Series:
+    """One series of a range query: its labels, and its points in time order. A gap is an absent point."""
+
+    labels: Mapping[str, str]
+    points: tuple[tuple[datetime, float], ...]
+
+
 class Prometheus(Protocol):
     def read_status(self, deadline_s: float) -> PrometheusStatus: ...
+
+    def read_range(
+        self, expression: str, since: datetime, until: datetime, step_s: float, deadline_s: float
+    ) -> tuple[Series, ...]:
+        """Return what `/api/v1/query_range` answers; NaN and infinite points are left out. Raises PortError."""
+        ...
 
 
 # --- Chat ----------------------------------------------------------------------------------------

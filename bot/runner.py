@@ -32,11 +32,9 @@ from bot.incident.decisions import MISSED
 from bot.incident.notification import Alert, Notification
 from bot.incident.policy import Policy
 from bot.incident.state import ActionState, Incident
-from bot.lag.judge import GroupSample
 from bot.model import Finding, Pipeline, Plan, Refusal, Status
 from bot.ports import Alertmanager, Connect, LiveAlert, Matcher, PortError
 from bot.probes.connector_state import connector_of
-from bot.probes.consumer_lag import sample_of
 from bot.probes.sources import Sources
 from bot.probes.table import PROBES
 from bot.report import Report
@@ -45,7 +43,6 @@ from bot.store.sqlite import Store, TaskRow
 log = logging.getLogger("cdc.runner")
 
 VERIFY_FOR = timedelta(seconds=90)
-SAMPLE_EVERY = timedelta(seconds=5)
 ATTEMPTS = 3
 POOLS: Mapping[str, tuple[tuple[str, ...], int]] = {
     "probe": (("probe", "recovery", "fetch-group"), 4),
@@ -94,8 +91,6 @@ class Runner:
         self._recovering = threading.Lock()
         self._recovered = False
         self._owed: deque[tuple[TaskRow, Exception]] = deque()
-        self._remembering = threading.Lock()
-        self._lag: dict[str, tuple[GroupSample, GroupSample]] = {}
 
     def recover(self) -> None:
         """At start: put repeatable tasks back, and say of every action that was on its way that nobody knows.
@@ -203,10 +198,8 @@ class Runner:
     # --- probes ---
 
     def sources(self) -> Sources:
-        """The probes' view of the world, with what we ourselves saw first and read last."""
-        with self._remembering:
-            previous = {group: sample for group, (_, sample) in self._lag.items()}
-        return replace(self._world.sources, first_seen=self._store.seen_versions(), previous_lag=previous)
+        """The probes' view of the world, with what we ourselves saw first."""
+        return replace(self._world.sources, first_seen=self._store.seen_versions())
 
     def _probe(self, task: TaskRow, incident: Incident) -> None:
         pipeline = self._policy().pipeline(incident.pipeline)
@@ -214,7 +207,7 @@ class Runner:
             self._dispatcher.settle(task, None, note="no pipeline")
             return
         findings = PROBES[str(task.body["probe"])](self.sources(), pipeline, self._clock)
-        self._remember(findings)
+        self._note_versions(findings)
         self._dispatcher.settle(task, c.ReportFindings(tuple(findings)))
 
     def probe_all(self, pipeline: Pipeline) -> tuple[Finding, ...]:
@@ -223,19 +216,8 @@ class Runner:
         futures = [self._executor.submit(probe, sources, pipeline, self._clock) for probe in PROBES.values()]
         wait(futures)
         findings = tuple(finding for future in futures for finding in future.result())
-        self._remember(findings)
-        return findings
-
-    def _remember(self, findings: Sequence[Finding]) -> None:
-        """Keep the last two lag reads of each group for the next comparison, and note new schema versions."""
-        with self._remembering:
-            for finding in findings:
-                sample = sample_of(finding)
-                if sample is not None:
-                    newest = self._lag.get(finding.target, (sample, sample))[0]
-                    if sample.at - newest.at >= SAMPLE_EVERY or newest is sample:
-                        self._lag[finding.target] = (sample, newest)
         self._note_versions(findings)
+        return findings
 
     def _note_versions(self, findings: Sequence[Finding]) -> None:
         """Remember when a registered version was first seen, for registries that keep no time."""

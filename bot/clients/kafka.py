@@ -40,18 +40,8 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
-from bot.ports import (
-    Denied,
-    GroupOffsets,
-    KafkaBrokers,
-    Missing,
-    PartitionOffsets,
-    PortError,
-    Record,
-    TailSample,
-    TopicOffsets,
-    Unreachable,
-)
+from bot.model import GroupOffsets, PartitionOffsets
+from bot.ports import Denied, KafkaBrokers, Missing, PortError, Record, TailSample, TopicOffsets, Unreachable
 
 REREAD_S = 5.0
 """How old settings may be before a call reads them again."""

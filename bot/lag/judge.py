@@ -13,38 +13,22 @@ Knows no Kafka client, no clock and no thresholds but those it is handed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime
-from enum import StrEnum
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
-from bot.model import GroupKind, Objective, counted
-
-
-class Verdict(StrEnum):
-    """Worst first; `rank` is the order. Those that need a history, metadata or Flink's REST are not given yet."""
-
-    DATA_LOST = "DATA_LOST"
-    LOSS_IMMINENT = "LOSS_IMMINENT"
-    STOPPED = "STOPPED"
-    NOT_CHECKPOINTING = "NOT_CHECKPOINTING"
-    STUCK = "STUCK"
-    BLOCKED_BY_TXN = "BLOCKED_BY_TXN"
-    REWOUND = "REWOUND"
-    FALLING_BEHIND = "FALLING_BEHIND"
-    SKEWED = "SKEWED"
-    FLAPPING = "FLAPPING"
-    NEVER_COMMITTED = "NEVER_COMMITTED"
-    UNKNOWN = "UNKNOWN"
-    CATCHING_UP = "CATCHING_UP"
-    RESIDUAL = "RESIDUAL"
-    OK = "OK"
-
-    @property
-    def rank(self) -> int:
-        """0 is the worst."""
-        return list(Verdict).index(self)
-
+from bot.lag.ladder import Ladder, TimeLag
+from bot.lag.track import GroupTrack
+from bot.lag.verdict import Verdict
+from bot.model import (
+    FlinkJob,
+    GroupKind,
+    GroupOffsets,
+    Objective,
+    PartitionKey,
+    PartitionOffsets,
+    Retention,
+    counted,
+)
 
 # The defaults of `auto.commit.interval.ms` (Java consumer) and `offset.flush.interval.ms` (Connect worker). A
 # checkpoint interval has no default. Enough to size a window for rates; too weak to call a consumer stuck.
@@ -57,48 +41,31 @@ MIN_WINDOW_S = 1.0
 # apart has nobody who could commit, whatever the commit interval.
 DESERTED_FOR_S = 30.0
 
+DEFAULT_OBJECTIVE = Objective()
 FROZEN_INTERVALS = 3
 RATE_INTERVALS = 2
 
 
 @dataclass(frozen=True)
-class PartitionSample:
-    """Offsets of one partition, committed read first. None is "not known", or "never committed" when `committed_known`.
+class Beside:
+    """What is known of a group beside its offsets; what is absent is not known, and said so where it matters.
 
-    `dead_lettered` are offsets of this partition that the DLQ's headers name.
+    `commit_interval_s` is the configured one. `horizon_s` is how long an on-call needs to act: LOSS_IMMINENT looks that
+    far ahead. `dead_lettered` are offsets that the DLQ's headers name. `holds_record` tells whether the unread tail
+    holds a record at all. `ladders` are answers of `ListOffsets(timestamp)`. `job` is the Flink job where its REST is
+    configured, `job_error` why it is not known there.
     """
 
-    topic: str
-    partition: int
-    committed: int | None
-    earliest: int | None
-    latest: int | None
-    committed_known: bool = True
-    error: str | None = None
-    dead_lettered: frozenset[int] = frozenset()
-
-    @property
-    def lag_records(self) -> int | None:
-        """None also when the commit lies beyond the log end: the topic is not the one that was read."""
-        if self.committed is None or self.latest is None or self.committed > self.latest:
-            return None
-        return self.latest - self.committed
-
-    @property
-    def lag_is_unknown(self) -> bool:
-        """True when there is a lag that could not be seen; a partition never committed has none."""
-        return self.lag_records is None and (self.committed is not None or not self.committed_known)
-
-
-@dataclass(frozen=True)
-class GroupSample:
-    """One pass over a group. `members` None means that the broker could not tell."""
-
-    group: str
-    at: datetime
-    state: str | None
-    members: int | None
-    partitions: tuple[PartitionSample, ...]
+    objective: Objective = DEFAULT_OBJECTIVE
+    kind: GroupKind = GroupKind.CONSUMER
+    commit_interval_s: float | None = None
+    horizon_s: float = 8 * 3600.0
+    dead_lettered: Mapping[PartitionKey, frozenset[int]] = field(default_factory=dict)
+    holds_record: Mapping[PartitionKey, bool] = field(default_factory=dict)
+    retention: Mapping[str, Retention] = field(default_factory=dict)
+    ladders: Mapping[PartitionKey, Ladder] = field(default_factory=dict)
+    job: FlinkJob | None = None
+    job_error: str = ""
 
 
 @dataclass(frozen=True)
@@ -116,7 +83,7 @@ class PartitionJudgement:
 @dataclass(frozen=True)
 class Judgement:
     """`lag_records` is None unless the lag of every partition that ever committed is known; `at_least_records` sums
-    what is known. `eta_s` is the slowest partition's.
+    what is known. `eta_s` is the slowest partition's, between `eta_min_s` and `eta_max_s`; rates are records a second.
     """
 
     verdict: Verdict
@@ -125,6 +92,16 @@ class Judgement:
     at_least_records: int
     eta_s: int | None
     partitions: tuple[PartitionJudgement, ...]
+    eta_min_s: int | None = None
+    eta_max_s: int | None = None
+    time_lag: TimeLag | None = None
+    time_lag_unknown: str = ""
+    """Why there is no time lag, where there is unread data."""
+    consumed_per_s: float | None = None
+    produced_per_s: float | None = None
+    advice: tuple[str, ...] = ()
+    """What to do about it, each a sentence; never "scale it" where members are not what is lacking."""
+    not_known: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -148,13 +125,18 @@ class Circumstances:
 _Judged = Callable[..., PartitionJudgement]
 
 
-def judge_group(
-    now: GroupSample,
-    objective: Objective,
-    previous: GroupSample | None = None,
-    kind: GroupKind = GroupKind.CONSUMER,
-    commit_interval_s: float | None = None,
-) -> Judgement:
+def judge_group(track: GroupTrack, beside: Beside) -> Judgement:
+    """Return the group's verdict by the newest read and those before it."""
+    newest = track.newest
+    earlier = [read for read in track.reads if read.at < newest.at]
+    # More than one earlier read: each proves something different, and only UNKNOWN proves nothing.
+    return min(
+        [_judge(newest, beside, read) for read in earlier] or [_judge(newest, beside, None)],
+        key=lambda one: (one.verdict is Verdict.UNKNOWN, one.verdict.rank),
+    )
+
+
+def _judge(now: GroupOffsets, beside: Beside, previous: GroupOffsets | None) -> Judgement:
     """Return the group's verdict: its worst partition's, with that partition's evidence.
 
     A partition to which nothing was ever written and never committed does not count against the group: there is
@@ -166,15 +148,17 @@ def judge_group(
     circumstances = Circumstances(
         window_s=(now.at - previous.at).total_seconds() if previous else 0.0,
         members=now.members,
-        deserted=_is_deserted(now, kind),
-        deserted_before=previous is not None and _is_deserted(previous, kind),
-        over_warn=at_least_records > objective.lag_warn.records,
-        interval_s=commit_interval_s,
-        assumed_interval_s=commit_interval_s or ASSUMED_COMMIT_INTERVAL_S.get(kind),
+        deserted=_is_deserted(now, beside.kind),
+        deserted_before=previous is not None and _is_deserted(previous, beside.kind),
+        over_warn=at_least_records > beside.objective.lag_warn.records,
+        interval_s=beside.commit_interval_s,
+        assumed_interval_s=beside.commit_interval_s or ASSUMED_COMMIT_INTERVAL_S.get(beside.kind),
     )
-    before = {(sample.topic, sample.partition): sample for sample in (previous.partitions if previous else ())}
+    before = {sample.key: sample for sample in (previous.partitions if previous else ())}
     partitions = tuple(
-        judge_partition(sample, before.get((sample.topic, sample.partition)), circumstances)
+        judge_partition(
+            sample, before.get(sample.key), circumstances, beside.dead_lettered.get(sample.key, frozenset())
+        )
         for sample in now.partitions
     )
     counted = [
@@ -197,12 +181,15 @@ def judge_group(
     )
 
 
-def _is_deserted(sample: GroupSample, kind: GroupKind) -> bool:
+def _is_deserted(sample: GroupOffsets, kind: GroupKind) -> bool:
     return kind is GroupKind.CONNECT_SINK and sample.state == "EMPTY" and sample.members == 0
 
 
 def judge_partition(
-    now: PartitionSample, previous: PartitionSample | None, circumstances: Circumstances
+    now: PartitionOffsets,
+    previous: PartitionOffsets | None,
+    circumstances: Circumstances,
+    dead_lettered: frozenset[int] = frozenset(),
 ) -> PartitionJudgement:
     """Return what one partition's offsets prove; the rules stand worst first."""
 
@@ -235,7 +222,7 @@ def judge_partition(
         )
     if now.committed == now.latest:
         return judged(Verdict.OK, f"all read: committed {now.committed:,} is the log end")
-    if now.dead_lettered.issuperset(range(now.committed, now.latest)):
+    if dead_lettered.issuperset(range(now.committed, now.latest)):
         unread = now.latest - now.committed
         return judged(
             Verdict.RESIDUAL,
@@ -249,7 +236,7 @@ def judge_partition(
 
 
 def _judge_movement(
-    now: PartitionSample, previous: PartitionSample, circumstances: Circumstances, judged: _Judged
+    now: PartitionOffsets, previous: PartitionOffsets, circumstances: Circumstances, judged: _Judged
 ) -> PartitionJudgement:
     """Judge unread data by what happened between two reads of known offsets."""
     committed, latest = now.committed or 0, now.latest or 0
@@ -311,17 +298,7 @@ def _judge_frozen(unread: int, committed: int, circumstances: Circumstances, jud
     )
 
 
-def dead_lettered(
-    partitions: Iterable[PartitionSample], offsets: Mapping[tuple[str, int], Collection[int]]
-) -> tuple[PartitionSample, ...]:
-    """Return the samples with the offsets that a DLQ's headers name for them."""
-    return tuple(
-        replace(sample, dead_lettered=frozenset(offsets.get((sample.topic, sample.partition), ())))
-        for sample in partitions
-    )
-
-
-def _never_committed(now: PartitionSample) -> str:
+def _never_committed(now: PartitionOffsets) -> str:
     if now.latest is None or now.earliest is None:
         return "no offset was ever committed"
     if now.latest == 0:

@@ -1,7 +1,7 @@
 """Is this consumer group keeping up, and did it lose data?
 
-`gather` reads the group once, or twice when it is given a way to wait; `judge` is pure. The facts are the document
-of `cdc lag --json` (contract.md) with `committed_total` and `end_total` beside it, which later checks compare.
+`look_at` reads the group once, or twice when it is given a way to wait; `finding_of` is pure. The facts are the
+document of `cdc lag --json` (contract.md) with `committed_total` and `end_total` beside it, which later checks compare.
 """
 
 from __future__ import annotations
@@ -12,17 +12,22 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from bot.lag.judge import (
-    MIN_WINDOW_S,
-    GroupSample,
-    Judgement,
-    PartitionSample,
-    Verdict,
-    dead_lettered,
-    judge_group,
+from bot.lag.judge import DEFAULT_OBJECTIVE, MIN_WINDOW_S, Beside, Judgement, judge_group
+from bot.lag.track import GroupTrack, follow
+from bot.lag.verdict import Verdict
+from bot.model import (
+    ConsumerGroup,
+    Finding,
+    GroupKind,
+    GroupOffsets,
+    Objective,
+    PartitionKey,
+    Pipeline,
+    Signal,
+    Status,
+    counted,
 )
-from bot.model import ConsumerGroup, Finding, GroupKind, Objective, Pipeline, Signal, Status, counted
-from bot.ports import GroupOffsets, Kafka, PortError
+from bot.ports import Kafka, PortError
 from bot.probes.error_headers import read_error_headers
 from bot.probes.sources import Sources, unseen
 
@@ -36,156 +41,101 @@ RESIDUE_RECORDS = 200
 
 
 @dataclass(frozen=True)
-class LagFacts:
-    """`reads` oldest first; `dead_letters` are offsets by (topic, partition) that the DLQ's headers name."""
+class Watched:
+    """A group to look at, with what is promised for it; `pipeline` None: it belongs to none."""
 
-    group: str
-    reads: tuple[GroupOffsets, ...] = ()
-    dead_letters: Mapping[tuple[str, int], frozenset[int]] | None = None
+    consumer: ConsumerGroup
+    pipeline: str | None = None
+    objective: Objective = DEFAULT_OBJECTIVE
+    dlq: str | None = None
+
+    @property
+    def group(self) -> str:
+        return self.consumer.group
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at a group: its reads so far and what they prove, or why it could not be read."""
+
+    watched: Watched
+    track: GroupTrack | None = None
+    judgement: Judgement | None = None
     error: PortError | None = None
     not_known: tuple[str, ...] = ()
 
 
-def gather(
-    kafka: Kafka,
-    consumer: ConsumerGroup,
-    dlq: str | None,
-    deadline_s: float,
-    wait: Callable[[float], object] | None = None,
-) -> LagFacts:
-    """Read the group, once more after `wait` if it has unread data, and the DLQ of a sink with a short tail.
+def look_at(sources: Sources, watched: Watched, deadline_s: float | None = None) -> Look:
+    """Read one group, once more after a pause if it has unread data, and what decides about its unread data.
 
     The waiting of BETWEEN_READS_S comes on top of the deadline, which is for the answers of Kafka.
     """
+    if sources.kafka is None:
+        return Look(watched)
+    consumer, deadline_s = watched.consumer, deadline_s or sources.deadline_s
     try:
-        reads = [kafka.read_group(consumer.group, consumer.topics, deadline_s / 2)]
+        read = sources.kafka.read_group(consumer.group, consumer.topics, deadline_s / 2)
     except PortError as error:
-        return LagFacts(consumer.group, error=error)
-    not_known: list[str] = []
-    if wait is not None and _unread(reads[0]):
-        wait(BETWEEN_READS_S)
+        return Look(watched, error=error)
+    sources.note(read)
+    track, not_known = follow(sources.track_of(consumer.group), read), list[str]()
+    if sources.wait is not None and _unread(read):
+        sources.wait(BETWEEN_READS_S)
         try:
-            reads.append(kafka.read_group(consumer.group, consumer.topics, deadline_s / 4))
+            track = follow(track, sources.kafka.read_group(consumer.group, consumer.topics, deadline_s / 4))
         except PortError as error:
             not_known.append(f"second read: {error}")
-    dead = None
-    if dlq and consumer.kind is GroupKind.CONNECT_SINK and 0 < _unread(reads[-1]) <= RESIDUE_RECORDS:
+    dead: Mapping[PartitionKey, frozenset[int]] = {}
+    if watched.dlq and consumer.kind is GroupKind.CONNECT_SINK and 0 < _unread(track.newest) <= RESIDUE_RECORDS:
         try:
-            dead = _dead_letters(kafka, dlq, deadline_s / 4)
+            dead = _dead_letters(sources.kafka, watched.dlq, deadline_s / 4)
         except PortError as error:
-            not_known.append(f"whether the unread tail is in {dlq}: {error}")
-    return LagFacts(consumer.group, tuple(reads), dead, not_known=tuple(not_known))
+            not_known.append(f"whether the unread tail is in {watched.dlq}: {error}")
+    beside = Beside(watched.objective, consumer.kind, consumer.commit_interval_s, sources.horizon_s, dead_lettered=dead)
+    return Look(watched, track, judge_group(track, beside), not_known=tuple(not_known))
 
 
-def judge(
-    facts: LagFacts,
-    objective: Objective,
-    now: datetime,
-    kind: GroupKind = GroupKind.CONSUMER,
-    previous: GroupSample | None = None,
-    commit_interval_s: float | None = None,
-) -> Finding:
-    """Return red over the page line or for lost or stuck data, yellow over the warn line, green only for OK.
-
-    `previous` is an older read than those gathered; the oldest read that is of use is compared with the newest.
-    """
-    if not facts.reads:
-        return unseen(PROBE, facts.group, Signal.LAG, now, facts.error, _nothing(facts.group), "Kafka")
-    newest = _sample(facts.reads[-1], facts.dead_letters)
-    earlier: list[GroupSample | None] = [
-        read for read in (previous, *map(_sample, facts.reads[:-1])) if read and read.at < newest.at
-    ]
-    judgements = [(judge_group(newest, objective, read, kind, commit_interval_s), read) for read in earlier or [None]]
-    # More than one earlier read: each proves something different, and only UNKNOWN proves nothing.
-    judgement, before = min(judgements, key=lambda one: (one[0].verdict is Verdict.UNKNOWN, one[0].verdict.rank))
-
-    not_known = (*facts.reads[-1].not_known, *facts.not_known, *_not_summed(newest))
-    document = _document(newest, judgement, not_known)
+def finding_of(look: Look, now: datetime) -> Finding:
+    """Return red over the page line or for lost or stuck data, yellow over the warn line, green only for OK."""
+    group, track, judgement = look.watched.group, look.track, look.judgement
+    if track is None or judgement is None:
+        return unseen(PROBE, group, Signal.LAG, now, look.error, _nothing(group), "Kafka")
+    newest, kind = track.newest, look.watched.consumer.kind
+    before = track.reads[0] if len(track.reads) > 1 else None
+    not_known = (*newest.not_known, *look.not_known, *judgement.not_known, *_not_summed(newest))
     return Finding(
         probe=PROBE,
-        target=facts.group,
+        target=group,
         verdict=judgement.verdict.value,
-        status=_status(judgement, objective),
+        status=_status(judgement, look.watched.objective),
         headline=_headline(newest, before, judgement, kind),
         at=newest.at,
         signal=Signal.LAG,
-        facts=document,
-        evidence=(judgement.evidence, *_membership(newest, judgement, kind)),
+        facts=_document(newest, judgement, not_known),
+        evidence=(judgement.evidence, *_membership(newest, judgement, kind), *judgement.advice),
         not_known=not_known,
     )
 
 
-def lag_of(
-    sources: Sources,
-    group: str | ConsumerGroup,
-    now: Callable[[], datetime],
-    objective: Objective | None = None,
-    dlq: str | None = None,
-    topics: Sequence[str] = (),
-    deadline_s: float | None = None,
-) -> Finding:
-    """Return the finding of one group; `topics` are added to those the group is configured with."""
-    consumer = group if isinstance(group, ConsumerGroup) else ConsumerGroup(group)
-    consumer = replace(consumer, topics=tuple(dict.fromkeys((*consumer.topics, *topics))))
-    facts = (
-        LagFacts(consumer.group)
-        if sources.kafka is None
-        else gather(sources.kafka, consumer, dlq, deadline_s or sources.deadline_s, sources.wait)
-    )
-    previous = sources.previous_lag.get(consumer.group)
-    return judge(facts, objective or Objective(), now(), consumer.kind, previous)
-
-
-def probe(sources: Sources, pipeline: Pipeline, now: Callable[[], datetime]) -> tuple[Finding, ...]:
-    """Return one finding per consumer group of the pipeline, its sink connector's own group included."""
-    share_s = sources.deadline_s / max(1, len(pipeline.groups))
+def watched_by(pipelines: Sequence[Pipeline]) -> tuple[Watched, ...]:
+    """Return every group of the pipelines; a group without topics of its own reads those of its pipeline."""
     return tuple(
-        lag_of(
-            sources,
+        Watched(
             consumer if consumer.topics else replace(consumer, topics=pipeline.topics),
-            now,
+            pipeline.name,
             pipeline.objective,
             pipeline.dlq,
-            deadline_s=share_s,
         )
+        for pipeline in pipelines
         for consumer in pipeline.groups
     )
 
 
-def sample_of(finding: Finding) -> GroupSample | None:
-    """Return the read behind an earlier finding, for `Sources.previous_lag`; None when it saw nothing."""
-    facts = finding.facts
-    if finding.probe != PROBE or not facts.get("topics"):
-        return None
-    return GroupSample(
-        group=finding.target,
-        at=finding.at,
-        state=facts["state"],
-        members=facts["members"],
-        partitions=tuple(
-            PartitionSample(
-                topic=topic["topic"],
-                partition=entry["partition"],
-                committed=entry["committed_offset"],
-                earliest=entry["earliest_offset"],
-                latest=entry["log_end_offset"],
-                committed_known=entry["committed_offset"] is not None
-                or entry["verdict"] == Verdict.NEVER_COMMITTED.value,
-            )
-            for topic in facts["topics"]
-            for entry in topic["partitions"]
-        ),
-    )
-
-
-def _sample(read: GroupOffsets, dead: Mapping[tuple[str, int], frozenset[int]] | None = None) -> GroupSample:
-    partitions = tuple(
-        PartitionSample(p.topic, p.partition, p.committed, p.earliest, p.latest, p.committed_known, p.error)
-        for p in read.partitions
-    )
-    return GroupSample(
-        read.group, read.at, read.state, read.members, dead_lettered(partitions, dead) if dead else partitions
-    )
+def probe(sources: Sources, pipeline: Pipeline, now: Callable[[], datetime]) -> tuple[Finding, ...]:
+    """Return one finding per consumer group of the pipeline, its sink connector's own group included."""
+    watched = watched_by([pipeline])
+    share_s = sources.deadline_s / max(1, len(watched))
+    return tuple(finding_of(look_at(sources, each, share_s), now()) for each in watched)
 
 
 def _unread(read: GroupOffsets) -> int:
@@ -216,7 +166,7 @@ def _status(judgement: Judgement, objective: Objective) -> Status:
     return Status.UNKNOWN
 
 
-def _headline(newest: GroupSample, before: GroupSample | None, judgement: Judgement, kind: GroupKind) -> str:
+def _headline(newest: GroupOffsets, before: GroupOffsets | None, judgement: Judgement, kind: GroupKind) -> str:
     """Return the lag and what is the matter with it; the verdict's own word stands beside it on every surface."""
     if judgement.lag_records is not None:
         lag = f"lag {judgement.lag_records:,}"
@@ -239,11 +189,11 @@ def _headline(newest: GroupSample, before: GroupSample | None, judgement: Judgem
             return f"{lag}, {judgement.evidence}"
 
 
-def _movement(newest: GroupSample, before: GroupSample | None) -> tuple[str, ...]:
+def _movement(newest: GroupOffsets, before: GroupOffsets | None) -> tuple[str, ...]:
     """Return what happened between the reads to the partitions with unread data; nothing when there is one read."""
     window_s = (newest.at - before.at).total_seconds() if before else 0.0
-    earlier = {_key(one): one for one in (before.partitions if before else ())}
-    pairs = [(one, earlier[_key(one)]) for one in newest.partitions if one.lag_records and _key(one) in earlier]
+    earlier = {one.key: one for one in (before.partitions if before else ())}
+    pairs = [(one, earlier[one.key]) for one in newest.partitions if one.lag_records and one.key in earlier]
     known = [(now, was) for now, was in pairs if was.committed is not None and was.latest is not None]
     if not known or window_s < MIN_WINDOW_S:
         return ()
@@ -256,7 +206,7 @@ def _movement(newest: GroupSample, before: GroupSample | None) -> tuple[str, ...
     return (f"nothing committed for {_about(window_s)}",)
 
 
-def _who_reads(sample: GroupSample, kind: GroupKind) -> tuple[str, ...]:
+def _who_reads(sample: GroupOffsets, kind: GroupKind) -> tuple[str, ...]:
     """Return the question that an empty group puts; a Flink job is never a member, so there it puts none."""
     if sample.state != "EMPTY" or sample.members != 0 or kind is GroupKind.FLINK:
         return ()
@@ -273,7 +223,7 @@ def _about(seconds: float) -> str:
     return f"{step_s * round(seconds / step_s)} s"
 
 
-def _membership(sample: GroupSample, judgement: Judgement, kind: GroupKind) -> tuple[str, ...]:
+def _membership(sample: GroupOffsets, judgement: Judgement, kind: GroupKind) -> tuple[str, ...]:
     if sample.state is None or sample.members is None:
         return ()
     line = f"group {sample.state}, {counted(sample.members, 'member')}"
@@ -286,7 +236,7 @@ def _membership(sample: GroupSample, judgement: Judgement, kind: GroupKind) -> t
     return (line,)
 
 
-def _not_summed(sample: GroupSample) -> tuple[str, ...]:
+def _not_summed(sample: GroupOffsets) -> tuple[str, ...]:
     unknown = [f"{p.topic}/{p.partition}" for p in sample.partitions if p.lag_is_unknown]
     return (f"lag of {', '.join(unknown)}",) if unknown else ()
 
@@ -296,10 +246,12 @@ def _total(values: Sequence[int | None]) -> int | None:
     return sum(known) if values and len(known) == len(values) else None
 
 
-def _document(sample: GroupSample, judgement: Judgement, not_known: Sequence[str]) -> dict[str, Any]:
+def _document(sample: GroupOffsets, judgement: Judgement, not_known: Sequence[str]) -> dict[str, Any]:
     judged = {(one.topic, one.partition): one for one in judgement.partitions}
     topics = []
-    for topic, members in groupby(sorted(sample.partitions, key=_key), key=lambda partition: partition.topic):
+    for topic, members in groupby(
+        sorted(sample.partitions, key=lambda partition: partition.key), key=lambda partition: partition.topic
+    ):
         partitions = list(members)
         lags = [p.lag_records for p in partitions if p.lag_records is not None or p.lag_is_unknown]
         topics.append(
@@ -313,8 +265,8 @@ def _document(sample: GroupSample, judgement: Judgement, not_known: Sequence[str
                         "earliest_offset": partition.earliest,
                         "log_end_offset": partition.latest,
                         "lag_records": partition.lag_records,
-                        "verdict": judged[_key(partition)].verdict.value,
-                        "evidence": judged[_key(partition)].evidence,
+                        "verdict": judged[partition.key].verdict.value,
+                        "evidence": judged[partition.key].evidence,
                     }
                     for partition in partitions
                 ],
@@ -351,7 +303,3 @@ def _nothing(group: str) -> dict[str, Any]:
         "committed_total": None,
         "end_total": None,
     }
-
-
-def _key(partition: PartitionSample) -> tuple[str, int]:
-    return partition.topic, partition.partition

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from bot.lag.judge import GroupSample
-from bot.model import Finding, Signal, Status
-from bot.ports import Connect, Denied, Kafka, KafkaCluster, Missing, PortError, SchemaRegistry
+from bot.lag.track import GroupTrack
+from bot.model import Finding, GroupOffsets, Signal, Status
+from bot.ports import Connect, Denied, Flink, Kafka, KafkaCluster, Missing, PortError, SchemaRegistry
 
 MISSING = "MISSING"
 DENIED = "DENIED"
@@ -23,23 +23,36 @@ NOT_CONFIGURED = "NOT_CONFIGURED"
 UNSEEN = frozenset({MISSING, DENIED, UNREACHABLE, NOT_CONFIGURED})
 
 
+def no_track(group: str) -> GroupTrack | None:
+    """What somebody without a memory knows of a group."""
+    return None
+
+
+def forget(read: GroupOffsets) -> None:
+    """What somebody without a memory keeps of a read."""
+
+
 @dataclass(frozen=True)
 class Sources:
     """The systems a probe may ask, the bot's own memory, and the time it has.
 
-    `first_seen` tells when the bot first saw (subject, version). `previous_lag` are earlier reads by group, from
-    `consumer_lag.sample_of`. `wait` pauses between two reads of a group; without it there is one read.
+    `first_seen` tells when the bot first saw (subject, version). `track_of` tells what earlier reads of a group showed,
+    and `note` is told of each new read. `wait` pauses between two reads of a group; without it there is one read.
     `deadline_s` is for all targets of one probe together. `cluster` lists what there is; no probe asks it.
+    `horizon_s` is how far ahead LOSS_IMMINENT looks.
     """
 
     kafka: Kafka | None = None
     registry: SchemaRegistry | None = None
     connect: Connect | None = None
     first_seen: Mapping[tuple[str, int], datetime] = field(default_factory=dict)
-    previous_lag: Mapping[str, GroupSample] = field(default_factory=dict)
+    track_of: Callable[[str], GroupTrack | None] = no_track
+    note: Callable[[GroupOffsets], object] = forget
     wait: Callable[[float], object] | None = None
     deadline_s: float = 5.0
     cluster: KafkaCluster | None = None
+    flink: Flink | None = None
+    horizon_s: float = 8 * 3600.0
 
 
 def unseen(

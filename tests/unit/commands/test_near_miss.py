@@ -10,14 +10,12 @@ import pytest
 
 from bot.commands import Known, Query, answer
 from bot.incident.correlation import Board
-from bot.model import ConsumerGroup, Pipeline, Sink
+from bot.model import ConsumerGroup, GroupOffsets, PartitionOffsets, Pipeline, Sink
 from bot.ports import (
     ConnectorState,
     GroupEntry,
-    GroupOffsets,
     KafkaListing,
     Missing,
-    PartitionOffsets,
     PortError,
     SubjectState,
     TailSample,

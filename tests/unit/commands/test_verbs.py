@@ -14,8 +14,8 @@ from bot.incident import events as e
 from bot.incident.correlation import Board
 from bot.incident.runbook import Step
 from bot.incident.state import fold
-from bot.model import ConsumerGroup, Pipeline, Plan, Refusal, Severity, Sink, Status
-from bot.ports import GroupOffsets, Missing, PartitionOffsets, TailSample, TopicOffsets, Unreachable
+from bot.model import ConsumerGroup, GroupOffsets, PartitionOffsets, Pipeline, Plan, Refusal, Severity, Sink, Status
+from bot.ports import Missing, TailSample, TopicOffsets, Unreachable
 from bot.probes.sources import Sources
 
 AT = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)

@@ -9,8 +9,8 @@ import pytest
 from bot.doctor.check import Check
 from bot.doctor.kafka import KafkaFacts, Tried, gather, judge
 from bot.doctor.permissions import KafkaNeed, kafka_needs
-from bot.model import ConsumerGroup, GroupKind, Pipeline, Sink
-from bot.ports import Denied, GroupOffsets, KafkaBrokers, Missing, PortError, TailSample, TopicOffsets, Unreachable
+from bot.model import ConsumerGroup, GroupKind, GroupOffsets, Pipeline, Sink
+from bot.ports import Denied, KafkaBrokers, Missing, PortError, TailSample, TopicOffsets, Unreachable
 
 WHERE = "kafka:9092"
 BROKERS = KafkaBrokers("abc", 3)

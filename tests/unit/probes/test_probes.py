@@ -13,13 +13,21 @@ from pathlib import Path
 import fastavro
 import pytest
 
-from bot.model import ConsumerGroup, GroupKind, LagThreshold, Objective, Pipeline, Sink, Status
+from bot.model import (
+    ConsumerGroup,
+    GroupKind,
+    GroupOffsets,
+    LagThreshold,
+    Objective,
+    PartitionOffsets,
+    Pipeline,
+    Sink,
+    Status,
+)
 from bot.ports import (
     ConnectorState,
     Denied,
-    GroupOffsets,
     Missing,
-    PartitionOffsets,
     PortError,
     Record,
     SchemaVersion,
