@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bot.lag.judge import GroupSample, Judgement, PartitionSample, Verdict, dead_lettered, judge_group
-from bot.model import GroupKind, LagThreshold, Objective
+from bot.lag.judge import Beside, Judgement, judge_group
+from bot.lag.track import follow
+from bot.lag.verdict import Verdict
+from bot.model import GroupKind, GroupOffsets, LagThreshold, Objective, PartitionOffsets
 
 T0 = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
 OBJECTIVE = Objective(lag_warn=LagThreshold(100, 60), lag_page=LagThreshold(1000, 60))
@@ -15,15 +17,16 @@ V = Verdict
 
 
 def partition(committed: int | None, latest: int | None, earliest: int | None = 0, number: int = 0, **fields):
-    return PartitionSample("t", number, committed, earliest, latest, **fields)
+    return PartitionOffsets("t", number, committed, earliest, latest, **fields)
 
 
-def group(*partitions: PartitionSample, after_s: float = 0, members: int | None = 2, state: str = "STABLE"):
-    return GroupSample("g", T0 + timedelta(seconds=after_s), state, members, partitions)
+def group(*partitions: PartitionOffsets, after_s: float = 0, members: int | None = 2, state: str | None = "STABLE"):
+    return GroupOffsets("g", T0 + timedelta(seconds=after_s), state, members, partitions)
 
 
-def judge(now: GroupSample, previous: GroupSample | None = None, **how) -> Judgement:
-    return judge_group(now, OBJECTIVE, previous, **how)
+def judge(now: GroupOffsets, previous: GroupOffsets | None = None, **how) -> Judgement:
+    track = follow(follow(None, previous), now) if previous else follow(None, now)
+    return judge_group(track, Beside(OBJECTIVE, **how))
 
 
 def test_verdicts_rank_as_the_design_lists_them():
@@ -50,13 +53,10 @@ def test_verdicts_rank_as_the_design_lists_them():
         (V.UNKNOWN, partition(10, None)),
         (V.UNKNOWN, partition(10, 10, earliest=None)),  # cannot exclude that data was lost
         (V.UNKNOWN, partition(11, 10)),  # a recreated topic
-        (V.RESIDUAL, partition(8, 10, dead_lettered=frozenset({8, 9}))),
-        (V.UNKNOWN, partition(8, 10, dead_lettered=frozenset({9}))),  # 8 is not in the DLQ
-        (V.DATA_LOST, partition(8, 10, earliest=9, dead_lettered=frozenset({8, 9}))),
     ],
 )
 def test_what_one_read_proves(verdict, sample):
-    """One sample says DATA_LOST, NEVER_COMMITTED, RESIDUAL or OK at lag 0; the rest is UNKNOWN."""
+    """One sample says DATA_LOST, NEVER_COMMITTED, or OK at lag 0; the rest is UNKNOWN."""
     judgement = judge(group(sample))
 
     assert verdict == judgement.partitions[0].verdict
@@ -227,8 +227,17 @@ def test_a_partition_that_the_first_read_did_not_have_is_one_sample():
     assert "one sample" in judgement.evidence
 
 
-def test_dead_lettered_offsets_are_attached_per_partition():
-    """Offsets of another partition's dead letters prove nothing here."""
-    samples = dead_lettered([partition(8, 10), partition(8, 10, number=1)], {("t", 1): {8, 9}})
+@pytest.mark.parametrize(
+    ("verdict", "key", "offsets", "earliest"),
+    [
+        (V.RESIDUAL, ("t", 0), {8, 9}, 0),
+        (V.UNKNOWN, ("t", 0), {9}, 0),  # 8 is not in the DLQ
+        (V.UNKNOWN, ("t", 1), {8, 9}, 0),  # another partition's dead letters prove nothing here
+        (V.DATA_LOST, ("t", 0), {8, 9}, 9),
+    ],
+)
+def test_a_tail_that_is_in_the_dlq_is_residue(verdict, key, offsets, earliest):
+    """Every unread offset of that partition is named by the DLQ's headers, or it is no residue."""
+    judgement = judge(group(partition(8, 10, earliest)), dead_lettered={key: frozenset(offsets)})
 
-    assert [V.UNKNOWN, V.RESIDUAL] == [judged.verdict for judged in judge(group(*samples)).partitions]
+    assert verdict == judgement.verdict
