@@ -259,9 +259,12 @@ class Kafka(_Stoppable):
     """Apache Kafka in KRaft mode, one node, broker and controller.
 
     `auto.create.topics.enable` stays at its default, true, so that a test can prove that our clients create no topic.
+    `settings` are more broker properties.
     """
 
-    def __init__(self, available: Available, folder: Path, port: int | None = None) -> None:
+    def __init__(
+        self, available: Available, folder: Path, port: int | None = None, settings: Mapping[str, str] | None = None
+    ) -> None:
         port = port or free_port()
         controller_port = free_port()
         self.bootstrap = f"{HOST}:{port}"
@@ -284,6 +287,7 @@ class Kafka(_Stoppable):
                 "share.coordinator.state.topic.replication.factor": "1",
                 "share.coordinator.state.topic.min.isr": "1",
                 "group.initial.rebalance.delay.ms": "0",
+                **(settings or {}),
             },
         )
         java = _kafka_java(available, folder, heap_mb=384)
