@@ -13,8 +13,10 @@ from pathlib import Path
 import fastavro
 import pytest
 
+from bot.lag.track import follow
 from bot.model import (
     ConsumerGroup,
+    Finding,
     GroupKind,
     GroupOffsets,
     LagThreshold,
@@ -38,7 +40,7 @@ from bot.ports import (
     Unreachable,
 )
 from bot.probes.connector_state import cause_of, connector_of
-from bot.probes.consumer_lag import lag_of, sample_of
+from bot.probes.consumer_lag import Watched, finding_of, look_at
 from bot.probes.dead_letters import dead_letters_of, mask
 from bot.probes.schema_changes import schema_of
 from bot.probes.sources import UNSEEN, Sources
@@ -172,6 +174,18 @@ def test_the_deadline_is_shared_by_the_targets():
 # --- lag -----------------------------------------------------------------------------------------
 
 
+def lag_of(asked: Sources, consumer: ConsumerGroup = ConsumerGroup("g"), dlq: str | None = None) -> Finding:
+    return finding_of(look_at(asked, Watched(consumer, objective=OBJECTIVE, dlq=dlq)), NOW)
+
+
+def after(*reads: GroupOffsets) -> dict[str, object]:
+    """What a memory of earlier reads gives to `Sources`."""
+    track = None
+    for read in reads:
+        track = follow(track, read)
+    return {"track_of": lambda _: track}
+
+
 @pytest.mark.parametrize(
     ("verdict", "status", "lag", "partitions"),
     [
@@ -190,14 +204,14 @@ def test_the_deadline_is_shared_by_the_targets():
 )
 def test_lag_status_is_red_over_page_yellow_over_warn_green_only_for_ok(verdict, status, lag, partitions):
     """Strictly over, as the alert rule counts."""
-    finding = lag_of(sources({"g": offsets(*partitions)}), "g", now, OBJECTIVE)
+    finding = lag_of(sources({"g": offsets(*partitions)}))
 
     assert (verdict, status, lag) == (finding.verdict, finding.status, finding.facts["lag_records"])
 
 
 def test_lag_document_has_the_contracts_shape():
     """`cdc lag --json`, key by key; a partition never committed has nulls and is not summed."""
-    finding = lag_of(sources({"g": offsets((4, 0, 10), (None, 0, 3))}), "g", now, OBJECTIVE)
+    finding = lag_of(sources({"g": offsets((4, 0, 10), (None, 0, 3))}))
 
     assert {
         "group": "g",
@@ -246,28 +260,23 @@ def test_a_second_read_is_made_only_when_there_is_a_way_to_wait_and_something_un
     later = NOW + timedelta(seconds=2)
     two = [offsets((4, 0, 10)), offsets((10, 0, 12), at=later)]
 
-    finding = lag_of(sources({"g": two}, wait=waits.append), "g", now, OBJECTIVE)
-    lag_of(sources({"g": [offsets((10, 0, 10))]}, wait=waits.append), "g", now, OBJECTIVE)
+    finding = lag_of(sources({"g": two}, wait=waits.append))
+    lag_of(sources({"g": [offsets((10, 0, 10))]}, wait=waits.append))
 
     assert ("OK", Status.GREEN, 1) == (finding.verdict, finding.status, len(waits))
     assert later == finding.at
 
 
-def test_an_earlier_finding_serves_as_the_previous_read():
-    """What the journal keeps is enough to judge movement two minutes later."""
-    earlier = lag_of(sources({"g": offsets((0, 0, 500), at=NOW)}), "g", now, OBJECTIVE)
-    previous = sample_of(earlier)
-    assert previous is not None
+def test_what_is_remembered_of_a_group_serves_as_the_earlier_read():
+    """One read and what the sampler kept are enough to judge movement; the new read is told to it."""
+    noted: list[GroupOffsets] = []
+    earlier = offsets((0, 0, 500), at=NOW)
+    latest = offsets((400, 0, 600), at=NOW + timedelta(seconds=100))
 
-    finding = lag_of(
-        sources({"g": offsets((400, 0, 600), at=NOW + timedelta(seconds=100))}, previous_lag={"g": previous}),
-        "g",
-        now,
-        OBJECTIVE,
-    )
+    finding = lag_of(sources({"g": latest}, **after(earlier), note=noted.append))
 
     assert ("CATCHING_UP", 67) == (finding.verdict, finding.facts["eta_s"])
-    assert None is sample_of(lag_of(Sources(), "g", now))
+    assert [latest] == noted
 
 
 SINK = ConsumerGroup("g", GroupKind.CONNECT_SINK)
@@ -397,13 +406,10 @@ EMPTY = {"state": "EMPTY", "members": 0}
 )
 def test_the_headline_says_at_3_am_what_is_the_matter(verdict, headline, consumer, before, latest, after_s):
     """The lag, what moved and for how long, who reads; the verdict's word is printed beside it, never in it."""
-    earlier = {}
-    if before is not None:
-        seen = lag_of(sources({"g": before}), consumer, now, OBJECTIVE)
-        earlier = {"g": sample_of(seen)}
+    memory = after(before) if before is not None else {}
     latest = replace(latest, at=NOW + timedelta(seconds=after_s))
 
-    finding = lag_of(sources({"g": latest}, previous_lag=earlier), consumer, now, OBJECTIVE)
+    finding = lag_of(sources({"g": latest}, **memory), consumer)
 
     assert (verdict, headline) == (finding.verdict, finding.headline)
 
@@ -418,7 +424,7 @@ def test_what_the_broker_cannot_tell_is_one_line_of_the_finding():
         for latest, after_s in ((10, 0), (12, 2))
     ]
 
-    finding = lag_of(sources({"g": reads}, wait=lambda _: None), "g", now, OBJECTIVE)
+    finding = lag_of(sources({"g": reads}, wait=lambda _: None))
 
     assert (line,) == finding.not_known
     assert "lag 8, nothing committed for 2 s" == finding.headline
@@ -427,7 +433,7 @@ def test_what_the_broker_cannot_tell_is_one_line_of_the_finding():
 def test_no_members_of_a_flink_group_is_explained_not_judged():
     """Flink assigns its partitions itself."""
     answers = {"flink": offsets((4, 0, 10), state="EMPTY", members=0)}
-    finding = lag_of(sources(answers), ConsumerGroup("flink", GroupKind.FLINK), now, OBJECTIVE)
+    finding = lag_of(sources(answers), ConsumerGroup("flink", GroupKind.FLINK))
 
     assert "UNKNOWN" == finding.verdict
     assert "group EMPTY, 0 members: says nothing, a Flink job never is a member" in finding.evidence
@@ -466,7 +472,7 @@ def tail(*records: Record, end: int | None = None) -> TailSample:
 def test_a_sinks_unread_tail_that_is_in_its_dlq_is_residual(verdict, status, dlq):
     """A sink commits no offset for a dead-lettered tail: lag that never drains, and no stuck consumer."""
     sink = ConsumerGroup("g", GroupKind.CONNECT_SINK)
-    finding = lag_of(sources({"g": offsets((8, 0, 10)), "dlq": dlq}), sink, now, OBJECTIVE, dlq="dlq")
+    finding = lag_of(sources({"g": offsets((8, 0, 10)), "dlq": dlq}), sink, dlq="dlq")
 
     assert (verdict, status) == (finding.verdict, finding.status)
 
