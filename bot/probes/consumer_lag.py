@@ -6,6 +6,7 @@ document of `cdc lag --json` (contract.md) with `committed_total` and `end_total
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -39,6 +40,11 @@ BETWEEN_READS_S = 1.5
 # A sink's unread tail is compared with its DLQ only when it is this short: longer is no residue.
 RESIDUE_RECORDS = 200
 
+# A partition's tail is looked into for a record only when it is this short: transactions leave a marker or two each.
+TAIL_RECORDS = 10
+
+JOB = "Flink job"
+
 
 @dataclass(frozen=True)
 class Watched:
@@ -66,9 +72,9 @@ class Look:
 
 
 def look_at(sources: Sources, watched: Watched, deadline_s: float | None = None) -> Look:
-    """Read one group, once more after a pause if it has unread data, and what decides about its unread data.
+    """Read one group, once more after a pause where that can decide, and what is beside its unread data.
 
-    The waiting of BETWEEN_READS_S comes on top of the deadline, which is for the answers of Kafka.
+    The waiting of BETWEEN_READS_S comes on top of the deadline, which is for the answers of the systems.
     """
     if sources.kafka is None:
         return Look(watched)
@@ -79,20 +85,50 @@ def look_at(sources: Sources, watched: Watched, deadline_s: float | None = None)
         return Look(watched, error=error)
     sources.note(read)
     track, not_known = follow(sources.track_of(consumer.group), read), list[str]()
-    if sources.wait is not None and _unread(read):
+    if sources.wait is not None and _wants_second_read(track, consumer):
         sources.wait(BETWEEN_READS_S)
         try:
             track = follow(track, sources.kafka.read_group(consumer.group, consumer.topics, deadline_s / 4))
         except PortError as error:
             not_known.append(f"second read: {error}")
-    dead: Mapping[PartitionKey, frozenset[int]] = {}
-    if watched.dlq and consumer.kind is GroupKind.CONNECT_SINK and 0 < _unread(track.newest) <= RESIDUE_RECORDS:
-        try:
-            dead = _dead_letters(sources.kafka, watched.dlq, deadline_s / 4)
-        except PortError as error:
-            not_known.append(f"whether the unread tail is in {watched.dlq}: {error}")
-    beside = Beside(watched.objective, consumer.kind, consumer.commit_interval_s, sources.horizon_s, dead_lettered=dead)
-    return Look(watched, track, judge_group(track, beside), not_known=tuple(not_known))
+    beside, unseen_beside = beside_of(sources, watched, track, deadline_s / 4)
+    return Look(watched, track, judge_group(track, beside), not_known=(*not_known, *unseen_beside))
+
+
+def beside_of(
+    sources: Sources, watched: Watched, track: GroupTrack, deadline_s: float
+) -> tuple[Beside, tuple[str, ...]]:
+    """Return what decides about the group's unread data, and what of it could not be had; never raises.
+
+    Asked all at once, each within the deadline, and only for a group that has unread data: what deletes its topics, how
+    old its oldest unread records are, the DLQ of a sink with a short tail, whether a short tail holds a record at all,
+    the Flink job.
+    """
+    consumer = watched.consumer
+    beside = Beside(watched.objective, consumer.kind, consumer.commit_interval_s, sources.horizon_s)
+    unread = _unread(track.newest)
+    if sources.kafka is None or not unread:
+        return beside, ()
+    kafka, asked = sources.kafka, dict[str, Callable[[], Mapping[str, Any]]]()
+    topics = tuple(dict.fromkeys(one.topic for one in track.newest.partitions if one.lag_records))
+    asked["what deletes unread records"] = lambda: {"retention": kafka.read_retention(topics, deadline_s)}
+    if watched.dlq and consumer.kind is GroupKind.CONNECT_SINK and unread <= RESIDUE_RECORDS:
+        dlq = watched.dlq
+        asked[f"whether the unread tail is in {dlq}"] = lambda: {"dead_lettered": _dead_letters(kafka, dlq, deadline_s)}
+    if starts := _short_tails(track):
+        asked["whether the unread tail holds a record"] = lambda: {
+            "holds_record": kafka.holds_record(starts, deadline_s)
+        }
+    if sources.flink is not None and consumer.kind is GroupKind.FLINK and consumer.job:
+        flink, job = sources.flink, consumer.job
+        asked[JOB] = lambda: {"job": flink.read_job(job, deadline_s)}
+    found, errors = _together(asked)
+    refused = {topic: one for topic, one in found.get("retention", {}).items() if isinstance(one, PortError)}
+    found["retention"] = {topic: one for topic, one in found.get("retention", {}).items() if topic not in refused}
+    beside = replace(beside, **found, job_error=str(errors.get(JOB, "")))
+    lines = [f"{what}: {error}" for what, error in errors.items()]
+    lines += [f"what deletes records of {topic}: {error}" for topic, error in refused.items()]
+    return beside, tuple(lines)
 
 
 def finding_of(look: Look, now: datetime) -> Finding:
@@ -136,6 +172,51 @@ def probe(sources: Sources, pipeline: Pipeline, now: Callable[[], datetime]) -> 
     watched = watched_by([pipeline])
     share_s = sources.deadline_s / max(1, len(watched))
     return tuple(finding_of(look_at(sources, each, share_s), now()) for each in watched)
+
+
+def _wants_second_read(track: GroupTrack, consumer: ConsumerGroup) -> bool:
+    """A pause is worth it where nothing earlier is known and the group may commit in it."""
+    has_earlier = any((track.newest.at - read.at).total_seconds() >= MIN_WINDOW_S for read in track.reads)
+    is_slow = consumer.commit_interval_s is not None and consumer.commit_interval_s > BETWEEN_READS_S
+    return bool(_unread(track.newest)) and not has_earlier and not is_slow
+
+
+def _short_tails(track: GroupTrack) -> dict[PartitionKey, int]:
+    """Return where the tails begin that may be markers only: short, and standing still as far as is known."""
+    earlier = {one.key: one for one in track.reads[-2].partitions} if len(track.reads) > 1 else {}
+    return {
+        one.key: one.committed
+        for one in track.newest.partitions
+        if one.committed is not None
+        and 0 < (one.lag_records or 0) <= TAIL_RECORDS
+        and (
+            one.key not in earlier
+            or (earlier[one.key].committed, earlier[one.key].latest) == (one.committed, one.latest)
+        )
+    }
+
+
+def _together(asked: Mapping[str, Callable[[], Mapping[str, Any]]]) -> tuple[dict[str, Any], dict[str, PortError]]:
+    """Ask all at once, a thread each; return what was answered, and who refused. A defect is raised here, not lost."""
+    found, errors, defects = dict[str, Any](), dict[str, PortError](), list[BaseException]()
+
+    def ask(what: str, call: Callable[[], Mapping[str, Any]]) -> None:
+        try:
+            found.update(call())
+        except PortError as error:
+            errors[what] = error
+        except BaseException as error:
+            defects.append(error)
+
+    threads = [threading.Thread(target=ask, args=each, daemon=True) for each in list(asked.items())[1:]]
+    for thread in threads:
+        thread.start()
+    ask(*next(iter(asked.items())))
+    for thread in threads:
+        thread.join()
+    if defects:
+        raise defects[0]
+    return found, errors
 
 
 def _unread(read: GroupOffsets) -> int:

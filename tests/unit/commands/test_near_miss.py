@@ -25,6 +25,7 @@ from bot.ports import (
 )
 from bot.probes.sources import Sources
 from bot.report import Report
+from tests.unit.quiet_kafka import QuietKafka
 
 AT = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
 CUSTOMERS = Pipeline(
@@ -38,7 +39,7 @@ CUSTOMERS = Pipeline(
 
 
 @dataclass
-class Systems:
+class Systems(QuietKafka):
     """Kafka, registry and Connect in one: nothing that is asked for exists, `asked` counts the questions."""
 
     listed: tuple[str, ...] = ()

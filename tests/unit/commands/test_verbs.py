@@ -17,6 +17,7 @@ from bot.incident.state import fold
 from bot.model import ConsumerGroup, GroupOffsets, PartitionOffsets, Pipeline, Plan, Refusal, Severity, Sink, Status
 from bot.ports import Missing, TailSample, TopicOffsets, Unreachable
 from bot.probes.sources import Sources
+from tests.unit.quiet_kafka import QuietKafka
 
 AT = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
 ALICE = e.Who("slack:U1", "alice")
@@ -35,7 +36,7 @@ STEPS = (
 )
 
 
-class Brokers:
+class Brokers(QuietKafka):
     """Kafka with one group and one topic; `down` refuses everything."""
 
     def __init__(self, down: bool = False) -> None:

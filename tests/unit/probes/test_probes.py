@@ -39,12 +39,13 @@ from bot.ports import (
     TopicOffsets,
     Unreachable,
 )
-from bot.probes.connector_state import cause_of, connector_of
+from bot.probes.connector_state import connector_of
 from bot.probes.consumer_lag import Watched, finding_of, look_at
 from bot.probes.dead_letters import dead_letters_of, mask
 from bot.probes.schema_changes import schema_of
 from bot.probes.sources import UNSEEN, Sources
 from bot.probes.table import PROBES
+from tests.unit.quiet_kafka import QuietKafka
 
 NOW = datetime(2026, 11, 23, 14, 2, 11, tzinfo=UTC)
 RECORDED = Path(__file__).parents[2] / "payloads" / "recorded"
@@ -66,7 +67,7 @@ def now() -> datetime:
 
 
 @dataclass
-class Answers:
+class Answers(QuietKafka):
     """All three ports: an answer by what is asked; a list is answered one after another; an error is raised."""
 
     by_name: dict[str, object] = field(default_factory=dict)
@@ -995,31 +996,6 @@ def test_delivered_total_is_offsets_or_not_known(expected, kind, answers):
 
     assert expected == finding.facts["delivered_total"]
     assert (expected is None) == any("what source delivered" in line for line in finding.not_known)
-
-
-@pytest.mark.parametrize(
-    ("expected", "trace"),
-    [
-        (None, None),
-        (None, " \n"),
-        ("ConnectException: outer", "org.apache.kafka.connect.errors.ConnectException: outer\n\tat a.B.c(D.java:1)\n"),
-        ("Y: inner", "a.X: outer\n\tat a.B.c(D.java:1)\nCaused by: b.Y: inner\n\tat e.F(G.java:2)\n\t... 3 more\n"),
-        (
-            "Z: innermost",
-            "a.X: o\nCaused by: b.Y: inner\n\tat e.F(G.java:2)\nCaused by: c.Z: innermost\n\t... 3 more\n",
-        ),
-        (
-            "Y: inner",
-            "a.X: o\nCaused by: b.Y: inner\n\tSuppressed: c.S: s\n\t\tat e.F(G.java:2)\n\tCaused by: d.T: t\n",
-        ),
-        ("Y: two lines Detail: more", "a.X: o\nCaused by: b.Y: two lines\n  Detail: more\n\tat e.F(G.java:2)\n"),
-        ("NullPointerException", "java.lang.NullPointerException\n\tat a.B.c(D.java:1)\n"),
-        ("Y: Failing row contains ([redacted])", "a.X: o\nCaused by: b.Y: Failing row contains (1, Ana).\n\tat x\n"),
-    ],
-)
-def test_the_innermost_cause_in_one_line(expected, trace):
-    """The last `Caused by:` at the start of a line, without its package and without data."""
-    assert expected == cause_of(trace)
 
 
 def test_no_row_value_of_a_trace_is_in_the_finding():
