@@ -17,13 +17,12 @@ from typing import Any
 
 from bot.model import Finding, Pipeline, Signal, Status, counted
 from bot.ports import Connect, ConnectorState, Kafka, PortError, SchemaRegistry, SubjectState
-from bot.probes.redact import redact
 from bot.probes.refusal import SchemaRefusal, completed, read_refusal, sentence
 from bot.probes.sources import Sources, unseen
+from bot.redact import cause_of, redact
 
 PROBE = "connector_state"
 
-CAUSE_CHARACTERS = 500
 TRACE_CHARACTERS = 16_000
 FIELD_LOOKUP_VERSIONS = 2
 
@@ -140,27 +139,6 @@ def probe(sources: Sources, pipeline: Pipeline, now: Callable[[], datetime]) -> 
     """Return one finding per connector of the pipeline, the source first."""
     share_s = sources.deadline_s / max(1, len(pipeline.connectors))
     return tuple(connector_of(sources, name, now, pipeline.topics, share_s) for name in pipeline.connectors)
-
-
-def cause_of(trace: str | None) -> str | None:
-    """Return the innermost cause of a Java trace in one line, redacted: `RuleViolationException: Incompatible ...`.
-
-    The last `Caused by:` at the start of a line; one inside a `Suppressed:` block is indented and is not the cause.
-    The class loses its package.
-    """
-    if not trace or not trace.strip():
-        return None
-    parts = ("\n" + redact(trace)).split("\nCaused by: ")
-    lines: list[str] = []
-    for line in parts[-1].strip().splitlines():
-        if line.lstrip().startswith(("at ", "... ", "Suppressed:")) and line[:1] in "\t ":
-            break
-        lines.append(line.strip())
-    text = " ".join(line for line in lines if line)
-    exception, colon, message = text.partition(":")
-    if " " not in exception:
-        text = f"{exception.rpartition('.')[2]}{colon}{message}"
-    return text if len(text) <= CAUSE_CHARACTERS else text[:CAUSE_CHARACTERS] + "..."
 
 
 def _refusal_of(state: ConnectorState) -> SchemaRefusal | None:

@@ -26,8 +26,8 @@ from fastavro.schema import SchemaParseException
 from bot.model import Finding, Pipeline, Signal, Status, counted
 from bot.ports import Kafka, PortError, Record, SchemaRegistry, TailSample
 from bot.probes.error_headers import ErrorHeaders, read_error_headers
-from bot.probes.redact import normalise
 from bot.probes.sources import Sources, rfc3339, unseen
+from bot.redact import normalise
 
 PROBE = "dead_letters"
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from bot.ports import SubjectState
 from bot.probes.avro_changes import field_at
-from bot.probes.redact import redact
+from bot.redact import redact
 
 WORDS_CHARACTERS = 400
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bot.ports import SchemaVersion, SubjectState
-from bot.probes.redact import redact
 from bot.probes.refusal import SchemaRefusal, completed, read_refusal, sentence
+from bot.redact import redact
 
 RECORDED = Path(__file__).parents[2] / "payloads" / "recorded"
 REGISTERED = json.loads((RECORDED / "registry-version-latest.json").read_text())["body"]

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 
+CAUSE_CHARACTERS = 500
+
 _END_OF_MESSAGE = r"(?=\n\s*at |\n\s*Caused by|\n\s*Suppressed|\n\s*\.\.\. \d|\Z)"
 
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
@@ -97,3 +99,24 @@ def normalise(message: str) -> str:
     text = _QUOTED.sub(quoted, text)
     text = _NUMBER.sub("N", _LONG_HEX.sub("N", text))
     return text if len(text) <= 300 else text[:300] + "..."
+
+
+def cause_of(trace: str | None) -> str | None:
+    """Return the innermost cause of a Java trace in one line, redacted: `RuleViolationException: Incompatible ...`.
+
+    The last `Caused by:` at the start of a line; one inside a `Suppressed:` block is indented and is not the cause.
+    The class loses its package.
+    """
+    if not trace or not trace.strip():
+        return None
+    parts = ("\n" + redact(trace)).split("\nCaused by: ")
+    lines: list[str] = []
+    for line in parts[-1].strip().splitlines():
+        if line.lstrip().startswith(("at ", "... ", "Suppressed:")) and line[:1] in "\t ":
+            break
+        lines.append(line.strip())
+    text = " ".join(line for line in lines if line)
+    exception, colon, message = text.partition(":")
+    if " " not in exception:
+        text = f"{exception.rpartition('.')[2]}{colon}{message}"
+    return text if len(text) <= CAUSE_CHARACTERS else text[:CAUSE_CHARACTERS] + "..."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.probes.redact import normalise, redact
+from bot.redact import cause_of, normalise, redact
 
 SECRET = "ana.lopez"
 OLD_SCHEMA = '{"type":"record","name":"c","fields":[{"name":"value","type":"string","default":"it\'s"}]}'
@@ -116,3 +116,28 @@ def test_messages_lose_what_differs_from_record_to_record(expected, message):
 def test_a_long_message_is_cut():
     """A group is one line."""
     assert 303 == len(normalise("x " * 1_000))
+
+
+@pytest.mark.parametrize(
+    ("expected", "trace"),
+    [
+        (None, None),
+        (None, " \n"),
+        ("ConnectException: outer", "org.apache.kafka.connect.errors.ConnectException: outer\n\tat a.B.c(D.java:1)\n"),
+        ("Y: inner", "a.X: outer\n\tat a.B.c(D.java:1)\nCaused by: b.Y: inner\n\tat e.F(G.java:2)\n\t... 3 more\n"),
+        (
+            "Z: innermost",
+            "a.X: o\nCaused by: b.Y: inner\n\tat e.F(G.java:2)\nCaused by: c.Z: innermost\n\t... 3 more\n",
+        ),
+        (
+            "Y: inner",
+            "a.X: o\nCaused by: b.Y: inner\n\tSuppressed: c.S: s\n\t\tat e.F(G.java:2)\n\tCaused by: d.T: t\n",
+        ),
+        ("Y: two lines Detail: more", "a.X: o\nCaused by: b.Y: two lines\n  Detail: more\n\tat e.F(G.java:2)\n"),
+        ("NullPointerException", "java.lang.NullPointerException\n\tat a.B.c(D.java:1)\n"),
+        ("Y: Failing row contains ([redacted])", "a.X: o\nCaused by: b.Y: Failing row contains (1, Ana).\n\tat x\n"),
+    ],
+)
+def test_the_innermost_cause_in_one_line(expected, trace):
+    """The last `Caused by:` at the start of a line, without its package and without data."""
+    assert expected == cause_of(trace)
