@@ -290,7 +290,9 @@ class Person:
         return [m for m in self._channel.state()["ephemerals"] if m["ephemeral_for"] == self._user]
 
     def _files(self) -> list[Json]:
-        return [file for message in self._channel.messages() for file in message["files"]]
+        """Return the documents of the channel; charts come and go beside them."""
+        files = [file for message in self._channel.messages() for file in message["files"]]
+        return [file for file in files if file["name"].endswith(".md")]
 
 
 class OnCall:
