@@ -193,10 +193,11 @@ class Retention:
 
 @dataclass(frozen=True)
 class FlinkJob:
-    """A Flink job as its REST API tells it. Times are None where there was none yet; ages come from `now`.
+    """A Flink job as its REST API tells it. Times are None where there was none yet; they are the JobManager's.
 
     `state` as Flink spells it (RUNNING, FAILED, RESTARTING, CANCELED, ...). `checkpoint_interval_s` None: not told, or
-    checkpointing is off.
+    checkpointing is off. An age is the difference to `at`, so a JobManager whose clock is off does no harm. The counts
+    are those since the JobManager took the job over; what could not be read is a line of `not_known`.
     """
 
     job: str
@@ -204,13 +205,28 @@ class FlinkJob:
     state: str
     started_at: datetime | None = None
     checkpoint_interval_s: float | None = None
-    completed: int = 0
-    failed: int = 0
+    completed: int | None = None
+    failed: int | None = None
     last_completed_at: datetime | None = None
     last_failed_at: datetime | None = None
     failure: str | None = None
     cause: str | None = None
     """The newest exception of the job, in one line."""
+    at: datetime | None = None
+    """The JobManager's clock when it answered; None for a job that has ended."""
+    ended_at: datetime | None = None
+    cause_at: datetime | None = None
+    checkpointing_off: bool = False
+    """The job makes no checkpoints of its own accord, so it commits nothing."""
+    checkpoint_timeout_s: float | None = None
+    """When a checkpoint that runs is given up; until then a slow one is not counted as failed."""
+    in_progress_since: datetime | None = None
+    """When the oldest checkpoint that is running was begun."""
+    last_duration_s: float | None = None
+    """How long the newest completed checkpoint took, from its beginning."""
+    failed_since_completed: int = 0
+    """Failures after the newest completed one, as far as the JobManager keeps them (10 checkpoints by default)."""
+    not_known: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

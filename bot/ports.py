@@ -324,7 +324,10 @@ class Connect(Protocol):
 
 class Flink(Protocol):
     def read_job(self, name: str, deadline_s: float) -> FlinkJob:
-        """Return the newest job of that name or id. Raises Missing where the cluster knows none."""
+        """Return the newest job of that name or id, one that runs before those that ended.
+
+        Raises Missing, with the names alike, where the cluster knows none.
+        """
         ...
 
 
@@ -515,7 +518,11 @@ class Chat(Protocol):
         """Return the ts of the message whose metadata carries `key`, or None. An uncertain post is looked up by it."""
         ...
 
-    def upload(self, channel: str, thread_ts: str | None, filename: str, content: str, comment: str) -> None: ...
+    def upload(
+        self, channel: str, thread_ts: str | None, filename: str, content: str | bytes, comment: str, alt: str = ""
+    ) -> None:
+        """Share a file, at least once: what was shared cannot be looked up. `alt` is what a picture shows, in words."""
+        ...
 
     def open_view(self, trigger_id: str, view: Mapping[str, Any]) -> None:
         """views.open: the trigger lives 3 s and works once. Raises ChatError."""
