@@ -7,13 +7,16 @@ document of `cdc lag --json` (contract.md) with `committed_total` and `end_total
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
 from typing import Any
 
 from bot.lag.judge import DEFAULT_OBJECTIVE, MIN_WINDOW_S, Beside, Judgement, judge_group
+from bot.lag.ladder import Ladder, refine_oldest, times_to_ask
+from bot.lag.retention import time_to_ask
 from bot.lag.track import GroupTrack, follow
 from bot.lag.verdict import Verdict
 from bot.model import (
@@ -24,6 +27,7 @@ from bot.model import (
     Objective,
     PartitionKey,
     Pipeline,
+    Retention,
     Signal,
     Status,
     counted,
@@ -43,6 +47,12 @@ RESIDUE_RECORDS = 200
 # A partition's tail is looked into for a record only when it is this short: transactions leave a marker or two each.
 TAIL_RECORDS = 10
 
+ASKED_AT_ONCE = 8
+
+AGE = "how old the oldest unread record is"
+RETENTION = "what deletes records"
+DEAD_LETTERED = "whether the unread tail is in the DLQ"
+HOLDS_RECORD = "whether the unread tail holds a record"
 JOB = "Flink job"
 
 
@@ -100,35 +110,56 @@ def beside_of(
 ) -> tuple[Beside, tuple[str, ...]]:
     """Return what decides about the group's unread data, and what of it could not be had; never raises.
 
-    Asked all at once, each within the deadline, and only for a group that has unread data: what deletes its topics, how
-    old its oldest unread records are, the DLQ of a sink with a short tail, whether a short tail holds a record at all,
-    the Flink job.
+    Asked all at once and only for a group that has unread data: what deletes its topics, how old its oldest unread
+    records are, the DLQ of a sink with a short tail, whether a short tail holds a record at all, the Flink job. How old
+    they are is asked in two rounds, the second inside the bounds of the first.
     """
-    consumer = watched.consumer
-    beside = Beside(watched.objective, consumer.kind, consumer.commit_interval_s, sources.horizon_s)
-    unread = _unread(track.newest)
-    if sources.kafka is None or not unread:
-        return beside, ()
-    kafka, asked = sources.kafka, dict[str, Callable[[], Mapping[str, Any]]]()
-    topics = tuple(dict.fromkeys(one.topic for one in track.newest.partitions if one.lag_records))
-    asked["what deletes unread records"] = lambda: {"retention": kafka.read_retention(topics, deadline_s)}
-    if watched.dlq and consumer.kind is GroupKind.CONNECT_SINK and unread <= RESIDUE_RECORDS:
-        dlq = watched.dlq
-        asked[f"whether the unread tail is in {dlq}"] = lambda: {"dead_lettered": _dead_letters(kafka, dlq, deadline_s)}
-    if starts := _short_tails(track):
-        asked["whether the unread tail holds a record"] = lambda: {
-            "holds_record": kafka.holds_record(starts, deadline_s)
-        }
-    if sources.flink is not None and consumer.kind is GroupKind.FLINK and consumer.job:
-        flink, job = sources.flink, consumer.job
-        asked[JOB] = lambda: {"job": flink.read_job(job, deadline_s)}
+    return besides_of(sources, [(watched, track)], deadline_s)[0]
+
+
+def besides_of(
+    sources: Sources, tracked: Sequence[tuple[Watched, GroupTrack]], deadline_s: float
+) -> tuple[tuple[Beside, tuple[str, ...]], ...]:
+    """Return the same for several groups, in their order: a partition that several of them read is asked once."""
+    bare = [Beside(w.objective, w.consumer.kind, w.consumer.commit_interval_s, sources.horizon_s) for w, _ in tracked]
+    behind = [(watched, track) for watched, track in tracked if _unread(track.newest)]
+    if sources.kafka is None or not behind:
+        return tuple((one, ()) for one in bare)
+    kafka, ends_at = sources.kafka, time.monotonic() + deadline_s
+    rounds = _Rungs(kafka, behind, sources.ladder_of)
+    topics = tuple(dict.fromkeys(key[0] for key in rounds.keys))
+    asked: dict[tuple[str, str], Callable[[], object]] = {
+        ("", RETENTION): lambda: kafka.read_retention(topics, deadline_s / 2),
+        ("", AGE): lambda: rounds.ask_ladder(deadline_s / 2),
+    }
+    for watched, track in behind:
+        asked |= {(watched.group, what): call for what, call in _group_asks(sources, watched, track, deadline_s)}
     found, errors = _together(asked)
-    refused = {topic: one for topic, one in found.get("retention", {}).items() if isinstance(one, PortError)}
-    found["retention"] = {topic: one for topic, one in found.get("retention", {}).items() if topic not in refused}
-    beside = replace(beside, **found, job_error=str(errors.get(JOB, "")))
-    lines = [f"{what}: {error}" for what, error in errors.items()]
-    lines += [f"what deletes records of {topic}: {error}" for topic, error in refused.items()]
-    return beside, tuple(lines)
+    retention, refused = _sorted_out(found.get(("", RETENTION), {}))
+    times = rounds.second_round(retention, sources.horizon_s)
+    if times and ("", AGE) not in errors:
+        _, failed = _together({("", AGE): lambda: rounds.ask(times, max(0.05, ends_at - time.monotonic()))})
+        errors |= failed
+    sources.note_ladders(rounds.ladders)
+
+    def of_group(beside: Beside, watched: Watched, track: GroupTrack) -> tuple[Beside, tuple[str, ...]]:
+        unread = {one.key for one in track.newest.partitions if one.lag_records}
+        read = {topic for topic, _ in unread}
+        mine = {what: one for (group, what), one in errors.items() if group == watched.group or (unread and not group)}
+        lines = [f"{what}: {error}" for what, error in mine.items()]
+        lines += [f"{RETENTION} of {topic}: {error}" for topic, error in refused.items() if topic in read]
+        beside = replace(
+            beside,
+            retention={topic: one for topic, one in retention.items() if topic in read},
+            ladders={key: rounds.ladders[key] for key in unread if rounds.ladders.get(key)},
+            dead_lettered=found.get((watched.group, DEAD_LETTERED), {}),
+            holds_record=found.get((watched.group, HOLDS_RECORD), {}),
+            job=found.get((watched.group, JOB)),
+            job_error=str(mine.get(JOB, "")),
+        )
+        return beside, tuple(lines)
+
+    return tuple(of_group(beside, *one) for beside, one in zip(bare, tracked, strict=True))
 
 
 def finding_of(look: Look, now: datetime) -> Finding:
@@ -196,22 +227,100 @@ def _short_tails(track: GroupTrack) -> dict[PartitionKey, int]:
     }
 
 
-def _together(asked: Mapping[str, Callable[[], Mapping[str, Any]]]) -> tuple[dict[str, Any], dict[str, PortError]]:
-    """Ask all at once, a thread each; return what was answered, and who refused. A defect is raised here, not lost."""
-    found, errors, defects = dict[str, Any](), dict[str, PortError](), list[BaseException]()
+def _group_asks(
+    sources: Sources, watched: Watched, track: GroupTrack, deadline_s: float
+) -> Iterator[tuple[str, Callable[[], object]]]:
+    """Yield what concerns one group alone."""
+    kafka, flink, consumer = sources.kafka, sources.flink, watched.consumer
+    dlq, job, starts = watched.dlq, consumer.job, _short_tails(track)
+    if kafka and dlq and consumer.kind is GroupKind.CONNECT_SINK and _unread(track.newest) <= RESIDUE_RECORDS:
+        yield DEAD_LETTERED, lambda: _dead_letters(kafka, dlq, deadline_s)
+    if kafka and starts:
+        yield HOLDS_RECORD, lambda: kafka.holds_record(starts, deadline_s)
+    if flink and job and consumer.kind is GroupKind.FLINK:
+        yield JOB, lambda: flink.read_job(job, deadline_s)
 
-    def ask(what: str, call: Callable[[], Mapping[str, Any]]) -> None:
-        try:
-            found.update(call())
-        except PortError as error:
-            errors[what] = error
-        except BaseException as error:
-            defects.append(error)
 
-    threads = [threading.Thread(target=ask, args=each, daemon=True) for each in list(asked.items())[1:]]
+class _Rungs:
+    """The two rounds of questions by time for the partitions with unread data, and the answers so far."""
+
+    def __init__(
+        self,
+        kafka: Kafka,
+        behind: Sequence[tuple[Watched, GroupTrack]],
+        ladder_of: Callable[[PartitionKey], Ladder],
+    ) -> None:
+        self._kafka, self._behind = kafka, behind
+        self.now = max(track.newest.at for _, track in behind)
+        unread = [one for _, track in behind for one in track.newest.partitions if one.lag_records]
+        self.keys = tuple(dict.fromkeys(one.key for one in unread))
+        # Past answers never change, but None is "no record that new", of the moment it was asked in.
+        self.ladders: dict[PartitionKey, dict[datetime, int | None]] = {
+            key: {at: offset for at, offset in ladder_of(key).items() if offset is not None} for key in self.keys
+        }
+
+    def ask_ladder(self, deadline_s: float) -> None:
+        times = times_to_ask(self.now, len(self.keys))
+        self.ask(dict.fromkeys(self.keys, times), deadline_s)
+
+    def ask(self, times: Mapping[PartitionKey, Sequence[datetime]], deadline_s: float) -> None:
+        """Ask for the times that have no answer yet. Raises PortError."""
+        lacking = {key: [at for at in each if at not in self.ladders[key]] for key, each in times.items()}
+        lacking = {key: each for key, each in lacking.items() if each}
+        if lacking:
+            for key, answers in self._kafka.read_offsets_at(lacking, deadline_s).items():
+                self.ladders[key].update(answers)
+
+    def second_round(
+        self, retention: Mapping[str, Retention], horizon_s: float
+    ) -> dict[PartitionKey, tuple[datetime, ...]]:
+        """Return what to ask inside the first round's bounds, and the time before which retention is near."""
+        asked: dict[PartitionKey, tuple[datetime, ...]] = {}
+        for _, track in self._behind:
+            committed = {
+                p.key: p.committed for p in track.newest.partitions if p.lag_records and p.committed is not None
+            }
+            for key, times in refine_oldest(self.now, self.ladders, committed).items():
+                asked[key] = (*asked.get(key, ()), *times)
+        for key in self.keys:
+            rule = retention.get(key[0])
+            at = time_to_ask(rule, horizon_s, self.now) if rule else None
+            if at is not None:
+                asked[key] = (*asked.get(key, ()), at)
+        return {key: tuple(dict.fromkeys(times)) for key, times in asked.items()}
+
+
+def _sorted_out(
+    answers: Mapping[str, Retention | PortError],
+) -> tuple[dict[str, Retention], dict[str, PortError]]:
+    known = {topic: one for topic, one in answers.items() if not isinstance(one, PortError)}
+    return known, {topic: one for topic, one in answers.items() if isinstance(one, PortError)}
+
+
+def _together(
+    asked: Mapping[tuple[str, str], Callable[[], object]],
+) -> tuple[dict[tuple[str, str], Any], dict[tuple[str, str], PortError]]:
+    """Ask all at once, on a few threads; return what was answered and what was refused. A defect is raised here."""
+    found, errors, defects = dict[tuple[str, str], Any](), dict[tuple[str, str], PortError](), list[Exception]()
+    waiting = list(asked.items())[::-1]
+
+    def work() -> None:
+        while waiting:
+            try:
+                what, call = waiting.pop()
+            except IndexError:
+                return
+            try:
+                found[what] = call()
+            except PortError as error:
+                errors[what] = error
+            except Exception as error:
+                defects.append(error)
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(ASKED_AT_ONCE, len(asked)) - 1)]
     for thread in threads:
         thread.start()
-    ask(*next(iter(asked.items())))
+    work()
     for thread in threads:
         thread.join()
     if defects:

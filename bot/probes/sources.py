@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from bot.lag.ladder import Ladder
 from bot.lag.track import GroupTrack
-from bot.model import Finding, GroupOffsets, Signal, Status
+from bot.model import Finding, GroupOffsets, PartitionKey, Signal, Status
 from bot.ports import Connect, Denied, Flink, Kafka, KafkaCluster, Missing, PortError, SchemaRegistry
 
 MISSING = "MISSING"
@@ -32,6 +33,15 @@ def forget(read: GroupOffsets) -> None:
     """What somebody without a memory keeps of a read."""
 
 
+def no_ladder(key: PartitionKey) -> Ladder:
+    """What somebody without a memory knows of a partition's times."""
+    return {}
+
+
+def forget_ladders(ladders: Mapping[PartitionKey, Ladder]) -> None:
+    """What somebody without a memory keeps of them."""
+
+
 @dataclass(frozen=True)
 class Sources:
     """The systems a probe may ask, the bot's own memory, and the time it has.
@@ -39,7 +49,8 @@ class Sources:
     `first_seen` tells when the bot first saw (subject, version). `track_of` tells what earlier reads of a group showed,
     and `note` is told of each new read. `wait` pauses between two reads of a group; without it there is one read.
     `deadline_s` is for all targets of one probe together. `cluster` lists what there is; no probe asks it.
-    `horizon_s` is how far ahead LOSS_IMMINENT looks.
+    `horizon_s` is how far ahead LOSS_IMMINENT looks. `ladder_of` and `note_ladders` keep what brokers answered by time:
+    past answers never change.
     """
 
     kafka: Kafka | None = None
@@ -53,6 +64,8 @@ class Sources:
     cluster: KafkaCluster | None = None
     flink: Flink | None = None
     horizon_s: float = 8 * 3600.0
+    ladder_of: Callable[[PartitionKey], Ladder] = no_ladder
+    note_ladders: Callable[[Mapping[PartitionKey, Ladder]], object] = forget_ladders
 
 
 def unseen(
