@@ -10,14 +10,15 @@ Rules of the counters
     A refusal is counted when a FAILED task shows a trace that it did not show before. The same trace counts again
     only after the task was seen running: a restart that fails again is another refusal.
 
-This module keeps nothing: the monitor hands in the last counters and gets the next ones.
+This module keeps nothing: the monitor hands in the last counters and gets the next ones. The lag of groups is written
+by `lag_metrics`, from the sampler's looks; of a group that the sampler does not tell of, from the pipeline's findings.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -26,7 +27,10 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from bot.incident.announce import LANES
+from bot.lag_metrics import EXPORTER_FAMILIES, FAMILIES, render_looks, sees
 from bot.model import Finding, Pipeline, Severity, Signal, counted
+from bot.probes.consumer_lag import PROBE as CONSUMER_LAG
+from bot.probes.consumer_lag import Look
 from bot.probes.refusal import read_refusal
 from bot.probes.sources import DENIED, MISSING, NOT_CONFIGURED, UNREACHABLE, UNSEEN
 
@@ -39,6 +43,7 @@ OUTBOX_WAITS_S = 30.0
 OUTBOX_ATTEMPTS = 2
 OUTBOX_LATE_S = 300.0
 PROBES_LATE_S = 600.0
+SAMPLES_LATE_PASSES = 3
 LINKS_DOWN_S = 60.0
 
 Labels = tuple[str, ...]
@@ -62,7 +67,8 @@ class Snapshot:
     `incidents_open` counts by severity; `last_pass_s` is the age of the probe pass, None before the first. `links`
     are the connections of Socket Mode that stand, None where Slack comes to us; `links_down_s` is how long none does.
     `outbox_waits_s` is the age of the oldest message that waits and is not one of `outbox_held`: replies whose card was
-    refused. `speechless` says what keeps the bot from speaking in Slack.
+    refused. `speechless` says what keeps the bot from speaking in Slack. `sampled` is the last look at every watched
+    group, `sampled_s` the age of that pass, None before the first. `exporter_names`: kafka_exporter's names, too.
     """
 
     version: str
@@ -91,6 +97,10 @@ class Snapshot:
     links_error: str = ""
     links_greeted: bool = False
     speechless: tuple[str, ...] = ()
+    sampled: Sequence[Look] = ()
+    sampled_s: float | None = None
+    sample_every_s: float = 30.0
+    exporter_names: bool = False
 
 
 # --- counters ------------------------------------------------------------------------------------
@@ -250,6 +260,12 @@ def _is_old(snapshot: Snapshot) -> bool:
     return snapshot.last_pass_s is not None and snapshot.last_pass_s > PROBES_LATE_S
 
 
+def _is_stale(snapshot: Snapshot) -> bool:
+    """Whether the last samples are too old to be shown as what is: a lag of ten minutes ago is not known now."""
+    late_s = max(PROBES_LATE_S, SAMPLES_LATE_PASSES * snapshot.sample_every_s)
+    return snapshot.sampled_s is not None and snapshot.sampled_s > late_s
+
+
 def _blind(snapshot: Snapshot) -> list[str]:
     return [
         f"{finding.target} ({name}, {finding.probe})"
@@ -266,7 +282,20 @@ def render(snapshot: Snapshot) -> bytes:
     """Return the metrics in Prometheus' text format."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Once(lambda: _families(snapshot)))
-    return generate_latest(registry)
+    return generate_latest(registry) + _lag_text(snapshot).encode("utf-8", "replace")
+
+
+def described() -> tuple[tuple[str, tuple[str, ...], str], ...]:
+    """Return (name, labels, what it says) of every metric there can be."""
+    named = [
+        (
+            f"{family.name}_total" if family.type == "counter" else family.name,
+            _label_names(family),
+            family.documentation,
+        )
+        for family in _families(Snapshot(""))
+    ]
+    return (*((each.name, each.labels, each.text) for each in (*FAMILIES, *EXPORTER_FAMILIES)), *named)
 
 
 class _Once(Collector):
@@ -280,7 +309,7 @@ class _Once(Collector):
 
 
 def _families(snapshot: Snapshot) -> Iterator[Metric]:
-    yield from _finding_families(snapshot)
+    yield from _state_families(snapshot)
     counters, webhooks = snapshot.counters, dict.fromkeys(WEBHOOK_RESULTS, 0) | dict(snapshot.webhooks)
     yield _counter(
         "cdc_dead_letters", "Dead letters since counting began.", ("pipeline", "topic"), counters.dead_letters
@@ -325,31 +354,42 @@ def _families(snapshot: Snapshot) -> Iterator[Metric]:
     yield _gauge("cdc_build_info", "The running version.", ("version",), {(snapshot.version,): 1})
 
 
-def _finding_families(snapshot: Snapshot) -> Iterator[Metric]:
-    lag: dict[Labels, int | None] = {}
-    connectors: dict[Labels, int | None] = {}
-    tasks: dict[Labels, int | None] = {}
-    up: dict[Labels, int | None] = {}
+def _lag_text(snapshot: Snapshot) -> str:
+    sampled, lags = _sampled(snapshot), dict[Labels, int | None]()
     for pipeline, findings in snapshot.findings.items():
         for finding in findings:
-            if finding.verdict != NOT_CONFIGURED:
-                key = (pipeline, finding.probe)
-                up[key] = min(up.get(key) or 0, _sees(finding)) if key in up else _sees(finding)
-            if finding.signal is Signal.LAG:
+            if finding.signal is Signal.LAG and (pipeline, finding.target) not in sampled:
                 for topic, partition in _partitions(finding):
                     labels = (pipeline, finding.target, topic, str(partition.get("partition")))
-                    lag[labels] = _whole(partition.get("lag_records"))
-            elif finding.signal is Signal.CONNECTOR and finding.verdict not in UNSEEN:
+                    lags[labels] = _whole(partition.get("lag_records"))
+    return render_looks(_shown(snapshot), snapshot.exporter_names, lags)
+
+
+def _sampled(snapshot: Snapshot) -> frozenset[tuple[str | None, str]]:
+    """The pipelines' groups that the sampler tells of: what a finding says of them is not shown beside it."""
+    return frozenset((look.watched.pipeline, look.watched.group) for look in snapshot.sampled)
+
+
+def _shown(snapshot: Snapshot) -> Sequence[Look]:
+    """Return the looks; without their judgement, which makes their numbers unknown, where they are too old."""
+    return [replace(look, judgement=None) for look in snapshot.sampled] if _is_stale(snapshot) else snapshot.sampled
+
+
+def _state_families(snapshot: Snapshot) -> Iterator[Metric]:
+    connectors: dict[Labels, int | None] = {}
+    tasks: dict[Labels, int | None] = {}
+    up, sampled = _sampled_up(snapshot), _sampled(snapshot)
+    for pipeline, findings in snapshot.findings.items():
+        for finding in findings:
+            is_told = finding.probe == CONSUMER_LAG and (pipeline, finding.target) in sampled
+            if finding.verdict != NOT_CONFIGURED and not is_told:
+                key = (pipeline, finding.probe)
+                up[key] = min(up.get(key) or 0, _sees(finding)) if key in up else _sees(finding)
+            if finding.signal is Signal.CONNECTOR and finding.verdict not in UNSEEN:
                 if state := finding.facts.get("state"):
                     connectors[(pipeline, finding.target, str(state))] = 1
                 for task in finding.facts.get("tasks", ()):
                     tasks[(pipeline, finding.target, str(task["task"]), str(task["state"]))] = 1
-    yield _gauge(
-        "cdc_consumergroup_lag",
-        "Records between the committed offset and the log end.",
-        ("pipeline", "group", "topic", "partition"),
-        lag,
-    )
     yield _gauge(
         "cdc_connector_state",
         "1 for the state that Kafka Connect gives the connector.",
@@ -365,6 +405,17 @@ def _finding_families(snapshot: Snapshot) -> Iterator[Metric]:
     yield _gauge("cdc_probe_up", "1 when the probe saw its targets, 0 when it is blind.", ("pipeline", "probe"), up)
 
 
+def _sampled_up(snapshot: Snapshot) -> dict[Labels, int | None]:
+    """Return whether all sampled groups of each pipeline were seen: one that was not makes the probe blind."""
+    up: dict[Labels, int | None] = {}
+    for look in _shown(snapshot):
+        seen = sees(look)
+        if look.watched.pipeline is not None and seen is not None:
+            key = (look.watched.pipeline, CONSUMER_LAG)
+            up[key] = min(up.get(key) or 0, int(seen)) if key in up else int(seen)
+    return up
+
+
 def _sees(finding: Finding) -> int:
     """A system that says "there is no such thing" was seen."""
     return 0 if finding.verdict in BLIND else 1
@@ -374,6 +425,11 @@ def _partitions(finding: Finding) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for topic in finding.facts.get("topics", ()):
         for partition in topic["partitions"]:
             yield str(topic["topic"]), partition
+
+
+def _label_names(family: Metric) -> tuple[str, ...]:
+    names: tuple[str, ...] = family._labelnames  # type: ignore[attr-defined]
+    return names
 
 
 def _gauge(name: str, text: str, labels: Sequence[str], values: Mapping[Labels, float | None]) -> Metric:

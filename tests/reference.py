@@ -19,7 +19,7 @@ from bot.cli import cdc
 from bot.commands import VERBS
 from bot.config import ACTIONS, read_runbooks, settings
 from bot.incident import events as e
-from bot.metrics import Snapshot, _families
+from bot.metrics import described
 from bot.probes.table import PROBES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -67,12 +67,10 @@ def _is_argument(parameter: Any) -> bool:
 
 
 def metrics() -> list[tuple[str, str, str]]:
-    rows = []
-    for family in _families(Snapshot("0")):
-        name = f"{family.name}_total" if family.type == "counter" else family.name
-        labels = ", ".join(f"`{label}`" for label in family._labelnames)  # type: ignore[attr-defined]
-        rows.append((f"`{name}`", labels, _said(family.documentation, name)))
-    return rows
+    return [
+        (f"`{name}`", ", ".join(f"`{label}`" for label in labels), _said(text, name))
+        for name, labels, text in described()
+    ]
 
 
 def alert_rules() -> list[tuple[str, str, str]]:

@@ -140,7 +140,7 @@ def test_lag_and_states_are_series_per_part():
     shown = lines(Snapshot("0.1.0", {"customers": findings}))
 
     for line in (
-        'cdc_consumergroup_lag{group="connect-sink",partition="0",pipeline="customers",topic="customers"} 7.0',
+        'cdc_consumergroup_lag{group="connect-sink",partition="0",pipeline="customers",topic="customers"} 7',
         'cdc_connector_state{connector="source",pipeline="customers",state="RUNNING"} 1.0',
         'cdc_connector_task_state{connector="source",pipeline="customers",state="FAILED",task="0"} 1.0',
         'cdc_probe_up{pipeline="customers",probe="consumer_lag"} 1.0',
