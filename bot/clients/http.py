@@ -234,11 +234,13 @@ def _decode(response: requests.Response, text: bytes, asked: str) -> Any:
 
 
 def _message(body: Any) -> str:
-    """Return the server's own words: Connect and registries send `message`, Alertmanager also a bare string.
+    """Return the server's own words: Connect and registries send `message`, Prometheus `error`.
 
-    Flink sends `errors`, where a line is a Java trace: its first line is the word.
+    Alertmanager sends also a bare string. Flink sends `errors`, where a line is a Java trace: its first line is it.
     """
-    words = body if isinstance(body, str) else body.get("message") if isinstance(body, dict) else ""
+    words = body if isinstance(body, str) else ""
+    if isinstance(body, dict):
+        words = body.get("message") or body.get("error") or ""
     if not words and isinstance(body, dict) and isinstance(body.get("errors"), list):
         words = next((str(error).strip().partition("\n")[0] for error in body["errors"] if error), "")
     words = " ".join(str(words or "").split())

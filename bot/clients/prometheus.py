@@ -1,18 +1,21 @@
-"""Prometheus over its HTTP API: what it scrapes, which alert rules it runs, and which Alertmanager it tells.
+"""Prometheus over its HTTP API: what it scrapes, which alert rules it runs, which Alertmanager it tells, and a series.
 
-For setting up only: the bot itself asks Prometheus nothing. Each question stands alone: one that a proxy in front
-refuses is a `not_known` line, and the error is raised only where not one was answered.
+The status is for setting up. There each question stands alone: one that a proxy in front refuses is a `not_known` line,
+and the error is raised only where not one was answered. A range is one question, and any trouble with it is the error.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from bot.clients.http import JsonHttp, remaining_s
-from bot.ports import PortError, PrometheusStatus, ScrapeTarget, Unreachable
+from bot.ports import PortError, PrometheusStatus, ScrapeTarget, Series, Unreachable
+
+RANGE = "/api/v1/query_range"
 
 T = TypeVar("T")
 
@@ -35,8 +38,7 @@ class HttpPrometheus:
             except PortError as error:
                 errors.append(error)
             except (KeyError, TypeError, AttributeError, ValueError):
-                words = "answered other JSON than Prometheus': is this the right address?"
-                errors.append(Unreachable(f"GET {self._http.url}{path}: {words}"))
+                errors.append(self._not_prometheus(path))
             return None
 
         version = ask("/api/v1/status/buildinfo", lambda told: str(told["version"]))
@@ -56,6 +58,40 @@ class HttpPrometheus:
                 "/api/v1/status/runtimeinfo", lambda told: datetime.fromisoformat(str(told["lastConfigTime"]))
             )
         return PrometheusStatus(version, targets, rules, alertmanagers, self._http.clock_offset_s, not_known, loaded_at)
+
+    def read_range(
+        self, expression: str, since: datetime, until: datetime, step_s: float, deadline_s: float
+    ) -> tuple[Series, ...]:
+        """Return the series of `expression`, evaluated each `step_s`; NaN and infinite points are left out.
+
+        Raises Rejected, with Prometheus' own words, for an expression it cannot read or more than 11,000 steps.
+        """
+        params = {
+            "query": expression,
+            "start": f"{since.timestamp():.3f}",
+            "end": f"{until.timestamp():.3f}",
+            "step": f"{step_s:.3f}",
+            "timeout": f"{deadline_s:.3f}",  # it goes on computing for nobody otherwise
+        }
+        data = self._http.get(RANGE, deadline_s, params)
+        try:
+            if data["data"]["resultType"] != "matrix":
+                raise ValueError(data["data"]["resultType"])
+            return tuple(map(_series, data["data"]["result"]))
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
+            raise self._not_prometheus(RANGE) from error
+
+    def _not_prometheus(self, path: str) -> Unreachable:
+        return Unreachable(
+            f"GET {self._http.url}{path}: answered other JSON than Prometheus': is this the right address?"
+        )
+
+
+def _series(told: Mapping[str, Any]) -> Series:
+    """Return one series; one of native histograms has no values, and so no points."""
+    points = [(datetime.fromtimestamp(float(at), UTC), float(value)) for at, value in told.get("values") or ()]
+    labels = {str(name): str(value) for name, value in told["metric"].items()}
+    return Series(labels, tuple((at, value) for at, value in points if math.isfinite(value)))
 
 
 def _target(told: Mapping[str, Any]) -> ScrapeTarget:
