@@ -24,7 +24,7 @@ from bot.edge import slack_requests
 from bot.incident import commands as c
 from bot.incident import events as e
 from bot.incident.alerts import Unreadable, read_notification
-from bot.incident.announce import deliveries
+from bot.incident.announce import deliveries, has_something_to_say
 from bot.incident.correlation import Board
 from bot.incident.decisions import (
     Change,
@@ -304,9 +304,8 @@ class Dispatcher:
             ahead[change.incident] = incident
             writer.news.extend(_news(incident, change.events))
             for delivery in deliveries(entries):
-                if delivery.slot == "checklist" and not incident.steps:
-                    continue  # a test, or no runbook is about it: it comes with its first step
-                writer.deliver(incident.id, delivery.slot, delivery.lane, incident.channel, incident.version, now)
+                if has_something_to_say(delivery.slot, incident):
+                    writer.deliver(incident.id, delivery.slot, delivery.lane, incident.channel, incident.version, now)
         for task in change.tasks:
             due = now + timedelta(seconds=task.delay_s)
             if task.kind == "recovery" and writer.pending_task(change.incident, "recovery"):

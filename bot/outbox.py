@@ -8,6 +8,9 @@ key in Slack's message metadata before it is repeated.
 A card that was never posted goes where cdc.yml says now, not where it said when the incident opened; replies go where
 their card stands.
 
+A chart is a picture and drawn when it is sent, which takes a while: `send_charts` is a thread's own work, so that no
+message waits for it. It is at least once, as every file is; one that fails is dropped after its tries, and counted.
+
 Pacing is ours: about one message a second and channel with a short burst, `chat.update` 50 a minute for the
 workspace; the last slots of a burst are kept for pages. A 429 pauses that method in that channel, no more.
 """
@@ -16,7 +19,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -41,6 +44,23 @@ URGENT = ("page",)
 NOTHING_THERE = frozenset({"channel_not_found", "is_archived", "not_in_channel"})
 """Of a channel that cdc.yml names no more: what may stand there is seen by nobody, and is said again elsewhere."""
 REMEMBERED = 500
+CHART = "chart:"
+CHART_ATTEMPTS = 10
+"""Of a chart, two a try, each try later than the one before: given up after some two minutes."""
+
+
+@dataclass(frozen=True)
+class ChartFile:
+    """A picture to be posted, with what it shows in words."""
+
+    filename: str
+    content: bytes
+    alt: str
+
+
+def no_chart(slot: str, incident: Incident) -> ChartFile | None:
+    """What somebody without samples has to show."""
+    return None
 
 
 @dataclass(frozen=True)
@@ -51,6 +71,7 @@ class Renderers:
     report: Callable[[Report], Message]
     text: Callable[[str], Message]
     postmortem: Callable[[str], tuple[str, str]]
+    chart: Callable[[str, Incident], ChartFile | None] = no_chart
 
 
 @dataclass
@@ -102,8 +123,17 @@ class Outbox:
         """Send what may be sent now; return how many rows were settled or postponed."""
         if not self._has_begun:
             self._begin()
+        return self._pass(are_charts=False)
+
+    def send_charts(self) -> int:
+        """Draw and send the charts that may be sent now, as `drain` does the rest; safe beside it."""
+        return self._pass(are_charts=True)
+
+    def _pass(self, are_charts: bool) -> int:
         moved = 0
         for row in self._store.due_messages(self._clock(), 50):
+            if row.slot.startswith(CHART) is not are_charts:
+                continue
             try:
                 moved += self._deliver(row)
             except ChatError as error:
@@ -111,7 +141,9 @@ class Outbox:
                 moved += 1
             except Exception as error:
                 log.exception("message %s failed", row.key)
-                self._count_error("outbox")
+                self._count_error("chart" if are_charts else "outbox")
+                if self._drop_chart(row, type(error).__name__):
+                    continue
                 # The post may have gone out: the failure can be that of writing so.
                 self._postpone(row, f"{type(error).__name__}: {error}", row.ts is None)
                 moved += 1
@@ -144,6 +176,8 @@ class Outbox:
         parent = None if row.slot == "card" else self._store.posted(incident.id, "card")
         if row.slot != "card" and parent is None:
             return False  # its thread does not exist yet: the card goes first
+        if parent is not None and row.slot.startswith(CHART):
+            return self._chart(row, incident, parent)
         if row.ts is not None:
             return self._update(row, incident)
         return self._post(row, incident, parent)
@@ -229,6 +263,28 @@ class Outbox:
         self._store.sent(row, card[0], None, row.wanted, self._clock())
         return True
 
+    def _chart(self, row: OutboxRow, incident: Incident, card: tuple[str, str]) -> bool:
+        """Post the picture; nothing where there is none, or where a later one of a resolved incident shows it too."""
+        moment = row.slot.removeprefix(CHART)
+        outlived = moment == "opened" and not incident.is_open
+        chart = None if outlived else self._render.chart(row.slot, incident)
+        if chart is not None:
+            if self._waits(*_way(row), row.lane):
+                return False
+            self._store.sending(row)
+            self._chat.upload(*card, chart.filename, chart.content, f"Lag when {incident.id} was {moment}", chart.alt)
+        self._store.sent(row, card[0], None, row.wanted, self._clock())
+        return True
+
+    def _drop_chart(self, row: OutboxRow, reason: str) -> bool:
+        """Give a chart up that was tried often enough; False for one that is to be tried again, and for all else."""
+        if not row.slot.startswith(CHART) or row.attempts < CHART_ATTEMPTS:
+            return False
+        log.warning("%s: not posted: %s", row.key, reason)
+        self._count_error("chart:dropped")
+        self._store.drop(row, reason, self._clock())
+        return True
+
     # --- pacing and failures ---
 
     def _waits(self, method: str, channel: str, lane: str, take: bool = True) -> bool:
@@ -243,6 +299,8 @@ class Outbox:
     def _failed(self, row: OutboxRow, error: ChatError) -> None:
         self._count_error(f"slack:{error.code}")
         now = self._clock()
+        if self._drop_chart(row if not error.permanent else replace(row, attempts=CHART_ATTEMPTS), error.code):
+            return
         if error.permanent or (row.slot == "answer" and now - row.created_at > ANSWER_LIFE):
             log.error("%s: the chat refuses it for good: %s", row.key, error.code)
             self._store.give_up(row, error.code, now)
@@ -264,6 +322,8 @@ def _way(row: OutboxRow) -> tuple[str, str]:
     """Return (method, channel) whose rate limit a message counts against."""
     if row.ts is not None:
         return "update", ""
+    if row.slot.startswith(CHART):
+        return "chart", row.channel
     if row.slot == "answer" and row.body.get("postmortem"):
         return "upload", row.channel
     if row.slot == "answer" and row.body.get("response_url"):

@@ -36,6 +36,7 @@ from bot.ports import ChatChannel, ChatError, ChatIdentity, Message, is_loopback
 
 SLACK_API_URL = "https://slack.com/api/"
 TRIGGER_S = 2
+ALT_LIMIT = 1000
 REPLIES_PAGE, HISTORY_PAGE, CHANNELS_PAGE, MOST_PAGES = 200, 200, 500, 10
 
 # What somebody can put right is not among them (a token, a scope, an invitation, an archived channel): what was to be
@@ -148,14 +149,21 @@ class SlackChat:
                     return str(message["ts"])
         return None
 
-    def upload(self, channel: str, thread_ts: str | None, filename: str, content: str, comment: str) -> None:
-        """Share a text file: ask for an address, send the bytes there, then share it in the channel or thread."""
+    def upload(
+        self, channel: str, thread_ts: str | None, filename: str, content: str | bytes, comment: str, alt: str = ""
+    ) -> None:
+        """Share a file: ask for an address, send the bytes there, then share it in the channel or thread.
+
+        `alt` describes a picture to who does not see it. At most 1,000 characters of it are sent: Slack refuses
+        more (`alt_txt_too_large`, docs.slack.dev/reference/methods/files.getUploadURLExternal).
+        """
         channel_id = self._channel_id(channel)
         with _Attempt("files.upload"):
             self._client().files_upload_v2(
                 filename=filename,
                 content=content or " ",
                 title=filename,
+                alt_txt=alt[:ALT_LIMIT] or None,
                 channel=channel_id,
                 thread_ts=thread_ts,
                 initial_comment=comment or None,

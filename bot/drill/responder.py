@@ -121,7 +121,7 @@ class Responder:
         self._press(
             "export the postmortem",
             lambda: self._button("card", "incident.postmortem") or self._option("card", "incident.more", "postmortem"),
-            done=lambda: any(message["files"] for message in self._messages()),
+            done=lambda: any(file["name"].endswith(".md") for one in self._messages() for file in one["files"]),
             patience_s=5.0,
         )
 

@@ -100,6 +100,7 @@ class SlackFile:
     mimetype: str
     content: bytes | None = None
     shared: bool = False
+    alt: str = ""
 
 
 @dataclass(frozen=True)

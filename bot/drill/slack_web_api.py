@@ -35,6 +35,7 @@ from bot.drill.loopback import Answer, Call
 from bot.drill.slack_store import Channel, Json, Message, SlackFile, SlackStore, User, View
 
 TEXT_LIMIT = 40_000
+ALT_LIMIT = 1000
 MODAL_STACK = 3
 SCOPES: Mapping[str, str] = {
     "chat.postMessage": "chat:write",
@@ -60,6 +61,9 @@ CONNECTIONS_BURST, CONNECTIONS_PER_S = 60.0, 0.5
 """Slack publishes no number (Tier 1 is "1+ per minute, bursts tolerated"): this refuses a client that hammers."""
 
 READS = {name for name in SCOPES if name.startswith(("conversations.", "users.")) and name != "conversations.join"}
+
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 class SlackError(Exception):
@@ -575,7 +579,10 @@ class SlackWebApi:
         length = str(arguments.get("length") or "")
         if not name or not length.isdigit() or int(length) < 1:
             raise SlackError("invalid_arguments")
-        file = self._store.put_file(SlackFile(self._store.new_id("F"), name, name, _mimetype(name)))
+        alt = str(arguments.get("alt_txt") or "")
+        if len(alt) > ALT_LIMIT:
+            raise SlackError("alt_txt_too_large")
+        file = self._store.put_file(SlackFile(self._store.new_id("F"), name, name, _mimetype(name), alt=alt))
         return {"upload_url": f"{self._base_url}/upload/v1/{file.id}", "file_id": file.id}
 
     def _upload_complete(self, arguments: Json) -> Json:
@@ -587,7 +594,8 @@ class SlackWebApi:
             file = self._store.file(str(one.get("id"))) if isinstance(one, dict) else None
             if file is None or file.content is None:
                 raise SlackError("file_not_found")
-            done.append(replace(file, title=str(one.get("title") or file.name), shared=True))
+            title = str(one.get("title") or file.name)
+            done.append(replace(file, title=title, mimetype=_seen_mimetype(file.mimetype, file.content), shared=True))
         documents = [self.file_document(self._store.put_file(file)) for file in done]
         channel_id = arguments.get("channel_id")
         if channel_id:
@@ -615,6 +623,7 @@ class SlackWebApi:
             "mimetype": file.mimetype,
             "filetype": file.name.rpartition(".")[2],
             "size": len(file.content or b""),
+            **({"alt_txt": file.alt} if file.alt else {}),
             "user": self._app.bot_user_id,
             "permalink": f"{self._base_url}/files/{file.id}/{file.name}",
             "url_private": f"{self._base_url}/files/{file.id}/{file.name}",
@@ -814,6 +823,13 @@ def _with_ids(blocks: Sequence[Any]) -> list[Json]:
 def _mimetype(name: str) -> str:
     known = {"md": "text/markdown", "json": "application/json", "txt": "text/plain"}
     return known.get(name.rpartition(".")[2]) or mimetypes.guess_type(name)[0] or "application/octet-stream"
+
+
+def _seen_mimetype(named: str, content: bytes) -> str:
+    """What a file is by its bytes: one that is only called a picture is none."""
+    if named == "image/png" and not content.startswith(PNG_SIGNATURE):
+        return "application/octet-stream"
+    return named
 
 
 def _multipart_content(call: Call) -> bytes:

@@ -308,10 +308,9 @@ class SlackWorkspace:
         if file is None or file.content is None or file.name != call.params["name"]:
             return Answer(404, "no such file\n", media_type="text/plain")
         headers = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox; default-src 'none'"}
-        is_image = file.mimetype in ("image/png", "image/jpeg", "image/gif")
         if "download" in call.query:
             headers["Content-Disposition"] = f'attachment; filename="{_header_safe(file.name)}"'
-        shown_as = file.mimetype if is_image else "text/plain; charset=utf-8"
+        shown_as = file.mimetype if file.mimetype == "image/png" else "text/plain; charset=utf-8"
         return Answer(200, file.content, headers=headers, media_type=shown_as)
 
     def _user(self, asked: Json) -> str:

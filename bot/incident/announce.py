@@ -12,6 +12,8 @@ Slots of an incident
     plan:KEY          one action from plan to verified outcome, a reply edited in place
     event:VERSION     one line of the timeline, a reply written once
     page:KIND         a reply that mentions the owner, written once
+    chart:opened      the lag before the incident as a picture, and `chart:resolved` with what became of it; posted
+                      by a thread of their own, dropped when they fail: no page and no reply waits for a picture
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from typing import assert_never
 
 from bot.incident import events as e
 from bot.incident.guards import SECOND_PERSON
+from bot.incident.state import Incident
 from bot.model import Severity, Status
 
 LANES = ("page", "reply", "card", "cosmetic")
@@ -46,6 +49,17 @@ def deliveries(entries: Sequence[e.Entry]) -> tuple[Delivery, ...]:
     return tuple(sorted(due.values(), key=lambda d: LANES.index(d.lane)))
 
 
+def has_something_to_say(slot: str, incident: Incident) -> bool:
+    """Return whether a slot that its events make due is one of this incident's.
+
+    A test has nothing to triage, without a runbook there is no checklist (it comes with its first step), and lag is
+    drawn for a pipeline's groups alone.
+    """
+    if slot == "checklist":
+        return bool(incident.steps)
+    return not slot.startswith("chart:") or (incident.pipeline is not None and not incident.is_test)
+
+
 CARD = Delivery("card", "card")
 CHECKLIST = Delivery("checklist", "cosmetic")
 
@@ -54,7 +68,7 @@ def _due(entry: e.Entry) -> tuple[Delivery, ...]:
     line = Delivery(f"event:{entry.version}", "reply")
     match entry.event:
         case e.IncidentOpened():
-            return (Delivery("card", "page"),)
+            return (Delivery("card", "page"), Delivery("chart:opened", "cosmetic"))
         case e.RunbookAttached():
             return (CARD, Delivery("checklist", "reply"))
         case e.AlertFired() | e.AlertsHidden() | e.LeadAssigned():
@@ -90,7 +104,9 @@ def _due(entry: e.Entry) -> tuple[Delivery, ...]:
             return (CARD,)
         case e.RecoveryProved():
             return (CARD, Delivery(f"page:recovered-{entry.version}", "page"))
-        case e.RecoveryNotVerified() | e.IncidentResolved():
+        case e.IncidentResolved():
+            return (CARD, CHECKLIST, line, Delivery("chart:resolved", "cosmetic"))
+        case e.RecoveryNotVerified():
             return (CARD, CHECKLIST, line)
         case _:
             assert_never(entry.event)

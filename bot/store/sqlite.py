@@ -309,6 +309,15 @@ class Store:
                 (error, _stamp(now), row.id),
             )
 
+    def drop(self, row: OutboxRow, reason: str, now: datetime) -> None:
+        """Settle a message that nobody misses, unsaid: it is no trouble for health to tell of."""
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE outbox SET state = 'dropped', error = ?, attempts = 0, uncertain = 0, settled_at = ? "
+                "WHERE id = ?",
+                (reason, _stamp(now), row.id),
+            )
+
     # --- tasks ---
 
     def claim_task(self, kinds: Sequence[str], now: datetime) -> TaskRow | None:

@@ -375,7 +375,7 @@ function drawFile(file) {
     h("div", { class: "file-head" }, h("span", { class: "mark", "aria-hidden": "true" }, file.filetype.slice(0, 4).toUpperCase()),
       h("div", { class: "names" }, h("b", {}, file.title), h("small", {}, file.name + " · " + (file.size < 1024 ? file.size + " B" : (file.size / 1024).toFixed(1) + " KB"))),
       text ? toggle : null, h("a", { class: "button", href: path + "?download=1", download: file.name }, "Download")),
-    /^image\//.test(file.mimetype) ? h("img", { class: "picture", src: path, alt: file.title }) : null, preview);
+    file.mimetype === "image/png" ? h("img", { class: "picture", src: path, alt: file.alt_txt || file.title, title: file.alt_txt || "" }) : null, preview);
 }
 
 function mentionsMe(message) {

@@ -192,6 +192,34 @@ def test_an_uploaded_file_is_a_message_with_a_download(drill: Drill) -> None:
     assert "# Postmortem" == requests.get(shared["files"][0]["url_private"], timeout=5).text
 
 
+def test_an_alt_text_over_slacks_limit_is_refused(drill: Drill) -> None:
+    """`alt_txt` is kept with its file, up to 1,000 characters."""
+    for words in ("Lag: 12 records", "x" * 1000):
+        assert drill.client.files_getUploadURLExternal(filename="lag.png", length=9, alt_txt=words)["ok"]
+    with pytest.raises(SlackApiError, match="alt_txt_too_large"):
+        drill.client.files_getUploadURLExternal(filename="lag.png", length=9, alt_txt="x" * 1001)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "shown_as"),
+    [
+        ("lag.png", b"\x89PNG\r\n\x1a\n", "image/png"),
+        ("lag.png", b"<svg onload='alert(1)'/>", "text/plain; charset=utf-8"),
+        ("lag.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "text/plain; charset=utf-8"),
+        ("lag.html", b"<script>alert(1)</script>", "text/plain; charset=utf-8"),
+    ],
+)
+def test_only_a_png_is_served_as_a_picture(drill: Drill, name: str, content: bytes, shown_as: str) -> None:
+    """What could run is text, whatever it is called; nothing of it may load or run anything."""
+    drill.client.files_upload_v2(channel=INCIDENTS, filename=name, content=content, alt_txt="Lag: 12 records")
+    file = next(message for message in drill.workspace.messages() if message["files"])["files"][0]
+    assert "Lag: 12 records" == file["alt_txt"]
+    answer = requests.get(file["url_private"], timeout=5)
+    assert (shown_as, content) == (answer.headers["content-type"], answer.content)
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert "nosniff" == answer.headers["x-content-type-options"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
+import requests
 from slack_sdk import WebClient
 
 from bot.clients.slack import SlackChat
@@ -115,6 +116,17 @@ def test_a_file_is_uploaded_into_its_thread(workspace: SlackWorkspace, chat: Sla
     _, message = standing(workspace)
     assert (ts, "Postmortem") == (message["thread_ts"], message["text"])
     assert "CDC-1.md" == message["files"][0]["name"]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("length", [1, 1000, 1001])
+def test_a_picture_is_uploaded_with_its_words(workspace: SlackWorkspace, chat: SlackChat, length: int) -> None:
+    """Bytes arrive as they are; what a picture shows goes along as `alt_txt`, no longer than Slack takes."""
+    _, ts = chat.post("#cdc-incidents", KEYED, None)
+    chat.upload("#cdc-incidents", ts, "lag.png", b"\x89PNG\r\n\x1a\n\0\xff", "Lag", "x" * length)
+    _, message = standing(workspace)
+    file = message["files"][0]  # type: ignore[index]
+    assert ("image/png", "x" * min(length, 1000)) == (file["mimetype"], file["alt_txt"])
+    assert b"\x89PNG\r\n\x1a\n\0\xff" == requests.get(file["url_private"], timeout=5).content
 
 
 def test_an_ephemeral_is_for_one_person(workspace: SlackWorkspace, chat: SlackChat) -> None:

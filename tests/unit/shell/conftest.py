@@ -67,6 +67,7 @@ class FakeChat:
     fails: dict[str, list[Exception]] = field(default_factory=dict)
     takes: bool = False
     looked_in: list[str] = field(default_factory=list)
+    files: dict[str, tuple[str, str | None, str | bytes, str, str]] = field(default_factory=dict)
 
     def _call(self, method: str, what: str) -> None:
         self.calls.append((method, what))
@@ -96,8 +97,11 @@ class FakeChat:
     def post_ephemeral(self, channel: str, user: str, message: Message, thread_ts: str | None) -> None:
         self._call("post_ephemeral", message.text)
 
-    def upload(self, channel: str, thread_ts: str | None, filename: str, content: str, comment: str) -> None:
+    def upload(
+        self, channel: str, thread_ts: str | None, filename: str, content: str | bytes, comment: str, alt: str = ""
+    ) -> None:
         self._call("upload", filename)
+        self.files[filename] = (channel, thread_ts, content, comment, alt)
 
     def open_view(self, trigger_id: str, view: Mapping[str, Any]) -> None:
         self._call("open_view", trigger_id)
@@ -231,6 +235,7 @@ class Shell:
         """Drain until nothing moves, with time enough for pacing."""
         for _ in range(60):
             self.outbox.drain()
+            self.outbox.send_charts()
             self.clock.passes(1.0)
 
     def planned(self) -> str:

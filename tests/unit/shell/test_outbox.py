@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from bot.incident import commands as c
-from bot.outbox import KEPT_FOR_PAGES, POST_BURST, UPDATE_BURST, Bucket
+from bot.incident.state import Incident
+from bot.model import TEST_ALERT
+from bot.outbox import KEPT_FOR_PAGES, POST_BURST, UPDATE_BURST, Bucket, ChartFile
 from bot.ports import ChatError
 from tests.unit.shell.conftest import ALICE, CHANNEL, T0, Clock, FakeChat, Shell, alert, webhook
 
@@ -423,3 +425,143 @@ def test_a_card_given_up_is_tried_once_a_start(start: Callable[[], Shell], chat:
     for tries in (1, 2):
         start().say_all()
         assert tries == chat.calls.count(("post", "CDC-1/card"))
+
+
+# --- charts --------------------------------------------------------------------------------------------
+
+PICTURE = ChartFile("lag.png", b"png", "Lag of g: 12 records behind.")
+
+
+def drawing(shell: Shell, chart: Callable[[str, Incident], ChartFile | None]) -> list[str]:
+    """Give the outbox something to draw with; return the list of what was drawn."""
+    drawn = list[str]()
+
+    def draw(slot: str, incident: Incident) -> ChartFile | None:
+        drawn.append(f"{incident.id}/{slot}")
+        return chart(slot, incident)
+
+    shell.outbox._render = replace(shell.outbox._render, chart=draw)
+    return drawn
+
+
+def charts(shell: Shell) -> list[str]:
+    """Send charts until nothing moves, with time enough for every try."""
+    for _ in range(200):
+        shell.outbox.send_charts()
+        shell.clock.passes(5.0)
+    return shell.rows("SELECT state FROM outbox WHERE slot LIKE 'chart:%' ORDER BY id")
+
+
+def resolve(shell: Shell) -> None:
+    shell.dispatcher.order("CDC-1", c.ResolveIncident(ALICE, "it is over"))
+
+
+def test_an_incident_gets_its_chart_when_it_opens_and_when_it_is_resolved(shell: Shell, chat: FakeChat) -> None:
+    """In its thread, with its words for who does not see it; drawn when it is sent, and each once."""
+    drawn = drawing(shell, lambda slot, incident: PICTURE)
+    shell.hear(webhook(alert()))
+    shell.say_all()
+    assert ["sent"] == charts(shell)
+    assert ("C1", "1.0", b"png", "Lag when CDC-1 was opened", PICTURE.alt) == chat.files["lag.png"]
+    resolve(shell)
+    shell.say_all()
+    assert ["sent", "sent"] == charts(shell)
+    assert "Lag when CDC-1 was resolved" == chat.files["lag.png"][3]
+    assert ["CDC-1/chart:opened", "CDC-1/chart:resolved"] == drawn
+
+
+def test_messages_and_charts_go_their_own_ways(shell: Shell, chat: FakeChat) -> None:
+    """No message waits for a picture: the thread that says messages draws none, and the other says nothing."""
+    drawn = drawing(shell, lambda slot, incident: PICTURE)
+    shell.hear(webhook(alert()))
+    shell.outbox.send_charts()
+    assert ([], []) == (drawn, chat.calls)
+    for _ in range(9):
+        shell.outbox.drain()
+        shell.clock.passes(1)
+    assert [] == drawn
+    assert ["CDC-1/chart:opened"] == due(shell)
+
+
+@pytest.mark.parametrize("more", [{"alertname": TEST_ALERT}, {"pipeline": ""}])
+def test_where_there_is_no_lag_there_is_no_chart(shell: Shell, more: dict[str, str]) -> None:
+    """The doctor's test alert is about nothing, and an alert without a pipeline names no group."""
+    shell.hear(webhook(alert(**more)))
+    assert [] == shell.rows("SELECT key FROM outbox WHERE slot LIKE 'chart:%'")
+
+
+def test_nothing_to_draw_is_said_to_nobody(shell: Shell, chat: FakeChat) -> None:
+    """No samples yet: the chart is settled without a word, and is no trouble."""
+    shell.hear(webhook(alert()))
+    shell.say_all()
+    assert ["sent"] == charts(shell)
+    assert {} == chat.files
+    assert 0 == shell.store.depths()["outbox_failed"]
+
+
+def test_a_chart_that_is_late_leaves_it_to_the_one_at_the_end(shell: Shell, chat: FakeChat) -> None:
+    """Slack was down until it was over: the second picture shows all that the first would have."""
+    drawn = drawing(shell, lambda slot, incident: PICTURE)
+    shell.hear(webhook(alert()))
+    resolve(shell)
+    shell.say_all()
+    assert ["sent", "sent"] == charts(shell)
+    assert ["CDC-1/chart:resolved"] == drawn
+
+
+@pytest.mark.parametrize("failure", [REFUSED, LOST, ChatError("missing_scope"), ChatError("http_500", uncertain=True)])
+def test_a_chart_that_fails_is_tried_again(shell: Shell, chat: FakeChat, failure: ChatError) -> None:
+    """An outage of a minute does not cost the picture."""
+    drawing(shell, lambda slot, incident: PICTURE)
+    shell.hear(webhook(alert()))
+    chat.fails["upload"] = [failure] * 3
+    shell.say_all()
+    assert ["sent"] == charts(shell)
+    assert 4 == chat.calls.count(("upload", "lag.png"))
+
+
+@pytest.mark.parametrize(
+    "failure", [ChatError("file_uploads_disabled"), ChatError("invalid_arguments", permanent=True)]
+)
+def test_a_chart_that_never_succeeds_is_dropped_and_counted(shell: Shell, chat: FakeChat, failure: ChatError) -> None:
+    """A workspace that takes no files has its incident all the same, and health has nothing to tell."""
+    drawing(shell, lambda slot, incident: PICTURE)
+    shell.hear(webhook(alert()))
+    chat.fails["upload"] = [failure] * 99
+    shell.say_all()
+    assert ["dropped"] == charts(shell)
+    assert (1 if failure.permanent else 6) == chat.calls.count(("upload", "lag.png"))
+    assert 1 == shell.errors["chart:dropped"]
+    depths = shell.store.depths()
+    assert (0, {}) == (depths["outbox_failed"], depths["outbox"])
+    chat.fails.clear()
+    resolve(shell)
+    shell.say_all()
+    assert ["dropped", "sent"] == charts(shell)
+
+
+def test_a_chart_that_cannot_be_drawn_holds_up_nobody(shell: Shell, chat: FakeChat) -> None:
+    """A defect of ours in drawing is counted, tried again and then let go."""
+    drawing(shell, lambda slot, incident: 1 / 0)  # type: ignore[arg-type,return-value]
+    shell.hear(webhook(alert()))
+    shell.say_all()
+    assert ["dropped"] == charts(shell)
+    assert shell.errors["chart"] > 1
+    assert "CDC-1/card" in chat.said_keys()
+
+
+def test_a_429_of_a_chart_pauses_charts_alone(shell: Shell, chat: FakeChat) -> None:
+    """The next picture waits as long as Slack wishes; messages and the postmortem do not."""
+    drawing(shell, lambda slot, incident: PICTURE)
+    shell.hear(webhook(alert()))
+    shell.outbox.drain()
+    chat.fails["upload"] = [ChatError("ratelimited", retry_after_s=30)]
+    shell.outbox.send_charts()
+    answer(shell, "file", {"postmortem": "CDC-1"}, CHANNEL)
+    note(shell)
+    chat.calls.clear()
+    shell.outbox.drain()
+    shell.outbox.send_charts()
+    assert {"post", "update", "upload"} >= {method for method, _ in chat.calls} >= {"post", "upload"}
+    assert ("upload", "lag.png") not in chat.calls
+    assert ["sent"] == charts(shell)
