@@ -1,4 +1,4 @@
-"""Kafka on confluent-kafka: read-only, without a trace left on the cluster.
+"""Consumer groups on confluent-kafka: read-only, without a trace left on the cluster.
 
 Promise
     Asking never creates a topic (`allow.auto.create.topics` is false whatever the config says: Kafka
@@ -6,9 +6,8 @@ Promise
     Committed offsets are read before the log's ends, so a lag computed from them is never negative.
     Every request has a time-out; a call ends within its deadline, give or take 0.1 s.
     What a broker cannot or may not tell is None with a `not_known` line; only an answer that is wholly
-    absent is an error. Errors name the bootstrap address, never the credentials; a refusal names the ACL it needs.
-    Changed settings and certificate files are noticed within REREAD_S, after a refused login at the next call: a
-    rotated secret needs no restart.
+    absent is an error. A topic that was deleted or may not be seen, and a broker that fails, make their own partitions
+    unknown and no others.
 
 Not every broker can tell everything: librdkafka's mock brokers do not describe groups, so an unknown group
 cannot be told there; on Kafka an unknown group is "DEAD with 0 members", not an error.
@@ -16,101 +15,67 @@ cannot be told there; on Kafka an unknown group is "DEAD with 0 members", not an
 
 from __future__ import annotations
 
-import logging
-import re
-import socket
-import ssl
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
-from datetime import UTC, datetime
-from pathlib import Path
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
-from confluent_kafka import (
-    TIMESTAMP_NOT_AVAILABLE,
-    Consumer,
-    KafkaError,
-    KafkaException,
-    Message,
-    TopicPartition,
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from bot.clients.kafka_connection import (
+    REREAD_S,
+    Settings,
+    kafka_error_of,
+    left_s,
+    lines_of,
+    only,
+    reason_of,
 )
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
-
-from bot.model import GroupOffsets, PartitionOffsets
-from bot.ports import Denied, KafkaBrokers, Missing, PortError, Record, TailSample, TopicOffsets, Unreachable
-
-REREAD_S = 5.0
-"""How old settings may be before a call reads them again."""
-
-Settings = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
+from bot.clients.kafka_log import Ends, KafkaLog, Layout
+from bot.model import GroupOffsets, Member, PartitionKey, PartitionOffsets
+from bot.ports import Denied, KafkaBrokers, Missing, PortError, Unreachable
 
 # librdkafka aborts the process when a DescribeGroups answer arrives after its time-out (librdkafka #4605):
 # the request may take this long, the caller stops waiting earlier.
 _DESCRIBE_TIMEOUT_S = 30.0
 
-_SAMPLER_GROUP = "cdc-oncall-tail-sample"
-
-_SAMPLER_SETTINGS = {
-    "enable.partition.eof": True,
-    "isolation.level": "read_committed",
-    "auto.offset.reset": "error",
-    "queued.max.messages.kbytes": 4096,
-    "fetch.wait.max.ms": 50,
-}
-
-_NEEDS_ACL = frozenset(
-    {
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        KafkaError.GROUP_AUTHORIZATION_FAILED,
-        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-    }
-)
-_BAD_LOGIN = frozenset({KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._AUTHENTICATION})
-_DENIED = _NEEDS_ACL | _BAD_LOGIN
-_MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError.GROUP_ID_NOT_FOUND})
-
-# What librdkafka only logs: the broker closed the connection, and what had been asked by then. One that had stood for
-# longer was closed for another reason: idle, or the broker is going down.
-_CLOSED_AT_ONCE = re.compile(r"Disconnected.*\(after (\d{1,3})ms (in state \w+)")
-_CLOSED = (
-    ("in state UP", "the broker closed the connection at the first request: does it want SASL?"),
-    ("in state APIVERSION_QUERY", "the broker closed the connection at the first bytes: does the port speak TLS?"),
-)
-
-_CERTIFICATE_FILES = ("ssl.ca.location", "ssl.certificate.location", "ssl.key.location", "ssl.keystore.location")
+# Of the time that is left: a coordinator that does not answer must leave time for the log's ends.
+_COMMITTED_SHARE = 0.6
 
 _CANNOT_DESCRIBE = "this broker cannot list or describe groups"
 
-_EARLIEST = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
-_LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
-_Key = tuple[str, int]
+@dataclass(frozen=True)
+class Described:
+    """A group as its coordinator describes it; None is not told, and `lines` say why."""
+
+    state: str | None = None
+    members: int | None = None
+    membership: tuple[Member, ...] = ()
+    lines: tuple[str, ...] = ()
+    denied: Denied | None = None
+
+    @property
+    def assigned(self) -> set[PartitionKey]:
+        return {key for member in self.membership for key in member.partitions}
 
 
-class ConfluentKafka:
-    """Implements `bot.ports.Kafka` and `KafkaServer`. Safe to share between threads; connects at the first call.
+@dataclass(frozen=True)
+class Commits:
+    """What a group has committed; `errors` are of partitions whose commit is not known."""
 
-    `config` holds librdkafka's own settings (`bootstrap.servers`, `security.protocol`, ...), or returns them each time
-    it is asked, or raises PortError; `reread_s` is how old they may be. `now` stamps the reads. The connection stays
-    open for the life of the object.
-    """
+    offsets: Mapping[PartitionKey, int] = field(default_factory=dict)
+    errors: Mapping[PartitionKey, str] = field(default_factory=dict)
+
+
+class ConfluentKafka(KafkaLog):
+    """Implements `bot.ports.Kafka` and `KafkaServer`. Safe to share between threads; connects at the first call."""
 
     def __init__(self, config: Settings, now: Callable[[], datetime], reread_s: float = REREAD_S) -> None:
-        self._read_settings: Callable[[], Mapping[str, Any]] = config if callable(config) else lambda: config
-        self._now = now
-        self._reread_s = reread_s
-        self._where = "Kafka"
-        self._lock = threading.Lock()
-        self._config: Mapping[str, Any] = {}
-        self._files: tuple[object, ...] = ()
-        self._read_at_s: float | None = None
-        self._client: AdminClient | None = None
-        self._connection_errors: deque[KafkaError] = deque(maxlen=8)
-        self._failures = _Failures()
+        super().__init__(config, now, reread_s)
+        self._partitions_seen: dict[str, tuple[int, ...]] = {}
 
     def read_brokers(self, deadline_s: float) -> KafkaBrokers:
         """Return the cluster's id and how many brokers it shows; needs a login, but no permission.
@@ -130,137 +95,152 @@ class ConfluentKafka:
     def read_group(self, group: str, topics: Sequence[str], deadline_s: float) -> GroupOffsets:
         """Return the offsets of `group` for `topics`, or of every topic it has committed or is assigned.
 
-        A partition of such a topic without a commit is included, with `committed` None. Raises Missing for an
-        unknown topic, and for a group that the broker calls dead and that has committed nothing.
+        A partition of such a topic without a commit is included, with `committed` None; so is one of a topic that was
+        deleted, with an error. Raises Missing where no named topic exists, and for a group that the broker calls dead
+        and that has committed nothing.
         """
         ends_at = time.monotonic() + deadline_s
-        not_known: list[str] = []
+        self._check_name(group)
+        # Fired first, and the consumer connects to the group's coordinator while the metadata is on its way: committed
+        # offsets are asked for with the wide topic known.
         admin = self._admin()  # kept until the end: futures fail when their client is collected
-        described = _only(admin.describe_consumer_groups([group], request_timeout=_DESCRIBE_TIMEOUT_S))
-        named = [key for topic in topics for key in self._partitions_of(topic, ends_at)]
-        state, members, assigned, denied = self._described(described, group, ends_at, not_known)
+        described = only(admin.describe_consumer_groups([group], request_timeout=_DESCRIBE_TIMEOUT_S))
+        consumer = self._consumer(group, {"isolation.level": "read_uncommitted"})
+        try:
+            layout = self._layout(topics, ends_at)
+            at = self._now()
+            asked = self._named_keys(topics, layout) if topics else layout.keys(layout.partitions)
+            commits, failed = self._try_committed(consumer, group, asked, ends_at)
+        finally:
+            consumer.close()
+        about = self._described(described, group, ends_at)
+        if failed is not None and (not topics or not layout.partitions):
+            raise failed
+        if about.denied is not None and not topics:
+            raise about.denied
+        return self._assembled(group, at, topics, layout, about, commits, failed, ends_at)
 
-        at = self._now()
-        committed: dict[_Key, int] = {}
-        errors: dict[_Key, str] = {}
-        # The offsets need the permission that the state was just refused for.
-        if denied is None:
-            committed, errors = self._committed(group, named if topics else self._all_partitions(ends_at), ends_at)
-        if topics:
-            keys = named
-        elif denied is not None:
-            raise denied
+    def read_groups(
+        self, wanted: Mapping[str, Sequence[str]], deadline_s: float
+    ) -> Mapping[str, GroupOffsets | PortError]:
+        """Return each of the `wanted` groups (with its topics, or none: all it has committed), read in one pass."""
+
+        def ask(group: str) -> GroupOffsets | PortError:
+            try:
+                return self.read_group(group, wanted[group], deadline_s)
+            except PortError as error:
+                return error
+
+        with ThreadPoolExecutor(8, thread_name_prefix="groups") as pool:
+            return dict(zip(wanted, pool.map(ask, wanted), strict=True))
+
+    # --- one group --------------------------------------------------------------------------------
+
+    def _check_name(self, group: str) -> None:
+        if not group or "\0" in group:
+            raise Missing(f"no consumer group {group!r} on {self._where}: no group can have that name")
+
+    def _named_keys(self, topics: Sequence[str], layout: Layout) -> list[PartitionKey]:
+        """Return the partitions of named topics; of an absent topic those that it once had, or the first."""
+        return [
+            (topic, partition)
+            for topic in dict.fromkeys(topics)
+            for partition in layout.partitions.get(topic) or self._partitions_seen.get(topic, (0,))
+        ]
+
+    def _try_committed(
+        self, consumer: Consumer, group: str, keys: Sequence[PartitionKey], ends_at: float
+    ) -> tuple[Commits, PortError | None]:
+        """Return the commits, or none of them and why: the ends of the log may be known all the same."""
+        now_s = time.monotonic()
+        try:
+            return self._committed_by(consumer, group, keys, now_s + _COMMITTED_SHARE * (ends_at - now_s)), None
+        except PortError as error:
+            why = f"needs the ACL DESCRIBE on group {group}" if isinstance(error, Denied) else str(error)
+            return Commits(errors=dict.fromkeys(keys, why)), error
+
+    def _assembled(
+        self,
+        group: str,
+        at: datetime,
+        topics: Sequence[str],
+        layout: Layout,
+        about: Described,
+        commits: Commits,
+        failed: PortError | None,
+        ends_at: float,
+    ) -> GroupOffsets:
+        """Return the group with the ends of its partitions' logs, read now: after its commits."""
+        if about.state == "DEAD":
+            if not commits.offsets and failed is None:
+                raise Missing(f"no consumer group {group} on {self._where}")
+            about = Described(lines=(f"members of group {group}: it is no group that this client can describe",))
+        keys = self._keys(topics, layout, commits, about)
+        gone = self._gone(keys, layout, commits, about)
+        errors = {key: commits.errors[key] for key in keys if key in commits.errors and key not in gone}
+        not_known = [*about.lines]
+        if failed is not None:
+            if not isinstance(failed, Denied) or about.denied is None:
+                not_known.append(str(failed))
         else:
-            keys = self._expanded({*committed, *assigned}, ends_at, not_known)
-            errors = {key: errors[key] for key in keys if key in errors}
-        if state == "DEAD" and not committed and denied is None:
-            raise Missing(f"no consumer group {group} on {self._where}")
+            not_known += lines_of("committed offset", errors)
+        not_known += sorted({f"{why}" for why in gone.values()})
         if not keys:
             not_known.append(f"partitions of {group}: it has committed nothing and no partition is assigned to it")
+        ends = self._ends([key for key in keys if key not in gone], ends_at, layout.leaderless)
+        not_known[len(about.lines) : len(about.lines)] = lines_of("log offsets", ends.errors)
+        return _group_offsets(group, at, keys, commits, errors, gone, ends, about, not_known)
 
-        earliest, latest, end_errors = self._ends(keys, ends_at, not_known)
-        return GroupOffsets(
-            group=group,
-            at=at,
-            state=state,
-            members=members,
-            partitions=tuple(
-                PartitionOffsets(
-                    topic=topic,
-                    partition=partition,
-                    committed=committed.get((topic, partition)),
-                    earliest=earliest.get((topic, partition)),
-                    latest=latest.get((topic, partition)),
-                    committed_known=denied is None and (topic, partition) not in errors,
-                    error=errors.get((topic, partition)) or end_errors.get((topic, partition)),
-                )
-                for topic, partition in sorted(keys)
-            ),
-            not_known=(*not_known, *_lines("committed offset", errors)),
-        )
+    def _keys(self, topics: Sequence[str], layout: Layout, commits: Commits, about: Described) -> list[PartitionKey]:
+        """Return the partitions to answer for: whole topics, since those without a commit are the ones to worry about.
 
-    def read_topic(self, topic: str, deadline_s: float) -> TopicOffsets:
-        return self._read_topic(topic, time.monotonic() + deadline_s, f"DESCRIBE on topic {topic}")
-
-    def _read_topic(self, topic: str, ends_at: float, acl: str) -> TopicOffsets:
-        """`acl` is what the caller needs in the end: READ implies DESCRIBE, and one permission is enough to ask for."""
-        not_known: list[str] = []
-        keys = self._partitions_of(topic, ends_at, acl)
-        earliest, latest, _ = self._ends(keys, ends_at, not_known)
-        return TopicOffsets(topic, {key[1]: (earliest.get(key), latest.get(key)) for key in keys}, tuple(not_known))
-
-    def sample_tail(self, topic: str, count: int, deadline_s: float) -> TailSample:
-        """Return up to `count` of the newest records: an equal share of each partition's tail, oldest first.
-
-        A partition that has less leaves its share to the others. Ended per partition by its end as first seen or by EOF
-        (transaction markers and compaction leave fewer records than offsets), and by the deadline; never by count.
+        Of topics that are not shown those that are committed, assigned or remembered.
         """
-        ends_at = time.monotonic() + deadline_s
-        offsets = self._read_topic(topic, ends_at, f"READ on topic {topic}")
-        not_known = list(offsets.not_known)
-        starts = _shares(offsets.partitions, count)
-        pending = {partition: latest for partition, (_, latest) in offsets.partitions.items() if partition in starts}
-        records: list[Record] = []
-        if pending:
-            consumer = self._consumer(_SAMPLER_GROUP, _SAMPLER_SETTINGS)
-            try:
-                consumer.assign([TopicPartition(topic, partition, start) for partition, start in starts.items()])
-                while pending and (left_s := ends_at - time.monotonic()) > 0:
-                    message = consumer.poll(min(left_s, 0.5))
-                    if message is None:
-                        continue
-                    _take(message, pending, records, not_known)
-            except KafkaException as error:
-                raise self._port_error(error, f"records of {topic}", f"READ on topic {topic}") from error
-            finally:
-                consumer.close()
-        if pending:
-            listed = ", ".join(f"{topic}/{partition}" for partition in sorted(pending))
-            not_known.append(f"records of {listed}: not read to the end within {deadline_s:g} s")
-        epoch = datetime.fromtimestamp(0, UTC)
-        records.sort(key=lambda record: (record.at or epoch, record.partition, record.offset))
-        return TailSample(topic, tuple(records), offsets, tuple(not_known))
+        if topics:
+            keys = set(self._named_keys(topics, layout))
+            keys.update(key for key in commits.offsets if key[0] in layout.absent)
+        else:
+            keys = {*commits.offsets, *about.assigned}
+            keys.update(layout.keys({topic for topic, _ in keys}))
+        for topic in {topic for topic, _ in keys}:
+            if topic in layout.partitions:
+                self._partitions_seen[topic] = layout.partitions[topic]
+        return sorted(keys)
+
+    def _gone(
+        self, keys: Iterable[PartitionKey], layout: Layout, commits: Commits, about: Described
+    ) -> dict[PartitionKey, str]:
+        """Return why partitions are not in the cluster's metadata: deleted, unknown or not to be seen."""
+        gone: dict[PartitionKey, str] = {}
+        proofs = {topic for topic, _ in (*commits.offsets, *about.assigned)} | self._partitions_seen.keys()
+        for key in keys:
+            topic, partition = key
+            if topic not in layout.partitions:
+                absent = layout.absent.get(topic)
+                if absent is not None and not isinstance(absent, Missing):
+                    why = reason_of(kafka_error_of(absent), f"DESCRIBE on topic {topic}")
+                    gone[key] = f"partitions of topic {topic}: {why}"
+                else:
+                    gone[key] = f"topic {topic} {'no longer exists' if topic in proofs else 'does not exist'}"
+            elif partition not in layout.partitions[topic]:
+                gone[key] = f"topic {topic} no longer has partition {partition}"
+        return gone
 
     # --- one request each -------------------------------------------------------------------------
 
-    def _partitions_of(self, topic: str, ends_at: float, acl: str = "") -> list[_Key]:
-        asked, acl = f"partitions of topic {topic}", acl or f"DESCRIBE on topic {topic}"
-        timeout_s = _left_s(ends_at)
+    def _committed(
+        self, group: str, keys: Sequence[PartitionKey], ends_at: float
+    ) -> tuple[Mapping[PartitionKey, int], Mapping[PartitionKey, str]]:
+        """Return committed offsets and errors per partition."""
+        # With read_committed the broker would withhold offsets while a transaction is open.
+        consumer = self._consumer(group, {"isolation.level": "read_uncommitted"})
         try:
-            found = self._admin().list_topics(topic, timeout=timeout_s).topics[topic]
-        except KafkaException as error:
-            raise self._port_error(error, asked, acl, timeout_s) from error
-        self._connection_errors.clear()
-        self._failures.clear()
-        if found.error is not None:
-            raise self._port_error(KafkaException(found.error), asked, acl)
-        return [(topic, partition) for partition in sorted(found.partitions)]
+            commits = self._committed_by(consumer, group, keys, ends_at)
+        finally:
+            consumer.close()
+        return commits.offsets, commits.errors
 
-    def _expanded(self, keys: Iterable[_Key], ends_at: float, not_known: list[str]) -> list[_Key]:
-        """Return all partitions of the topics of `keys`: those without a commit are the ones to worry about."""
-        expanded = set(keys)
-        for topic in sorted({topic for topic, _ in expanded}):
-            try:
-                expanded.update(self._partitions_of(topic, ends_at))
-            except (Missing, Denied) as error:
-                not_known.append(str(error))
-        return sorted(expanded)
-
-    def _all_partitions(self, ends_at: float) -> list[_Key]:
-        """Return every partition of the cluster, without Kafka's own topics."""
-        timeout_s = _left_s(ends_at)
-        try:
-            topics = self._admin().list_topics(timeout=timeout_s).topics
-        except KafkaException as error:
-            raise self._port_error(error, "topics", "DESCRIBE on the topics", timeout_s) from error
-        return [
-            (name, partition)
-            for name, found in sorted(topics.items())
-            if not name.startswith("__")
-            for partition in sorted(found.partitions)
-        ]
-
-    def _committed(self, group: str, keys: Sequence[_Key], ends_at: float) -> tuple[dict[_Key, int], dict[_Key, str]]:
+    def _committed_by(self, consumer: Consumer, group: str, keys: Sequence[PartitionKey], ends_at: float) -> Commits:
         """Return committed offsets and errors per partition; no group is joined and nothing is committed.
 
         Asked by a consumer, not by the AdminClient: when the group's coordinator moves or is still loading,
@@ -268,335 +248,85 @@ class ConfluentKafka:
         (rd_kafka_handle_OffsetFetch -> rd_kafka_cgrp_op) and kills the process. Seen on Kafka 4.1.1.
         """
         if not keys:
-            return {}, {}
-        # With read_committed the broker would withhold offsets while a transaction is open.
-        consumer = self._consumer(group, {"isolation.level": "read_uncommitted"})
-        timeout_s = _left_s(ends_at)
+            return Commits()
+        timeout_s = left_s(ends_at)
         try:
             answers = consumer.committed([TopicPartition(*key) for key in keys], timeout=timeout_s)
         except KafkaException as error:
             raise self._port_error(
                 error, f"committed offsets of {group}", f"DESCRIBE on group {group}", timeout_s
             ) from error
-        finally:
-            consumer.close()
-        committed, errors = {}, {}
+        offsets, errors = {}, {}
         for found in answers:
             if found.error is not None:
-                errors[(found.topic, found.partition)] = _reason(found.error, f"DESCRIBE on topic {found.topic}")
+                errors[(found.topic, found.partition)] = reason_of(found.error, f"DESCRIBE on topic {found.topic}")
             elif found.offset >= 0:
-                committed[(found.topic, found.partition)] = found.offset
-        return committed, errors
+                offsets[(found.topic, found.partition)] = found.offset
+        return Commits(offsets, errors)
 
-    def _described(
-        self, future: Future[Any], group: str, ends_at: float, not_known: list[str]
-    ) -> tuple[str | None, int | None, set[_Key], Denied | None]:
-        """Return state, member count and assigned partitions; what is lacking becomes a `not_known` line."""
+    def _described(self, future: Future[Any], group: str, ends_at: float) -> Described:
+        """Return state and members; what is lacking becomes a line."""
         try:
             # A third of what is left: the offsets are the answer, the state is a word beside it.
             answer = self._result(
-                future, f"state of group {group}", f"DESCRIBE on group {group}", time.monotonic() + _left_s(ends_at) / 3
+                future, f"state of group {group}", f"DESCRIBE on group {group}", time.monotonic() + left_s(ends_at) / 3
             )
         except Missing:
-            return "DEAD", 0, set(), None
+            return Described("DEAD", 0)
         except PortError as error:
-            cause = _kafka_error(error)
+            cause = kafka_error_of(error)
             unable = cause is not None and cause.code() == KafkaError._UNSUPPORTED_FEATURE
-            not_known.append(f"state of group {group}: {_CANNOT_DESCRIBE}" if unable else str(error))
-            return None, None, set(), error if isinstance(error, Denied) else None
-        assigned = {
-            (found.topic, found.partition)
-            for member in answer.members
-            if member.assignment is not None
-            for found in member.assignment.topic_partitions
-        }
+            line = f"state of group {group}: {_CANNOT_DESCRIBE}" if unable else str(error)
+            return Described(lines=(line,), denied=error if isinstance(error, Denied) else None)
+        membership = tuple(_member(member) for member in answer.members)
         # Kafka's words, not the Python enum's.
         state = answer.state.name.replace("REBALANCING", "REBALANCE")
         if state == "UNKNOWN":
-            not_known.append(f"state of group {group}: a state this client has no word for")
-            return None, len(answer.members), assigned, None
-        return state, len(answer.members), assigned, None
-
-    def _ends(
-        self, keys: Sequence[_Key], ends_at: float, not_known: list[str]
-    ) -> tuple[dict[_Key, int], dict[_Key, int], dict[_Key, str]]:
-        """Return earliest and latest offsets, asked together; raise only when not one was answered."""
-        if not keys:
-            return {}, {}, {}
-        admin = self._admin()
-        fired = [
-            admin.list_offsets({TopicPartition(*key): spec for key in keys}, request_timeout=_left_s(ends_at))
-            for spec in (_EARLIEST, _LATEST)
-        ]
-        found: list[dict[_Key, int]] = [{}, {}]
-        errors: dict[_Key, str] = {}
-        last_error: PortError | None = None
-        for answers, offsets in zip(fired, found, strict=True):
-            for answered, future in answers.items():
-                key = (answered.topic, answered.partition)
-                try:
-                    offset = self._result(
-                        future, f"offsets of {key[0]}/{key[1]}", f"DESCRIBE on topic {key[0]}", ends_at
-                    ).offset
-                except PortError as error:
-                    errors[key] = _reason(_kafka_error(error), f"DESCRIBE on topic {key[0]}")
-                    last_error = error
-                    continue
-                if offset >= 0:
-                    offsets[key] = offset
-        if last_error is not None and not found[0] and not found[1]:
-            raise last_error
-        not_known.extend(_lines("log offsets", errors))
-        return found[0], found[1], errors
-
-    # --- the client -------------------------------------------------------------------------------
-
-    def _settings(self) -> dict[str, Any]:
-        return {
-            "socket.connection.setup.timeout.ms": 5000,
-            "reconnect.backoff.max.ms": 1000,
-            **self._config,
-            "allow.auto.create.topics": False,
-            "error_cb": self._connection_errors.append,
-        }
-
-    def _admin(self) -> AdminClient:
-        """Return the client for the settings as they are; what another thread still holds of an older one lives on."""
-        with self._lock:
-            if self._read_at_s is None or time.monotonic() - self._read_at_s > self._reread_s:
-                self._reread()
-            if self._client is None:
-                try:
-                    self._client = AdminClient(self._settings(), logger=self._failures.logger)
-                except (KafkaException, ValueError, TypeError) as error:
-                    self._read_at_s = None
-                    raise Unreachable(
-                        f"{self._where}: the settings are refused: {_words(error)}", sent=False
-                    ) from error
-            self._client.poll(0)
-            return self._client
-
-    def _reread(self) -> None:
-        """Read the settings; drop the client if they, or the certificate files they name, have changed.
-
-        Settings that cannot be read (a secret being written anew) are an error only where there is no client yet.
-        """
-        try:
-            config = dict(self._read_settings())
-        except PortError:
-            if self._client is None:
-                raise
-            return
-        self._read_at_s = time.monotonic()
-        files = tuple(_changed_at(config[name]) for name in _CERTIFICATE_FILES if name in config)
-        if (config, files) == (self._config, self._files):
-            return
-        self._config, self._files = config, files
-        self._where = f"Kafka at {config.get('bootstrap.servers') or '(no bootstrap.servers)'}"
-        self._client, self._connection_errors, self._failures = None, deque(maxlen=8), _Failures()
-
-    def _handshake(self, deadline_s: float) -> str | None:
-        """Return what Python's TLS says of the first broker's certificate, in its words; None where it says nothing."""
-        host, _, port = str(self._config.get("bootstrap.servers", "")).partition(",")[0].rpartition(":")
-        try:
-            context = ssl.create_default_context(
-                cafile=self._config.get("ssl.ca.location"), cadata=self._config.get("ssl.ca.pem")
-            )
-            with (
-                socket.create_connection((host.strip("[]"), int(port)), timeout=deadline_s) as plain,
-                context.wrap_socket(plain, server_hostname=host.strip("[]")),
-            ):
-                return None
-        except ssl.SSLCertVerificationError as error:
-            return str(error.verify_message)
-        except (OSError, ValueError):
-            return None
-
-    def _consumer(self, group: str, settings: Mapping[str, Any]) -> Consumer:
-        """Return a consumer that neither joins `group` nor commits. Its name is mandatory to librdkafka."""
-        settings = {
-            **self._settings(),
-            "group.id": group,
-            "enable.auto.commit": False,
-            "enable.auto.offset.store": False,
-            **settings,
-        }
-        try:
-            return Consumer(settings, logger=self._failures.logger)
-        except (KafkaException, ValueError, TypeError) as error:
-            raise Unreachable(f"{self._where}: the settings are refused: {_words(error)}", sent=False) from error
-
-    def _result(self, future: Future[Any], asked: str, acl: str, ends_at: float) -> Any:
-        timeout_s = _left_s(ends_at)
-        try:
-            # The request's own time-out is the deadline too: let it speak first, its words are better.
-            return future.result(timeout_s + 0.05)
-        except KafkaException as error:
-            raise self._port_error(error, asked, acl, timeout_s) from error
-        except FutureTimeout as error:
-            raise Unreachable(f"{self._where}: no answer to `{asked}` within {timeout_s:.2g} s") from error
-
-    def _port_error(self, error: KafkaException, asked: str, acl: str, timeout_s: float | None = None) -> PortError:
-        """Return what the error is to the port; `acl` is the permission that was needed to ask."""
-        kafka_error = error.args[0]
-        code = kafka_error.code()
-        if self._client is not None:
-            self._client.poll(0)
-        if code in _BAD_LOGIN:
-            self._read_at_s = None
-        if code in _DENIED:
-            return Denied(f"{self._where}: `{asked}` was refused: {_reason(kafka_error, acl)}")
-        if code in _MISSING:
-            return Missing(f"{self._where}: no {asked.removeprefix('partitions of ')}: {kafka_error.str()}")
-        if code in (KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN):
-            within = f" within {timeout_s:.2g} s" if timeout_s else ""
-            last = next(
-                (seen for seen in reversed(self._connection_errors) if seen.code() != KafkaError._ALL_BROKERS_DOWN),
-                None,
-            )
-            if last is not None and last.code() == KafkaError._AUTHENTICATION:
-                self._read_at_s = None
-                return Denied(f"{self._where}: `{asked}` was refused: {_words(last)}")
-            reason = _words(last) if last is not None else self._failures.reason()
-            because = f": {reason}" if reason else ""
-            return Unreachable(f"{self._where}: no answer to `{asked}`{within}{because}")
-        return Unreachable(f"{self._where}: `{asked}`: {kafka_error.name()}: {kafka_error.str()}")
+            line = f"state of group {group}: a state this client has no word for"
+            return Described(None, len(membership), membership, (line,))
+        return Described(state, len(membership), membership)
 
 
-class _Failures(logging.Handler):
-    """Keeps the last of librdkafka's lines on lost connections: some of their reasons are told nowhere else.
-
-    librdkafka writes to stderr unless given a logger; what else matters reaches the caller as an error.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._lines: deque[str] = deque(maxlen=8)
-        self.logger = logging.Logger("bot.clients.kafka.librdkafka")
-        self.logger.addHandler(self)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        line = record.getMessage()
-        if "Disconnected" in line:
-            self._lines.append(line)
-
-    def reason(self) -> str:
-        """Return what the newest line means, in words; empty where there is none."""
-        newest = _CLOSED_AT_ONCE.search(self._lines[-1]) if self._lines else None
-        return next((words for state, words in _CLOSED if newest is not None and state == newest[2]), "")
-
-    def clear(self) -> None:
-        self._lines.clear()
-
-
-def _changed_at(path: object) -> object:
-    """Return what changes when a file is written anew; None where there is none."""
-    try:
-        found = Path(str(path)).stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
-
-
-def _take(message: Message, pending: dict[int, int | None], records: list[Record], not_known: list[str]) -> None:
-    """Keep the record if it is below its partition's end; strike the partition off `pending` once it is read."""
-    partition, error = message.partition(), message.error()
-    # Without a topic it is an event of the client, on "partition 0": librdkafka looks for the coordinator of the group
-    # that it must be given, and a broker with ACLs refuses that, rightly: nothing is joined or committed.
-    if message.topic() is None or partition not in pending or partition is None:
-        return
-    if error is not None:
-        if error.code() != KafkaError._PARTITION_EOF:
-            not_known.append(
-                f"records of {message.topic()}/{partition}: {_reason(error, f'READ on topic {message.topic()}')}"
-            )
-        del pending[partition]
-        return
-    offset, latest = message.offset(), pending[partition]
-    if offset is None or latest is None or offset >= latest:
-        del pending[partition]
-        return
-    records.append(_record(message, partition, offset))
-    if offset >= latest - 1:
-        del pending[partition]
-
-
-def _record(message: Message, partition: int, offset: int) -> Record:
-    kind, milliseconds = message.timestamp()
-    headers = message.headers() or ()
-    return Record(
-        topic=message.topic() or "",
-        partition=partition,
-        offset=offset,
-        at=None
-        if kind == TIMESTAMP_NOT_AVAILABLE or milliseconds < 0
-        else datetime.fromtimestamp(milliseconds / 1000, UTC),
-        key=message.key(),
-        value=message.value(),
-        headers=tuple(
-            (name, _bytes(value)) for name, value in (headers.items() if isinstance(headers, dict) else headers)
-        ),
+def _member(member: Any) -> Member:
+    assigned = member.assignment.topic_partitions if member.assignment is not None else ()
+    return Member(
+        id=member.member_id,
+        client=member.client_id,
+        host=member.host,
+        partitions=tuple(sorted((found.topic, found.partition) for found in assigned)),
     )
 
 
-def _bytes(value: str | bytes | None) -> bytes | None:
-    return value.encode() if isinstance(value, str) else value
-
-
-def _shares(partitions: Mapping[int, tuple[int | None, int | None]], count: int) -> dict[int, int]:
-    """Return the start offset of each partition that has something to read, `count` records in all."""
-    sizes = {
-        partition: (latest - earliest, latest)
-        for partition, (earliest, latest) in partitions.items()
-        if earliest is not None and latest is not None and latest > earliest
-    }
-    starts: dict[int, int] = {}
-    left = count
-    by_size = sorted(sizes.items(), key=lambda item: (item[1][0], item[0]))
-    for index, (partition, (size, latest)) in enumerate(by_size):
-        share = min(size, -(-left // (len(by_size) - index)))
-        if share > 0:
-            starts[partition] = latest - share
-            left -= share
-    return starts
-
-
-def _left_s(ends_at: float) -> float:
-    """Return the seconds left; at least one millisecond, the smallest time-out librdkafka takes."""
-    return max(0.001, ends_at - time.monotonic())
-
-
-def _only(futures: Mapping[Any, Future[Any]]) -> Future[Any]:
-    return next(iter(futures.values()))
-
-
-def _lines(what: str, errors: Mapping[_Key, str]) -> list[str]:
-    """Return one line per reason: a broker that is down takes many partitions with it."""
-    by_reason: dict[str, list[str]] = {}
-    for (topic, partition), reason in sorted(errors.items()):
-        by_reason.setdefault(reason, []).append(f"{topic}/{partition}")
-    return [
-        f"{what} of {', '.join(keys[:8])}{f' and {len(keys) - 8} more' if len(keys) > 8 else ''}: {reason}"
-        for reason, keys in by_reason.items()
-    ]
-
-
-def _kafka_error(error: PortError) -> KafkaError | None:
-    """Return Kafka's own error behind ours, None when Kafka did not say anything."""
-    found = error.__cause__.args[0] if isinstance(error.__cause__, KafkaException) else None
-    return found if isinstance(found, KafkaError) else None
-
-
-def _reason(error: KafkaError | None, acl: str) -> str:
-    """Return why, without the partition, so that equal reasons are one line; None is an answer that did not come."""
-    if error is None:
-        return "no answer in time"
-    if error.code() in _NEEDS_ACL:
-        return f"needs the ACL {acl}"
-    return error.str()
-
-
-def _words(error: Exception | KafkaError) -> str:
-    inner = error.args[0] if isinstance(error, KafkaException) else error
-    text = inner.str() if isinstance(inner, KafkaError) else str(inner)
-    return text.partition(" (after ")[0]
+def _group_offsets(
+    group: str,
+    at: datetime,
+    keys: Iterable[PartitionKey],
+    commits: Commits,
+    errors: Mapping[PartitionKey, str],
+    gone: Mapping[PartitionKey, str],
+    ends: Ends,
+    about: Described,
+    not_known: Iterable[str],
+) -> GroupOffsets:
+    """Return one group's answer; a partition that is gone and has no commit is not known, not "never committed"."""
+    return GroupOffsets(
+        group=group,
+        at=at,
+        state=about.state,
+        members=about.members,
+        partitions=tuple(
+            PartitionOffsets(
+                key[0],
+                key[1],
+                commits.offsets.get(key),
+                ends.earliest.get(key),
+                ends.latest.get(key),
+                key not in errors and (key not in gone or key in commits.offsets),
+                gone.get(key) or errors.get(key) or ends.errors.get(key),
+                ends.last_stable.get(key),
+            )
+            for key in keys
+        ),
+        not_known=tuple(not_known),
+        membership=about.membership,
+    )

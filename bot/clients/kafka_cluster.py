@@ -16,7 +16,8 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
 
-from bot.clients.kafka import ConfluentKafka, _kafka_error, _left_s, _lines, _reason
+from bot.clients.kafka import ConfluentKafka
+from bot.clients.kafka_connection import kafka_error_of, left_s, lines_of, reason_of
 from bot.ports import GroupEntry, KafkaListing, PortError, TopicEntry
 
 AT_ONCE = 8
@@ -36,7 +37,7 @@ class ConfluentCluster(ConfluentKafka):
         not be.
         """
         ends_at = time.monotonic() + deadline_s
-        future = self._admin().list_consumer_groups(request_timeout=_left_s(ends_at))
+        future = self._admin().list_consumer_groups(request_timeout=left_s(ends_at))
         metadata = self._metadata(ends_at)
         not_known: list[str] = []
         return KafkaListing(
@@ -67,13 +68,13 @@ class ConfluentCluster(ConfluentKafka):
             try:
                 committed, errors = self._committed(group, keys, min(ends_at, now + GROUP_DEADLINE_S))
             except PortError as error:
-                kafka_error = _kafka_error(error)
+                kafka_error = kafka_error_of(error)
                 late = kafka_error is not None and kafka_error.code() == KafkaError._TIMED_OUT
-                known = _reason(None if late else kafka_error, "DESCRIBE on the group")
+                known = reason_of(None if late else kafka_error, "DESCRIBE on the group")
                 reason = known if kafka_error else str(error)
                 refused.setdefault(reason, []).append(group)
                 return GroupEntry(group, None)
-            for line in _lines("committed offset", errors):
+            for line in lines_of("committed offset", errors):
                 refused.setdefault(line, []).append(group)
             return GroupEntry(group, None, tuple(sorted({topic for topic, _ in committed})))
 
@@ -90,7 +91,7 @@ class ConfluentCluster(ConfluentKafka):
         )
 
     def _metadata(self, ends_at: float) -> Any:
-        timeout_s = _left_s(ends_at)
+        timeout_s = left_s(ends_at)
         try:
             metadata = self._admin().list_topics(timeout=timeout_s)
         except KafkaException as error:
@@ -102,13 +103,13 @@ class ConfluentCluster(ConfluentKafka):
         try:
             answer = self._result(future, "groups", "DESCRIBE on the cluster", ends_at)
         except PortError as error:
-            not_known.append(_CANNOT_LIST if _is_unable(_kafka_error(error)) else str(error))
+            not_known.append(_CANNOT_LIST if _is_unable(kafka_error_of(error)) else str(error))
             return None
         causes = [_cause(error) for error in answer.errors or ()]
         if any(map(_is_unable, causes)) and not answer.valid:
             not_known.append(_CANNOT_LIST)
             return None
-        reasons = sorted({_reason(cause, "DESCRIBE on the cluster") for cause in causes})
+        reasons = sorted({reason_of(cause, "DESCRIBE on the cluster") for cause in causes})
         not_known.extend(f"groups: a broker did not list its own: {reason}" for reason in reasons)
         if reasons and not answer.valid:
             return None

@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from bot.clients.kafka import ConfluentKafka, _Failures
+from bot.clients.kafka import ConfluentKafka
+from bot.clients.kafka_connection import Failures
 from bot.ports import Missing, PortError, Unreachable
 
 AT = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
@@ -380,7 +381,7 @@ def test_the_brokers_are_known_without_a_topic(brokers):
 )
 def test_only_a_connection_closed_at_once_says_what_the_broker_wants(line, reason):
     """A broker that is going down, or closes what was idle, wants neither a login nor TLS."""
-    failures = _Failures()
+    failures = Failures()
     failures.logger.error("FAIL [rdkafka#producer-4]: 127.0.0.1:9092/bootstrap: %s", line)
 
     assert (bool(reason), True) == (bool(failures.reason()), failures.reason().endswith(reason))
