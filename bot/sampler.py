@@ -69,6 +69,7 @@ class Sampler:
         self._tracks: dict[str, GroupTrack] = {}
         self._recalled: set[str] = set()
         self._stored_at: dict[str, datetime] = {}
+        self._was_wrong = False
         self._latest: tuple[Look, ...] = ()
         self._began_at = clock()
         self._looked_at: datetime | None = None
@@ -212,10 +213,10 @@ class Sampler:
         self._tracks[read.group] = follow(self._tracks.get(read.group), read)
 
     def _keep(self, reads: Sequence[GroupOffsets]) -> None:
-        was_wrong = bool(self._samples.wrong)
         self._samples.keep(reads)
-        for read in reads:
-            self._stored_at[read.group] = read.at
+        with self._lock:
+            self._stored_at.update((read.group, read.at) for read in reads)
+            was_wrong, self._was_wrong = self._was_wrong, bool(self._samples.wrong)
         if self._samples.wrong and not was_wrong:
             self._count_error("samples")
 
@@ -258,14 +259,21 @@ class EveryGroup:
     Listed anew every few minutes; while that fails, the last list holds.
     """
 
-    def __init__(self, named: Sequence[Watched], cluster: KafkaCluster, count_error: Callable[[str], None]) -> None:
-        self._named, self._cluster, self._count_error = tuple(named), cluster, count_error
+    def __init__(
+        self,
+        named: Sequence[Watched],
+        cluster: KafkaCluster,
+        count_error: Callable[[str], None],
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._named, self._cluster, self._count_error, self._now_s = tuple(named), cluster, count_error, now_s
+        self._known = {each.group for each in self._named}
         self._listed: tuple[Watched, ...] = ()
         self._listed_at_s: float | None = None
         self._error = ""
 
     def __call__(self) -> Sequence[Watched]:
-        now_s = time.monotonic()
+        now_s = self._now_s()
         if self._listed_at_s is None or now_s - self._listed_at_s >= LISTED_EVERY_S:
             self._list(now_s)
         return (*self._named, *self._listed)
@@ -283,7 +291,7 @@ class EveryGroup:
         self._listed = tuple(
             Watched(ConsumerGroup(entry.group))
             for entry in listing.groups
-            if entry.group and not entry.group.startswith(THROW_AWAY)
+            if entry.group not in self._known and not entry.group.startswith(THROW_AWAY)
         )
 
     def _say(self, error: str) -> None:
