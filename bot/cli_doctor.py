@@ -28,8 +28,8 @@ T = TypeVar("T")
 
 QUESTION_S, TOTAL_S = 4.0, 13.0
 ORDER = (
-    "config", "journal", "bot", "slack", "alertmanager", "prometheus", "kafka", "registry", "connect", "coverage",
-    "clock",
+    "config", "journal", "bot", "slack", "alertmanager", "prometheus", "kafka", "registry", "connect", "flink",
+    "coverage", "clock",
 )  # fmt: skip
 COLOURS = {"ok": "green", "warning": "yellow", "failed": "red", "not configured": None}
 
@@ -86,6 +86,7 @@ def _examine(call: Call, config: Config) -> tuple[Check, ...]:
     from bot.doctor import alertmanager, clock, coverage, journal, prometheus, slack
     from bot.doctor import config as config_part
     from bot.doctor import connect as connect_part
+    from bot.doctor import flink as flink_part
     from bot.doctor import kafka as kafka_part
     from bot.doctor import registry as registry_part
     from bot.doctor.check import Check
@@ -121,6 +122,7 @@ def _examine(call: Call, config: Config) -> tuple[Check, ...]:
         "kafka": kafka_part.judge,
         "registry": registry_part.judge,
         "connect": connect_part.judge,
+        "flink": flink_part.judge,
         "prometheus": lambda facts: prometheus.judge(
             facts, config.listen.port, config.listen.host, [name for name, _ in alerts], call.app.clock()
         ),
@@ -138,10 +140,12 @@ def _systems(call: Call, config: Config) -> dict[str, Callable[[], Any] | None]:
     """Return how to ask each configured system; None for one that is not."""
     from bot.clients.alertmanager import HttpAlertmanager
     from bot.clients.connect import HttpConnect
+    from bot.clients.flink import HttpFlink
     from bot.clients.prometheus import HttpPrometheus
     from bot.clients.registry import HttpSchemaRegistry
     from bot.doctor import alertmanager, prometheus, slack
     from bot.doctor import connect as connect_part
+    from bot.doctor import flink as flink_part
     from bot.doctor import kafka as kafka_part
     from bot.doctor import registry as registry_part
 
@@ -189,6 +193,13 @@ def _systems(call: Call, config: Config) -> dict[str, Callable[[], Any] | None]:
         apart = config.connect.actions_auth is not None
         return connect_part.gather(connect, connect, http.url, pipelines, QUESTION_S, apart)
 
+    def ask_flink() -> Any:
+        if config.flink is None:
+            return flink_part.gather(None, None, None, pipelines, QUESTION_S)
+        http = call.app.http(config.flink, environ)
+        flink = HttpFlink(http)
+        return flink_part.gather(flink, flink, http.url, pipelines, QUESTION_S)
+
     return {
         "slack": ask_slack if config.slack else None,
         "alertmanager": ask_alertmanager if config.alertmanager else None,
@@ -196,6 +207,7 @@ def _systems(call: Call, config: Config) -> dict[str, Callable[[], Any] | None]:
         "kafka": ask_kafka if config.kafka else None,
         "registry": ask_registry if config.registry else None,
         "connect": ask_connect if config.connect else None,
+        "flink": ask_flink,
     }
 
 

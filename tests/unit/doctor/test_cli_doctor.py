@@ -29,6 +29,7 @@ alertmanager: {{url: "{NOBODY}", tokens: ["${{CDC_WEBHOOK_TOKEN}}"]}}
 registry: {{url: "{NOBODY}"}}
 connect: {{url: "{NOBODY}", auth: {{bearer: "${{CONNECT_TOKEN}}"}}}}
 prometheus: {{url: "{NOBODY}"}}
+flink: {{url: "{NOBODY}"}}
 slack: {{bot_token: "${{SLACK_BOT_TOKEN}}", app_token: "${{SLACK_APP_TOKEN}}", api_url: "{NOBODY}/api/"}}
 pipelines:
   customers: {{source: {{connector: source}}, topics: [customers]}}
@@ -60,7 +61,7 @@ def test_with_everything_down_each_part_has_its_line(folder: Path, capsys: pytes
     lines = json.loads(printed.out)
     assert {"part", "status", "what", "remedy"} == {key for line in lines for key in line}
     down = {line["part"] for line in lines if line["status"] == "failed"}
-    assert {"slack", "alertmanager", "prometheus", "registry", "connect"} == down
+    assert {"slack", "alertmanager", "prometheus", "registry", "connect", "flink"} == down
     assert {"kafka"} == {line["part"] for line in lines if line["status"] == "not configured"}
     assert not any(secret in printed.out + printed.err for secret in SECRETS.values())
     assert ["cdc.yml"] == [path.name for path in folder.iterdir()]
