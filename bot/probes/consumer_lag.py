@@ -1,7 +1,7 @@
 """Is this consumer group keeping up, and did it lose data?
 
-`look_at` reads the group once, or twice when it is given a way to wait; `finding_of` is pure. The facts are the
-document of `cdc lag --json` (contract.md) with `committed_total` and `end_total` beside it, which later checks compare.
+`look_at` reads the group once, or twice when it is given a way to wait, and asks what decides about its unread data;
+`finding_of` is pure, its words and its facts are those of `lag_words`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import groupby
 from typing import Any
 
 from bot.lag.judge import DEFAULT_OBJECTIVE, MIN_WINDOW_S, Beside, Judgement, judge_group
@@ -30,9 +29,9 @@ from bot.model import (
     Retention,
     Signal,
     Status,
-    counted,
 )
 from bot.ports import Kafka, PortError
+from bot.probes import lag_words as words
 from bot.probes.error_headers import read_error_headers
 from bot.probes.sources import Sources, unseen
 
@@ -48,6 +47,8 @@ RESIDUE_RECORDS = 200
 TAIL_RECORDS = 10
 
 ASKED_AT_ONCE = 8
+
+RED = frozenset({Verdict.DATA_LOST, Verdict.LOSS_IMMINENT, Verdict.STOPPED, Verdict.NOT_CHECKPOINTING, Verdict.STUCK})
 
 AGE = "how old the oldest unread record is"
 RETENTION = "what deletes records"
@@ -79,6 +80,7 @@ class Look:
     judgement: Judgement | None = None
     error: PortError | None = None
     not_known: tuple[str, ...] = ()
+    beside: Beside | None = None
 
 
 def look_at(sources: Sources, watched: Watched, deadline_s: float | None = None) -> Look:
@@ -102,7 +104,7 @@ def look_at(sources: Sources, watched: Watched, deadline_s: float | None = None)
         except PortError as error:
             not_known.append(f"second read: {error}")
     beside, unseen_beside = beside_of(sources, watched, track, deadline_s / 4)
-    return Look(watched, track, judge_group(track, beside), not_known=(*not_known, *unseen_beside))
+    return Look(watched, track, judge_group(track, beside), not_known=(*not_known, *unseen_beside), beside=beside)
 
 
 def beside_of(
@@ -166,21 +168,30 @@ def finding_of(look: Look, now: datetime) -> Finding:
     """Return red over the page line or for lost or stuck data, yellow over the warn line, green only for OK."""
     group, track, judgement = look.watched.group, look.track, look.judgement
     if track is None or judgement is None:
-        return unseen(PROBE, group, Signal.LAG, now, look.error, _nothing(group), "Kafka")
-    newest, kind = track.newest, look.watched.consumer.kind
+        return unseen(PROBE, group, Signal.LAG, now, look.error, words.nothing(group), "Kafka")
+    newest, kind, beside = track.newest, look.watched.consumer.kind, look.beside
     before = track.reads[0] if len(track.reads) > 1 else None
-    not_known = (*newest.not_known, *look.not_known, *judgement.not_known, *_not_summed(newest))
+    margin = words.margin_of(newest, beside) if beside else None
+    not_known = dict.fromkeys(
+        (*newest.not_known, *look.not_known, *judgement.not_known, *words.not_summed(newest), *words.no_age(judgement))
+    )
     return Finding(
         probe=PROBE,
         target=group,
         verdict=judgement.verdict.value,
         status=_status(judgement, look.watched.objective),
-        headline=_headline(newest, before, judgement, kind),
+        headline=words.headline(newest, before, judgement, kind, beside),
         at=newest.at,
         signal=Signal.LAG,
-        facts=_document(newest, judgement, not_known),
-        evidence=(judgement.evidence, *_membership(newest, judgement, kind), *judgement.advice),
-        not_known=not_known,
+        facts=words.document(newest, judgement, beside, margin, tuple(not_known)),
+        evidence=(
+            judgement.evidence,
+            *words.age(judgement),
+            *words.safe_for(margin),
+            *words.who(newest, judgement, kind),
+            *judgement.advice,
+        ),
+        not_known=tuple(not_known),
     )
 
 
@@ -343,7 +354,7 @@ def _dead_letters(kafka: Kafka, dlq: str, deadline_s: float) -> dict[tuple[str, 
 
 def _status(judgement: Judgement, objective: Objective) -> Status:
     lag_records = judgement.at_least_records
-    if judgement.verdict in (Verdict.DATA_LOST, Verdict.STUCK, Verdict.STOPPED):
+    if judgement.verdict in RED:
         return Status.RED
     if lag_records > objective.lag_page.records:
         return Status.RED
@@ -351,145 +362,6 @@ def _status(judgement: Judgement, objective: Objective) -> Status:
         return Status.YELLOW
     if judgement.verdict is Verdict.OK:
         return Status.GREEN
-    if judgement.verdict in (Verdict.REWOUND, Verdict.FALLING_BEHIND, Verdict.CATCHING_UP, Verdict.RESIDUAL):
-        return Status.YELLOW
-    return Status.UNKNOWN
-
-
-def _headline(newest: GroupOffsets, before: GroupOffsets | None, judgement: Judgement, kind: GroupKind) -> str:
-    """Return the lag and what is the matter with it; the verdict's own word stands beside it on every surface."""
-    if judgement.lag_records is not None:
-        lag = f"lag {judgement.lag_records:,}"
-    else:
-        lag = f"lag at least {judgement.at_least_records:,}" if judgement.at_least_records else "lag not known"
-    match judgement.verdict:
-        case Verdict.OK:
-            return f"{lag}, commits keep up" if judgement.lag_records else lag
-        case Verdict.DATA_LOST:
-            return f"{judgement.evidence}; {lag}"
-        case Verdict.CATCHING_UP:
-            return f"{lag}, level in {_about(judgement.eta_s or 0)}"
-        case Verdict.RESIDUAL:
-            return f"{lag}, all of it is in the DLQ"
-        case Verdict.STOPPED | Verdict.FALLING_BEHIND:
-            return ", ".join((lag, *_movement(newest, before), *_who_reads(newest, kind)))
-        case Verdict.UNKNOWN if judgement.at_least_records:
-            return ", ".join((lag, *(_movement(newest, before) or ("one read so far",)), *_who_reads(newest, kind)))
-        case _:
-            return f"{lag}, {judgement.evidence}"
-
-
-def _movement(newest: GroupOffsets, before: GroupOffsets | None) -> tuple[str, ...]:
-    """Return what happened between the reads to the partitions with unread data; nothing when there is one read."""
-    window_s = (newest.at - before.at).total_seconds() if before else 0.0
-    earlier = {one.key: one for one in (before.partitions if before else ())}
-    pairs = [(one, earlier[one.key]) for one in newest.partitions if one.lag_records and one.key in earlier]
-    known = [(now, was) for now, was in pairs if was.committed is not None and was.latest is not None]
-    if not known or window_s < MIN_WINDOW_S:
-        return ()
-    committed = sum((now.committed or 0) - (was.committed or 0) for now, was in known)
-    written = sum((now.latest or 0) - (was.latest or 0) for now, was in known)
-    if committed:
-        return (f"{committed:,} committed and {written:,} written in {_about(window_s)}",)
-    if all(was.lag_records == 0 for _, was in known):
-        return (f"all written in the last {_about(window_s)}",)
-    return (f"nothing committed for {_about(window_s)}",)
-
-
-def _who_reads(sample: GroupOffsets, kind: GroupKind) -> tuple[str, ...]:
-    """Return the question that an empty group puts; a Flink job is never a member, so there it puts none."""
-    if sample.state != "EMPTY" or sample.members != 0 or kind is GroupKind.FLINK:
-        return ()
-    return ("no members: is the sink running?" if kind is GroupKind.CONNECT_SINK else "no members: is it running?",)
-
-
-def _about(seconds: float) -> str:
-    """Return a duration in steps, so that two looks that say the same are worded the same: 2 s, 40 s, 3 min, 2 h."""
-    if seconds >= 7200:
-        return f"{seconds / 3600:.0f} h"
-    if seconds >= 95:
-        return f"{seconds / 60:.0f} min"
-    step_s = 1 if seconds < 5 else 5 if seconds < 20 else 10
-    return f"{step_s * round(seconds / step_s)} s"
-
-
-def _membership(sample: GroupOffsets, judgement: Judgement, kind: GroupKind) -> tuple[str, ...]:
-    if sample.state is None or sample.members is None:
-        return ()
-    line = f"group {sample.state}, {counted(sample.members, 'member')}"
-    if sample.members == 0 and judgement.verdict is not Verdict.OK:
-        line += {
-            GroupKind.FLINK: ": says nothing, a Flink job never is a member",
-            GroupKind.CONNECT_SINK: ": no task of the sink is reading",
-            GroupKind.CONSUMER: ": nothing is reading, unless it uses assign()",
-        }[kind]
-    return (line,)
-
-
-def _not_summed(sample: GroupOffsets) -> tuple[str, ...]:
-    unknown = [f"{p.topic}/{p.partition}" for p in sample.partitions if p.lag_is_unknown]
-    return (f"lag of {', '.join(unknown)}",) if unknown else ()
-
-
-def _total(values: Sequence[int | None]) -> int | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if values and len(known) == len(values) else None
-
-
-def _document(sample: GroupOffsets, judgement: Judgement, not_known: Sequence[str]) -> dict[str, Any]:
-    judged = {(one.topic, one.partition): one for one in judgement.partitions}
-    topics = []
-    for topic, members in groupby(
-        sorted(sample.partitions, key=lambda partition: partition.key), key=lambda partition: partition.topic
-    ):
-        partitions = list(members)
-        lags = [p.lag_records for p in partitions if p.lag_records is not None or p.lag_is_unknown]
-        topics.append(
-            {
-                "topic": topic,
-                "lag_records": _total(lags),
-                "partitions": [
-                    {
-                        "partition": partition.partition,
-                        "committed_offset": partition.committed,
-                        "earliest_offset": partition.earliest,
-                        "log_end_offset": partition.latest,
-                        "lag_records": partition.lag_records,
-                        "verdict": judged[partition.key].verdict.value,
-                        "evidence": judged[partition.key].evidence,
-                    }
-                    for partition in partitions
-                ],
-            }
-        )
-    committed = [p.committed for p in sample.partitions if p.committed is not None or not p.committed_known]
-    return {
-        "group": sample.group,
-        "state": sample.state,
-        "members": sample.members,
-        "lag_records": judgement.lag_records,
-        "time_lag_s": None,
-        "verdict": judgement.verdict.value,
-        "evidence": judgement.evidence,
-        "eta_s": judgement.eta_s,
-        "topics": topics,
-        "not_known": list(not_known),
-        "committed_total": _total(committed),
-        "end_total": _total([partition.latest for partition in sample.partitions]),
-    }
-
-
-def _nothing(group: str) -> dict[str, Any]:
-    return {
-        "group": group,
-        "state": None,
-        "members": None,
-        "lag_records": None,
-        "time_lag_s": None,
-        "verdict": Verdict.UNKNOWN.value,
-        "evidence": "nothing could be read",
-        "eta_s": None,
-        "topics": [],
-        "committed_total": None,
-        "end_total": None,
-    }
+    if judgement.verdict in (Verdict.NEVER_COMMITTED, Verdict.UNKNOWN):
+        return Status.UNKNOWN
+    return Status.YELLOW

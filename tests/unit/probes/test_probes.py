@@ -252,6 +252,18 @@ def test_lag_document_has_the_contracts_shape():
         "not_known": [],
         "committed_total": 4,
         "end_total": 13,
+        "time_lag_min_s": None,
+        "time_lag_max_s": None,
+        "eta_min_s": None,
+        "eta_max_s": None,
+        "consumed_per_s": None,
+        "produced_per_s": None,
+        "commit_interval_s": None,
+        "trough_records": None,
+        "margin_s": None,
+        "margin_max_s": None,
+        "advice": [],
+        "membership": [],
     } == finding.facts
 
 
