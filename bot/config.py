@@ -635,8 +635,14 @@ class AlertsSection(_Section):
     dead_letters_window: Duration = _setting(
         format_duration(_DEFAULTS.dead_letters_window_s), "Window in which dead letters are counted."
     )
+    stopped_for: Duration = _setting(
+        format_duration(_DEFAULTS.stopped_for_s),
+        "How long a group is STOPPED, STUCK or NOT_CHECKPOINTING before it warns.",
+    )
+    stopped_page_for: Duration = _setting(format_duration(_DEFAULTS.stopped_page_for_s), "The same, before it pages.")
     blind_for: Duration = _setting(
-        format_duration(_DEFAULTS.blind_for_s), "How long a probe sees nothing before that is an alert."
+        format_duration(_DEFAULTS.blind_for_s),
+        "How long a probe sees nothing, or a lag is not known, before that is an alert.",
     )
     runbook_url: Name = _setting(_DEFAULTS.runbook_url, "Page that alerts link to; the runbook's anchor is added.")
 
@@ -647,6 +653,8 @@ class AlertsSection(_Section):
             refusals_severity=self.registry_refusals_severity,
             connector_failed_for_s=self.connector_failed_for,
             dead_letters_window_s=self.dead_letters_window,
+            stopped_for_s=self.stopped_for,
+            stopped_page_for_s=self.stopped_page_for,
             blind_for_s=self.blind_for,
             runbook_url=self.runbook_url,
         )

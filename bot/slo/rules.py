@@ -7,8 +7,11 @@ Invariants
     only a pipeline whose objective differs has rules of its own, and is then left out of the default ones.
     A warning stays true while the critical alert fires; Alertmanager inhibits it (else 150,000 records behind would
     say nothing for 15 minutes).
-    An unknown value is an absent series and fires nothing here; CDCProbeBlind tells of it.
-    Every alert names its pipeline and links to its runbook.
+    An unknown value is an absent series and fires nothing here; CDCProbeBlind and CDCConsumerLagUnknown tell of it.
+    Every alert names its pipeline and links to its runbook: a group that is watched for no pipeline (`lag.watch: all`)
+    has no objective, and fires nothing.
+    A verdict is 1 in the series of the current one only. Where more than one verdict fires the same alert, the label
+    is dropped, so that a change between them does not begin `for:` anew.
 
 Lag is counted as the rest of the bot counts it: strictly more records, for so long (`for:`).
 """
@@ -30,7 +33,7 @@ _HEAD = """\
 # Alert rules of cdc-oncall, rendered from cdc.yml: change the thresholds there and render again.
 # Keep it as cdc-alerts.yml, load it in prometheus.yml (`rule_files: [cdc-alerts.yml]`) and scrape the bot's /metrics.
 #
-# Alertmanager: group by pipeline, send resolves, and let critical lag hide the warning.
+# Alertmanager: group by pipeline, send resolves, and let what is critical of a group hide its warning.
 #
 #   route:
 #     routes:
@@ -45,8 +48,8 @@ _HEAD = """\
 #           send_resolved: true
 #           http_config: {authorization: {credentials_file: /etc/alertmanager/cdc-webhook-token}}
 #   inhibit_rules:
-#     - source_matchers: [alertname = CDCConsumerLagCritical]
-#       target_matchers: [alertname = CDCConsumerLagWarning]
+#     - source_matchers: [alertname =~ "CDCConsumer.+Critical"]
+#       target_matchers: [alertname =~ "CDCConsumer.+Warning"]
 #       equal: [pipeline, consumergroup]
 """
 
@@ -90,9 +93,15 @@ def _rules(pipelines: Sequence[Pipeline], thresholds: Thresholds) -> Iterator[_R
     yield from _schema_refusals(thresholds)
     yield from _connector_failed(thresholds)
     yield from _dead_letters(pipelines, thresholds)
+    yield from _data_loss(thresholds)
+    for alert, severity, for_s in (
+        ("CDCConsumerStoppedCritical", Severity.CRITICAL, thresholds.stopped_page_for_s),
+        ("CDCConsumerStoppedWarning", Severity.WARNING, thresholds.stopped_for_s),
+    ):
+        yield _stopped(alert, severity, for_s)
     yield from _lag(pipelines, "CDCConsumerLagCritical", Severity.CRITICAL, lambda objective: objective.lag_page)
     yield from _lag(pipelines, "CDCConsumerLagWarning", Severity.WARNING, lambda objective: objective.lag_warn)
-    yield from _probe_blind(thresholds)
+    yield from _blind(thresholds)
 
 
 def _schema_refusals(thresholds: Thresholds) -> Iterator[_Rule]:
@@ -146,12 +155,11 @@ def _dead_letters(pipelines: Sequence[Pipeline], thresholds: Thresholds) -> Iter
 def _lag(
     pipelines: Sequence[Pipeline], alert: str, severity: Severity, of: Callable[[Objective], LagThreshold]
 ) -> Iterator[_Rule]:
-    for threshold, only in _by_objective(pipelines, of):
-        lag = f'label_replace(cdc_consumergroup_lag{only}, "consumergroup", "$1", "group", "(.+)")'
+    for threshold, only in _by_objective(pipelines, of, and_any='pipeline!=""'):
         for_ = promql_duration(threshold.for_s)
         yield _Rule(
             alert,
-            f"sum by (pipeline, consumergroup) (\n  {lag}\n) > {threshold.records}",
+            f"{_by_group('sum', f'cdc_consumergroup_lag{only}')} > {threshold.records}",
             severity,
             "consumer-lag",
             '{{ $labels.pipeline }}: {{ $labels.consumergroup }} is {{ $value | printf "%.0f" }} records behind',
@@ -161,15 +169,62 @@ def _lag(
         )
 
 
-def _probe_blind(thresholds: Thresholds) -> Iterator[_Rule]:
+def _data_loss(thresholds: Thresholds) -> Iterator[_Rule]:
+    held = promql_duration(thresholds.loss_held_s)
+    lost = _verdict("DATA_LOST")
+    yield _Rule(
+        "CDCDataLost",
+        f"{_by_group('max', f'max_over_time({lost}[{held}])')} == 1",
+        Severity.CRITICAL,
+        "consumer-lag",
+        "{{ $labels.pipeline }}: records were deleted before {{ $labels.consumergroup }} read them",
+        "Retention has overtaken its commits: `cdc lag {{ $labels.consumergroup }}` says which offsets. "
+        f"The alert holds for at least {held}.",
+    )
+    yield _Rule(
+        "CDCDataLossImminent",
+        f"{_by_group('max', _verdict('LOSS_IMMINENT'))} == 1",
+        Severity.CRITICAL,
+        "consumer-lag",
+        "{{ $labels.pipeline }}: retention is about to delete what {{ $labels.consumergroup }} has not read",
+        "Unread records are deleted before an on-call can have brought {{ $labels.consumergroup }} back "
+        "(`lag.horizon`): raise `retention.ms` of the topic first, then look for the cause.",
+    )
+
+
+def _stopped(alert: str, severity: Severity, for_s: float) -> _Rule:
+    of_group = 'printf "cdc_consumergroup_verdict{pipeline=%q,group=%q}" $labels.pipeline $labels.consumergroup'
+    return _Rule(
+        alert,
+        f"{_by_group('max', _verdict('STOPPED', 'STUCK', 'NOT_CHECKPOINTING'))} == 1",
+        severity,
+        "consumer-lag",
+        "{{ $labels.pipeline }}: {{ $labels.consumergroup }} has unread data and does not commit",
+        f'{{{{ with {of_group} | query }}}}{{{{ . | first | label "verdict" }}}}: {{{{ end }}}}'
+        f"unread data and no commit that moves, {promql_duration(for_s)} since that was proved, however little it is.",
+        for_s,
+    )
+
+
+def _blind(thresholds: Thresholds) -> Iterator[_Rule]:
+    for_ = promql_duration(thresholds.blind_for_s)
+    unknown = 'cdc_consumergroup_unknown_partitions{pipeline!=""}'
+    yield _Rule(
+        "CDCConsumerLagUnknown",
+        f"{_by_group('max', unknown)} > 0",
+        Severity.WARNING,
+        "consumer-lag",
+        "{{ $labels.pipeline }}: the lag of {{ $labels.consumergroup }} is not known in {{ $value }} of its partitions",
+        f"For {for_}: what is behind in them is in no sum, so a lag alert may be silent.",
+        thresholds.blind_for_s,
+    )
     yield _Rule(
         "CDCProbeBlind",
         "min by (pipeline, probe) (cdc_probe_up) == 0",
         Severity.WARNING,
         "other",
         "{{ $labels.pipeline }}: the bot sees nothing of {{ $labels.probe }}",
-        f"The probe has failed for {promql_duration(thresholds.blind_for_s)}: the other alerts that stand on it cannot "
-        "fire, and silence is not health.",
+        f"The probe has failed for {for_}: the other alerts that stand on it cannot fire, and silence is not health.",
         thresholds.blind_for_s,
     )
 
@@ -177,24 +232,45 @@ def _probe_blind(thresholds: Thresholds) -> Iterator[_Rule]:
 # --- leaves ----------------------------------------------------------------------------------------
 
 
-def _by_objective(pipelines: Sequence[Pipeline], of: Callable[[Objective], T]) -> Iterator[tuple[T, str]]:
-    """Yield each threshold with its matcher: the default for all but those that differ, then each that differs."""
+def _verdict(*verdicts: str) -> str:
+    wanted = f'="{verdicts[0]}"' if len(verdicts) == 1 else f'=~"{"|".join(verdicts)}"'
+    return f'cdc_consumergroup_verdict{{pipeline!="",verdict{wanted}}}'
+
+
+def _by_group(how: str, series: str) -> str:
+    """Aggregate to one series a group, under the label that Alertmanager's users know."""
+    return f'{how} by (pipeline, consumergroup) (\n  label_replace({series}, "consumergroup", "$1", "group", "(.+)")\n)'
+
+
+def _by_objective(
+    pipelines: Sequence[Pipeline], of: Callable[[Objective], T], and_any: str = ""
+) -> Iterator[tuple[T, str]]:
+    """Yield each threshold with its matcher: the default for all but those that differ, then each that differs.
+
+    `and_any` is one more matcher of the default.
+    """
     default = of(Objective())
     different: dict[T, list[str]] = {}
     for pipeline in pipelines:
         if of(pipeline.objective) != default:
             different.setdefault(of(pipeline.objective), []).append(pipeline.name)
-    yield default, _matcher("!", sorted(name for names in different.values() for name in names))
+    others = _matcher("!", sorted(name for names in different.values() for name in names))
+    yield default, _selector(and_any, others)
     for threshold, names in sorted(different.items(), key=lambda item: sorted(item[1])):
-        yield threshold, _matcher("=", sorted(names))
+        yield threshold, _selector(_matcher("=", sorted(names)))
+
+
+def _selector(*matchers: str) -> str:
+    written = ",".join(filter(None, matchers))
+    return f"{{{written}}}" if written else ""
 
 
 def _matcher(sign: str, names: Sequence[str]) -> str:
     if not names:
         return ""
     if len(names) == 1:
-        return f"{{pipeline{'!=' if sign == '!' else '='}{json.dumps(names[0])}}}"
-    return f"{{pipeline{sign}~{json.dumps('|'.join(re.escape(name) for name in names))}}}"
+        return f"pipeline{'!=' if sign == '!' else '='}{json.dumps(names[0])}"
+    return f"pipeline{sign}~{json.dumps('|'.join(re.escape(name) for name in names))}"
 
 
 def _render(rule: _Rule, thresholds: Thresholds) -> Iterator[str]:

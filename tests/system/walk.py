@@ -421,13 +421,13 @@ class Walk:
 
 
 def by_pipeline(webhook_url: str, token: str) -> str:
-    """Return the alertmanager.yml that runbooks/alerts.yml recommends: grouped by pipeline, critical lag inhibits."""
+    """Return the alertmanager.yml that runbooks/alerts.yml recommends: grouped by pipeline, critical inhibits."""
     document = yaml.safe_load(alertmanager_config(webhook_url, token, group_by=["pipeline"]))
     document["route"]["group_wait"] = "3s"  # A refused schema fires before the connector that it fails: both in one.
     document["inhibit_rules"] = [
         {
-            "source_matchers": ["alertname = CDCConsumerLagCritical"],
-            "target_matchers": ["alertname = CDCConsumerLagWarning"],
+            "source_matchers": ['alertname =~ "CDCConsumer.+Critical"'],
+            "target_matchers": ['alertname =~ "CDCConsumer.+Warning"'],
             "equal": ["pipeline", "consumergroup"],
         }
     ]

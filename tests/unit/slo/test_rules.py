@@ -113,30 +113,136 @@ CRITICAL = [{**LAG_LABELS, "severity": "critical"}]
 
 
 @pytest.mark.parametrize(
-    ("lag", "minutes", "warns", "pages"),
+    ("lag", "when", "warns", "pages"),
     [
+        (9_999, "30m", [], []),
         (10_000, "30m", [], []),  # at the threshold is not over it
-        (10_001, "4m", [], []),
+        (10_001, "4m59s", [], []),
         (10_001, "5m", WARNING, []),
+        (10_001, "30m", WARNING, []),  # however long: it is no page
+        (99_999, "30m", WARNING, []),
         (100_000, "30m", WARNING, []),
-        (100_001, "14m", WARNING, []),
+        (100_001, "14m59s", WARNING, []),
         (100_001, "15m", WARNING, CRITICAL),  # the warning stays true: Alertmanager inhibits it
     ],
 )
 def test_lag_warns_and_pages_at_its_thresholds(
-    lag: int, minutes: str, warns: list[dict[str, str]], pages: list[dict[str, str]], tmp_path: Path
+    lag: int, when: str, warns: list[dict[str, str]], pages: list[dict[str, str]], tmp_path: Path
 ) -> None:
     """Over 10,000 records for 5 minutes warns, over 100,000 for 15 minutes pages; partitions are added up."""
     half = lag // 2
-    series = {LAG % 0: f"{half}+0x40", LAG % 1: f"{lag - half}+0x40"}
-    when = [alerts_at(minutes, "CDCConsumerLagWarning", warns), alerts_at(minutes, "CDCConsumerLagCritical", pages)]
-    assert "" == judged(tmp_path, render_rules((DEFAULT,), Thresholds()), series, when)
+    series = {LAG % 0: f"{half}+0x1900", LAG % 1: f"{lag - half}+0x1900"}
+    asked = [alerts_at(when, "CDCConsumerLagWarning", warns), alerts_at(when, "CDCConsumerLagCritical", pages)]
+    assert "" == judged(tmp_path, render_rules((DEFAULT,), Thresholds()), series, asked, every="1s")
 
 
 def test_one_good_minute_restarts_the_window(tmp_path: Path) -> None:
     """Lag that touched the threshold did not stay over it."""
     series = {LAG % 0: "10001 10001 10001 10000 10001 10001 10001 10001 10001 10001"}
     when = [alerts_at("8m", "CDCConsumerLagWarning", []), alerts_at("9m", "CDCConsumerLagWarning", WARNING)]
+    assert "" == judged(tmp_path, render_rules((), Thresholds()), series, when)
+
+
+@pytest.mark.parametrize(
+    ("values", "at_6m", "at_8m", "why"),
+    [
+        ("10001+0x3 _x2 10001+0x9", WARNING, WARNING, "scrapes that failed: Prometheus bridges up to 5 minutes"),
+        ("10001+0x2 stale 10001+0x9", [], [], "a lag that the bot could not see was absent: nothing is known of it"),
+        ("10001+0x2 stale", [], [], "a group that is no longer seen does not go on to fire"),
+        ("_x12", [], [], "a lag that was never seen is not a lag of 0, and no alert"),
+        ("4000 12000 4000 12000 4000 12000 4000 12000 4000", [], [], "teeth cross it: by design, the trough counts"),
+        ("11000 90000 11000 90000 11000 90000 11000 90000 11000", WARNING, WARNING, "the trough itself is over it"),
+    ],
+)  # fmt: skip
+def test_gaps_absence_and_sawteeth(
+    values: str, at_6m: list[dict[str, str]], at_8m: list[dict[str, str]], why: str, tmp_path: Path
+) -> None:
+    """Only what was seen over the line without a break counts."""
+    when = [alerts_at("6m", "CDCConsumerLagWarning", at_6m), alerts_at("7m", "CDCConsumerLagWarning", at_8m)]
+    assert "" == judged(tmp_path, render_rules((), Thresholds()), {LAG % 0: values}, when), why
+
+
+def test_what_is_known_is_enough_to_fire(tmp_path: Path) -> None:
+    """A partition that cannot be seen can only add to the lag; that it cannot be seen is an alert of its own."""
+    series = {
+        LAG % 0: "100001+0x30",
+        LAG % 1: "5 stale",
+        'cdc_consumergroup_unknown_partitions{pipeline="customers",group="g"}': "0 1+0x30",
+    }
+    when = [
+        alerts_at("15m", "CDCConsumerLagCritical", CRITICAL),
+        alerts_at("10m", "CDCConsumerLagUnknown", []),
+        alerts_at("11m", "CDCConsumerLagUnknown", WARNING),
+    ]
+    assert "" == judged(tmp_path, render_rules((), Thresholds()), series, when)
+
+
+def test_a_group_that_is_watched_for_no_pipeline_fires_nothing(tmp_path: Path) -> None:
+    """Everybody's abandoned console consumer is in the metrics with `lag.watch: all`, and pages nobody."""
+    series = {
+        'cdc_consumergroup_lag{group="g",topic="t",partition="0"}': "100001+0x30",
+        'cdc_consumergroup_unknown_partitions{group="g"}': "1+0x30",
+        'cdc_consumergroup_verdict{group="g",verdict="STOPPED"}': "1+0x30",
+        'cdc_consumergroup_verdict{group="h",verdict="DATA_LOST"}': "1+0x30",
+        'cdc_consumergroup_verdict{group="i",verdict="LOSS_IMMINENT"}': "1+0x30",
+    }
+    when = [alerts_at("30m", name, []) for name, _ in alert_names(Thresholds()) if name.startswith("CDCConsumer")]
+    when += [alerts_at("30m", name, []) for name in ("CDCDataLost", "CDCDataLossImminent")]
+    assert 7 == len(when)
+    for pipelines in ((), (DEFAULT, SMALL)):
+        assert "" == judged(tmp_path, render_rules(pipelines, Thresholds()), series, when)
+
+
+VERDICT = 'cdc_consumergroup_verdict{pipeline="customers",group="g",verdict="%s"}'
+
+
+@pytest.mark.parametrize(
+    ("verdict", "when", "warns", "pages"),
+    [
+        ("STOPPED", "4m59s", [], []),
+        ("STOPPED", "5m", WARNING, []),
+        ("STUCK", "14m59s", WARNING, []),
+        ("STUCK", "15m", WARNING, CRITICAL),
+        ("NOT_CHECKPOINTING", "15m", WARNING, CRITICAL),
+        ("CATCHING_UP", "20m", [], []),
+        ("FALLING_BEHIND", "20m", [], []),  # how much that is decides the lag rule
+        ("UNKNOWN", "20m", [], []),
+        ("OK", "20m", [], []),
+    ],
+)
+def test_a_group_that_does_not_read_warns_and_pages(
+    verdict: str, when: str, warns: list[dict[str, str]], pages: list[dict[str, str]], tmp_path: Path
+) -> None:
+    """However little is unread: it is not delivered."""
+    asked = [alerts_at(when, "CDCConsumerStoppedWarning", warns), alerts_at(when, "CDCConsumerStoppedCritical", pages)]
+    series = {VERDICT % verdict: "1+0x1300"}
+    assert "" == judged(tmp_path, render_rules((), Thresholds()), series, asked, every="1s")
+
+
+def test_another_verdict_of_the_same_kind_does_not_begin_anew(tmp_path: Path) -> None:
+    """Members that come and go make STUCK of STOPPED and back; OK in between is a new beginning."""
+    turning = {VERDICT % "STOPPED": "1+0x3 stale 1+0x9", VERDICT % "STUCK": "_x4 1 stale"}
+    well = {VERDICT % "STOPPED": "1+0x3 stale 1+0x9", VERDICT % "OK": "_x4 1 stale"}
+    for series, expected in ((turning, WARNING), (well, [])):
+        when = [alerts_at("6m", "CDCConsumerStoppedWarning", expected)]
+        assert "" == judged(tmp_path, render_rules((), Thresholds()), series, when)
+
+
+def test_lost_data_pages_at_once_and_is_not_over_in_a_moment(tmp_path: Path) -> None:
+    """A consumer that jumps over the hole commits within seconds; the page must reach somebody all the same."""
+    series = {
+        VERDICT % "DATA_LOST": "_ 1 stale",
+        VERDICT % "OK": "1 stale 1+0x20",
+        VERDICT % "LOSS_IMMINENT": "1 stale",
+    }
+    when = [
+        alerts_at("0m", "CDCDataLost", []),
+        alerts_at("1m", "CDCDataLost", CRITICAL),
+        alerts_at("5m", "CDCDataLost", CRITICAL),
+        alerts_at("7m", "CDCDataLost", []),
+        alerts_at("0m", "CDCDataLossImminent", CRITICAL),
+        alerts_at("1m", "CDCDataLossImminent", []),
+    ]
     assert "" == judged(tmp_path, render_rules((), Thresholds()), series, when)
 
 
