@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,11 +33,14 @@ if TYPE_CHECKING:
     from bot.incident.events import Entry
     from bot.incident.policy import Policy
     from bot.incident.runbook import Runbook
+    from bot.lag.track import GroupTrack
     from bot.monitor import Monitor
     from bot.outbox import Outbox
     from bot.ports import Alertmanager, ChatLinks, Connect
+    from bot.probes.consumer_lag import Watched
     from bot.probes.sources import Sources
     from bot.runner import Runner, World
+    from bot.sampler import Sampler
     from bot.store.sqlite import Store
 
 log = logging.getLogger("cdc")
@@ -46,6 +49,8 @@ POLL_S = 0.25
 RECONCILE_EVERY_RECHECKS = 4
 ABSENT_FOR_RECHECKS = 10
 VERIFY_EVERY_S = 3.0
+PRUNE_EVERY_S = 1800
+LOOKED_BACK = timedelta(minutes=30)
 SPEECH_EVERY_S, SPEECH_DEADLINE_S, SPEECH_CALL_S = 60, 20.0, 5
 
 
@@ -84,8 +89,6 @@ def runbooks(config: Config) -> tuple[Runbook, ...]:
 
 def policy(config: Config) -> Policy:
     """Return what decisions need of config and runbooks."""
-    from datetime import timedelta
-
     from bot.incident.policy import Policy
 
     caps = {name: limits.cap_per_hour for name, limits in config.actions.items()}
@@ -111,7 +114,7 @@ def sources(config: Config, environ: Mapping[str, str]) -> Sources:
     """Return the systems that probes ask, with their own credentials; what is not configured is None."""
     from bot.probes.sources import Sources
 
-    kafka = registry = connect = None
+    kafka = registry = connect = flink = None
     if config.kafka:
         from bot.clients.kafka_cluster import ConfluentCluster
 
@@ -125,7 +128,32 @@ def sources(config: Config, environ: Mapping[str, str]) -> Sources:
         from bot.clients.connect import HttpConnect
 
         connect = HttpConnect(http(config.connect, environ))
-    return Sources(kafka, registry, connect, deadline_s=config.probes.deadline, cluster=kafka)
+    if config.flink:
+        from bot.clients.flink import HttpFlink
+
+        flink = HttpFlink(http(config.flink, environ))
+    return Sources(
+        kafka,
+        registry,
+        connect,
+        track_of=partial(track_beside_bot, config.state),
+        deadline_s=config.probes.deadline,
+        cluster=kafka,
+        flink=flink,
+        horizon_s=config.lag.horizon,
+    )
+
+
+def track_beside_bot(journal: Path, group: str) -> GroupTrack | None:
+    """Return what the samples of the bot on this journal tell of a group, None without a bot."""
+    from bot.lag.track import follow
+    from bot.store.look_samples import look_samples
+    from bot.store.sample_format import samples_beside
+
+    track = None
+    for read in look_samples(samples_beside(journal), group, clock() - LOOKED_BACK):
+        track = follow(track, read)
+    return track
 
 
 def first_seen(config: Config) -> Mapping[tuple[str, int], datetime]:
@@ -191,7 +219,6 @@ def _revealed(where: str, reveal: Callable[[], dict[str, str]]) -> Callable[[], 
 
 def _world(config: Config, environ: Mapping[str, str], stop: threading.Event) -> World:
     from dataclasses import replace
-    from datetime import timedelta
 
     from bot.clients.alertmanager import HttpAlertmanager
     from bot.clients.connect import HttpConnect
@@ -326,10 +353,13 @@ class Bot:
         self, config: Config, environ: Mapping[str, str], on_commit: Callable[[str], None] | None = None
     ) -> None:
         from concurrent.futures import ThreadPoolExecutor
+        from dataclasses import replace
 
         from bot.dispatcher import Dispatcher, Nudges
         from bot.monitor import Monitor, Tally, Voice
         from bot.runner import Runner
+        from bot.store.sample_format import samples_beside
+        from bot.store.samples import Samples
 
         self.config, self._environ = config, environ
         self.policy = policy(config)
@@ -344,6 +374,10 @@ class Bot:
             self.store, lambda: self.policy, clock, nonce, nudges, self.tally.error
         )
         world = _world(config, environ, self._stop)
+        self._samples = Samples(samples_beside(config.state))
+        self.sampler: Sampler = self._make_sampler(world.sources)
+        remembering = replace(world.sources, track_of=self.sampler.track_of, note=self.sampler.note)
+        world = replace(world, sources=remembering)
         self.runner: Runner = Runner(
             self.store, self.dispatcher, world, lambda: self.policy, clock, self._executor, self.tally.error
         )
@@ -362,6 +396,8 @@ class Bot:
             self._chat_links,
             notice,
             self._voice.wrong if self._voice else lambda: (),
+            self.sampler,
+            config.lag.kafka_exporter_names,
         )
         self._outbox: Outbox | None = self._make_outbox()
         self._server: Any = None
@@ -409,8 +445,10 @@ class Bot:
         for close in self._closers:
             close()
         self._executor.shutdown(wait=True, cancel_futures=True)
+        self.sampler.close()
         if self._scheduler is not None:
             self._scheduler.shutdown(wait=True)  # a look under way reads the journal: it is closed after it
+        self._samples.close()
         self.store.close()
 
     # what the drill reads
@@ -467,6 +505,17 @@ class Bot:
             thread = threading.Thread(target=run, name=f"{name}-{number}", daemon=True)
             thread.start()
             self._threads.append(thread)
+
+    def _make_sampler(self, asked: Sources) -> Sampler:
+        from bot.probes.consumer_lag import watched_by
+        from bot.sampler import EveryGroup, Sampler, named_groups
+
+        lag = self.config.lag
+        named = named_groups(watched_by(self.config.pipelines), lag.groups)
+        watched: Callable[[], Sequence[Watched]] = partial(tuple, named)
+        if lag.watch == "all" and asked.cluster is not None:
+            watched = EveryGroup(named, asked.cluster, self.tally.error)
+        return Sampler(self._samples, asked, watched, clock, self.tally.error, lag.keep, lag.sample_every)
 
     def _speech_chat(self) -> SlackChat:
         """The chat of one look whether the bot could speak: it ends by itself, and with the bot."""
@@ -626,6 +675,17 @@ class Bot:
             "interval",
             seconds=RECONCILE_EVERY_RECHECKS * self.config.incidents.recheck,
             next_run_time=now,
+        )
+        # Late is better than not at all: a pass left out is a gap in every rate.
+        self._scheduler.add_job(
+            self._guarded(self.sampler.look),
+            "interval",
+            seconds=self.config.lag.sample_every,
+            next_run_time=now,
+            misfire_grace_time=None,
+        )
+        self._scheduler.add_job(
+            self._guarded(self.sampler.prune), "interval", seconds=PRUNE_EVERY_S, misfire_grace_time=None
         )
         if self._voice is not None:
             self._scheduler.add_job(

@@ -69,6 +69,7 @@ class Snapshot:
     `outbox_waits_s` is the age of the oldest message that waits and is not one of `outbox_held`: replies whose card was
     refused. `speechless` says what keeps the bot from speaking in Slack. `sampled` is the last look at every watched
     group, `sampled_s` the age of that pass, None before the first. `exporter_names`: kafka_exporter's names, too.
+    `sampling_wrong` says why there are no new samples, or none on disk.
     """
 
     version: str
@@ -101,6 +102,7 @@ class Snapshot:
     sampled_s: float | None = None
     sample_every_s: float = 30.0
     exporter_names: bool = False
+    sampling_wrong: tuple[str, ...] = ()
 
 
 # --- counters ------------------------------------------------------------------------------------
@@ -210,7 +212,7 @@ def health(snapshot: Snapshot) -> tuple[bool, tuple[str, ...]]:
             f"{counted(refused, 'webhook request')} came with a wrong token: Alertmanager does not retry soon",
         ),
         (snapshot.unreadable > 0, f"{counted(snapshot.unreadable, 'request')} could not be read, kept in the inbox"),
-        *((True, line) for line in snapshot.speechless),
+        *((True, line) for line in (*snapshot.speechless, *snapshot.sampling_wrong)),
         (_is_deaf(snapshot), _deaf(snapshot)),
         (_is_old(snapshot), f"the probes last looked {_seconds(snapshot.last_pass_s)} ago"),
         (bool(blind), f"cannot see: {', '.join(blind)}"),

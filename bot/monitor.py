@@ -18,6 +18,7 @@ from bot.metrics import Counters, Snapshot, advance, counters_document, health, 
 from bot.model import Finding, in_one_line
 from bot.ports import ChatChannel, ChatError, ChatLinks, ChatSetup
 from bot.runner import Runner
+from bot.sampler import Sampler
 from bot.store.sqlite import Store
 
 log = logging.getLogger("cdc.monitor")
@@ -124,7 +125,8 @@ class Monitor:
     """`look` is one pass, called by the schedule; the rest answers scrapes from what it saw.
 
     `chat_links` tells how Socket Mode stands; None where Slack comes to us. `notice` is told for as long as it runs,
-    `speechless` is what keeps the bot from speaking in Slack.
+    `speechless` is what keeps the bot from speaking in Slack. `sampler` knows the lag of every watched group;
+    `exporter_names`: it is told under kafka_exporter's names, too.
     """
 
     def __init__(
@@ -139,10 +141,13 @@ class Monitor:
         chat_links: Callable[[], ChatLinks | None] = lambda: None,
         notice: str = "",
         speechless: Callable[[], Sequence[str]] = lambda: (),
+        sampler: Sampler | None = None,
+        exporter_names: bool = False,
     ) -> None:
         self._store, self._dispatcher, self._runner, self._policy = store, dispatcher, runner, policy
         self._clock, self._tally, self._version = clock, tally, version
         self._chat_links, self._notice, self._speechless = chat_links, notice, speechless
+        self._sampler, self._exporter_names = sampler, exporter_names
         self._findings: Mapping[str, Sequence[Finding]] = {}
         self._counters: Counters = read_counters(store.counters())
         self._looked_at: datetime | None = None
@@ -171,7 +176,7 @@ class Monitor:
 
     def _snapshot(self) -> Snapshot:
         depths, now = self._store.depths(), self._clock()
-        links = self._chat_links()
+        links, sampler = self._chat_links(), self._sampler
 
         def age_s(at: datetime | None) -> float | None:
             return None if at is None else round((now - at).total_seconds(), 1)
@@ -203,4 +208,9 @@ class Monitor:
             links_down_s=links.down_s if links else None,
             links_error=links.error if links else "",
             links_greeted=links is not None and links.hello_s is not None,
+            sampled=sampler.latest() if sampler else (),
+            sampled_s=sampler.looked_s() if sampler else None,
+            sample_every_s=sampler.every_s if sampler else 0.0,
+            sampling_wrong=sampler.wrong() if sampler else (),
+            exporter_names=self._exporter_names,
         )

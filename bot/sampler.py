@@ -63,7 +63,7 @@ class Sampler:
         every_s: float = 30.0,
     ) -> None:
         self._samples, self._sources, self._watched = samples, sources, watched
-        self._clock, self._count_error, self._keep_s, self._every_s = clock, count_error, keep_s, every_s
+        self._clock, self._count_error, self._keep_s, self.every_s = clock, count_error, keep_s, every_s
         self._lock = threading.Lock()
         self._recalling = threading.Lock()
         self._tracks: dict[str, GroupTrack] = {}
@@ -80,14 +80,14 @@ class Sampler:
         kafka = self._sources.kafka
         if kafka is None:
             return
-        ends_at_s = time.monotonic() + 0.9 * self._every_s
+        ends_at_s = time.monotonic() + 0.9 * self.every_s
         watched: dict[str, Watched] = {}
         for each in self._watched():
             watched.setdefault(each.group, each)
         self._forget(self._clock(), watched)
         for number, group in enumerate(watched):
-            self._recall(group, in_haste=number > 0 and ends_at_s - time.monotonic() < self._every_s / 2)
-        answers = self._read(kafka, watched, min(self._sources.deadline_s, self._every_s / 2))
+            self._recall(group, in_haste=number > 0 and ends_at_s - time.monotonic() < self.every_s / 2)
+        answers = self._read(kafka, watched, min(self._sources.deadline_s, self.every_s / 2))
         reads = [answer for answer in answers.values() if isinstance(answer, GroupOffsets)]
         with self._lock:
             for read in reads:
@@ -143,7 +143,7 @@ class Sampler:
         """Return what health is to be told: the samples are not written, or no pass has ended for long."""
         stands_s = (self._clock() - (self._looked_at or self._began_at)).total_seconds()
         lines = [self._samples.wrong] if self._samples.wrong else []
-        if self._sources.kafka is not None and stands_s > max(60.0, 4 * self._every_s):
+        if self._sources.kafka is not None and stands_s > max(60.0, 4 * self.every_s):
             lines.append(f"the lag samples stand still: no pass over the groups has ended for {stands_s:.0f} s")
         return tuple(lines)
 
@@ -193,7 +193,7 @@ class Sampler:
         try:
             if asked is None:
                 beside, not_known = self._plain(watched), tuple[str, ...]()
-            elif asked.done():
+            elif asked.done() and not asked.cancelled():
                 beside, not_known = asked.result()
             else:
                 beside, not_known = self._plain(watched), (NOT_ASKED,)

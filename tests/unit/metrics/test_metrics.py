@@ -255,6 +255,7 @@ def test_a_bot_at_rest_is_healthy_and_says_nothing():
         (True, True, ("for 1 s: invalid_auth;",), Snapshot("", links=0, links_down_s=1.0, links_error="invalid_auth")),
         (True, True, ("could not be read",), Snapshot("", unreadable=1)),
         (True, True, ("the bot is not in #a",), Snapshot("", speechless=("Slack: the bot is not in #a",))),
+        (True, True, ("samples stand still",), Snapshot("", sampling_wrong=("the lag samples stand still: 95 s",))),
         (True, True, ("last looked",), Snapshot("", last_pass_s=601)),
         (True, True, ("cannot see: g (p, consumer_lag)",), Snapshot("", {"p": (group(1, "g", verdict="DENIED"),)})),
     ],

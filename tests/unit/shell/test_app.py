@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 import requests
 
-from bot.app import Bot, clock, open_config, start_bot
+from bot.app import Bot, clock, open_config, sources, start_bot
 from bot.drill.loopback import free_port
+from bot.model import GroupOffsets, PartitionOffsets
 from bot.store.copies import backup, restore
+from bot.store.samples import Samples
 from bot.store.sqlite import Store, StoreError
 
 ENVIRON = {"TOKEN": "token"}
@@ -54,6 +56,32 @@ def test_a_second_bot_on_the_same_address_touches_nothing(tmp_path: Path) -> Non
         with pytest.raises(StoreError, match="another bot"):
             start_bot(path, ENVIRON)
         assert ["under way"] == [task.key for task in bot.store.running_tasks()]
+    finally:
+        bot.stop()
+
+
+def test_a_terminal_has_the_history_that_the_bot_sampled(tmp_path: Path) -> None:
+    """One question of `cdc lag` knows what the bot saw in the last half hour, and nothing older; it makes no file."""
+    path = config(tmp_path)
+    assert sources(open_config(path, {}), {}).track_of("g") is None
+    assert ["cdc.yml"] == [each.name for each in tmp_path.iterdir()]
+    samples, now = Samples(tmp_path / "journal.samples.db"), clock()
+    partition = PartitionOffsets("customers", 0, 90, 10, 100)
+    samples.keep([GroupOffsets("g", now - timedelta(minutes=age), None, None, (partition,)) for age in (40, 2, 1)])
+    track = sources(open_config(path, {}), {}).track_of("g")
+    samples.close()
+    assert track is not None
+    assert [now - timedelta(minutes=age) for age in (2, 1)] == [read.at for read in track.reads]
+
+
+def test_a_bot_without_room_for_samples_runs_and_says_so(tmp_path: Path) -> None:
+    """Samples are measurements: where they cannot be kept, alerts are taken all the same."""
+    (tmp_path / "journal.samples.db").mkdir()
+    bot = start_bot(config(tmp_path), ENVIRON)
+    try:
+        answer = requests.get(f"{bot.url}/healthz", timeout=5)
+        assert 200 == answer.status_code
+        assert "the lag samples cannot be written" in str(answer.json()["wrong"])
     finally:
         bot.stop()
 
