@@ -28,7 +28,7 @@ def look_samples(
     Of more than `most_partitions` partitions together, only the newest reads are.
     """
     # Without a log beside it nobody has it open, and SQLite would make one to read it: see bot.store.look.
-    how = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
+    how = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "mode=ro&immutable=1"
     try:
         with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?{how}", uri=True, timeout=BUSY_S)) as db:
             if db.execute("PRAGMA user_version").fetchone()[0] != SCHEMA_VERSION:

@@ -342,6 +342,7 @@ def test_readers_and_the_writer_do_not_wait_for_each_other(samples: Samples) -> 
 def test_a_look_makes_nothing(tmp_path: Path) -> None:
     """No file, no folder, no log beside a file that nobody has open; then there is no history."""
     assert () == look_samples(tmp_path / "state" / "cdc.samples.db", GROUP, T0)
+    assert () == look_samples(tmp_path / "cdc.samples.db", GROUP, T0)
     assert [] == list(tmp_path.iterdir())
     samples = Samples(tmp_path / "cdc.samples.db")
     samples.keep([read(T0)])
