@@ -168,7 +168,8 @@ def _systems(call: Call, config: Config) -> dict[str, Callable[[], Any] | None]:
 
     def ask_prometheus() -> Any:
         http = call.app.http(config.prometheus, environ)
-        return prometheus.gather(HttpPrometheus(http), http.url, QUESTION_S)
+        exporters_at = call.app.clock() if config.lag.kafka_exporter_names else None
+        return prometheus.gather(HttpPrometheus(http), http.url, QUESTION_S, exporters_at)
 
     def ask_kafka() -> Any:
         from bot.clients.kafka import ConfluentKafka

@@ -419,12 +419,16 @@ class AlertmanagerSetup(Protocol):
 
 @dataclass(frozen=True)
 class ScrapeTarget:
-    """An active target: where it is scraped, under which job, its health (`up`, `down`, `unknown`) and last error."""
+    """An active target: where it is scraped, under which job, its health (`up`, `down`, `unknown`) and last error.
+
+    `instance` is the label that its series carry.
+    """
 
     url: str
     job: str
     health: str
     error: str
+    instance: str = ""
 
 
 @dataclass(frozen=True)

@@ -95,11 +95,13 @@ def _series(told: Mapping[str, Any]) -> Series:
 
 
 def _target(told: Mapping[str, Any]) -> ScrapeTarget:
+    labels = told.get("labels") or {}
     return ScrapeTarget(
         url=str(told["scrapeUrl"]),
-        job=str((told.get("labels") or {}).get("job") or told.get("scrapePool") or ""),
+        job=str(labels.get("job") or told.get("scrapePool") or ""),
         health=str(told.get("health") or "unknown"),
         error=str(told.get("lastError") or ""),
+        instance=str(labels.get("instance") or ""),
     )
 
 

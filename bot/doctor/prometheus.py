@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 from bot.doctor.check import Check, failed, names, not_configured, ok, warning
 from bot.doctor.http import unreached
-from bot.ports import PortError, Prometheus, PrometheusStatus, ScrapeTarget
+from bot.ports import PortError, Prometheus, PrometheusStatus, ScrapeTarget, Series
 
 PART = "prometheus"
 METRICS_PATH = "/metrics"
@@ -20,20 +20,59 @@ SETTLES_S = 60.0
 """So long after it has loaded its configuration Prometheus may still look for its Alertmanagers."""
 
 
+EXPORTERS = (
+    'count by (job, instance) ({__name__=~"kafka_consumergroup_(lag|lag_sum|current_offset|members)'
+    '|kafka_topic_partition_(current|oldest)_offset"})'
+)
+"""Who exports a name of kafka_exporter that the bot can export, too."""
+
+
+@dataclass(frozen=True)
+class Exporter:
+    """What a series says of where it was scraped."""
+
+    job: str
+    instance: str
+
+    def __str__(self) -> str:
+        return f"job {self.job or '(none)'}" + (f" ({self.instance})" if self.instance else "")
+
+
 @dataclass(frozen=True)
 class PrometheusFacts:
-    """What Prometheus answered; `url` None is not configured."""
+    """What Prometheus answered; `url` None is not configured.
+
+    `exporters` export kafka_exporter's names, None: not asked, or not told for `exporters_error`.
+    """
 
     url: str | None
     status: PrometheusStatus | None = None
     error: PortError | None = None
+    exporters: tuple[Exporter, ...] | None = None
+    exporters_error: PortError | None = None
 
 
-def gather(prometheus: Prometheus, url: str, deadline_s: float) -> PrometheusFacts:
+def gather(
+    prometheus: Prometheus, url: str, deadline_s: float, exporters_at: datetime | None = None
+) -> PrometheusFacts:
+    """Ask Prometheus, and with `exporters_at`, which is now, who exports kafka_exporter's names."""
+    share_s = deadline_s if exporters_at is None else deadline_s / 2
     try:
-        return PrometheusFacts(url, prometheus.read_status(deadline_s))
+        status = prometheus.read_status(share_s)
     except PortError as error:
         return PrometheusFacts(url, error=error)
+    if exporters_at is None:
+        return PrometheusFacts(url, status)
+    at = exporters_at + timedelta(seconds=status.clock_offset_s or 0.0)
+    try:
+        series = prometheus.read_range(EXPORTERS, at, at, 60.0, share_s)
+    except PortError as error:
+        return PrometheusFacts(url, status, exporters_error=error)
+    return PrometheusFacts(url, status, exporters=tuple(sorted(map(_exporter, series), key=str)))
+
+
+def _exporter(series: Series) -> Exporter:
+    return Exporter(series.labels.get("job", ""), series.labels.get("instance", ""))
 
 
 def judge(facts: PrometheusFacts, port: int, host: str, alerts: Sequence[str], now: datetime) -> tuple[Check, ...]:
@@ -47,7 +86,8 @@ def judge(facts: PrometheusFacts, port: int, host: str, alerts: Sequence[str], n
         )  # fmt: skip
     if facts.status is None:
         return (unreached(PART, facts.url, facts.error),)
-    return tuple(_lines(facts.url, facts.status, port, host, alerts, now))
+    lines = _lines(facts.url, facts.status, port, host, alerts, now)
+    return (*lines, *_exported(facts, facts.status.targets or (), port))
 
 
 def loaded(facts: PrometheusFacts, alerts: Sequence[str]) -> tuple[str, ...] | None:
@@ -110,6 +150,29 @@ def _rules(rules: Sequence[str], alerts: Sequence[str]) -> Check:
     if len(missing) == len(alerts):
         return warning(PART, "runs none of the bot's alert rules", load)
     return warning(PART, f"lacks {names(missing)} of the bot's alert rules", load)
+
+
+def _exported(facts: PrometheusFacts, targets: Sequence[ScrapeTarget], port: int) -> Iterator[Check]:
+    """Say whether the bot is alone with kafka_exporter's names; nothing where it does not export them."""
+    off = "Write `lag: {kafka_exporter_names: false}` in cdc.yml and start the bot again"
+    if facts.exporters_error is not None:
+        yield warning(
+            PART, f"whether another job exports kafka_exporter's names is not known: {facts.exporters_error}",
+            f"Let the login under prometheus.auth query it. {off} if a kafka_exporter is scraped.",
+        )  # fmt: skip
+    if facts.exporters is None:
+        return
+    ours = {(target.job, target.instance) for target in targets if _is_ours(target.url, port)}
+    others = [str(each) for each in facts.exporters if (each.job, each.instance) not in ours]
+    if others:
+        yield warning(
+            PART, f"{names(others)} exports kafka_exporter's names as the bot does: every sum over them counts twice",
+            f"{off}, or take that job out of scrape_configs.",
+        )  # fmt: skip
+    else:
+        yield ok(
+            PART, "no other job exports kafka_exporter's names, which lag.kafka_exporter_names makes the bot export"
+        )
 
 
 def _loaded_before_s(status: PrometheusStatus, now: datetime) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -9,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from bot.doctor.prometheus import PrometheusFacts, gather, judge, loaded
-from bot.ports import PrometheusStatus, ScrapeTarget, Unreachable
+from bot.doctor.prometheus import EXPORTERS, Exporter, PrometheusFacts, gather, judge, loaded
+from bot.lag_metrics import EXPORTER_FAMILIES
+from bot.ports import PortError, PrometheusStatus, Rejected, ScrapeTarget, Series, Unreachable
 
 ALERTS = ("CDCConnectorFailed", "CDCProbeBlind")
 NOW = datetime(2026, 11, 23, 14, 1, tzinfo=UTC)
-TARGET = ScrapeTarget("http://bot:8080/metrics", "cdc", "up", "")
+TARGET = ScrapeTarget("http://bot:8080/metrics", "cdc", "up", "", "bot:8080")
 SOUND = PrometheusStatus("2.42.0", (TARGET,), (*ALERTS, "Other"), ("http://u:secret@am:9093/api/v2/alerts",))
 
 
@@ -87,6 +89,11 @@ class Refusing:
     def read_status(self, deadline_s: float) -> PrometheusStatus:
         raise Unreachable("GET http://p/api/v1/status/buildinfo: refused the connection")
 
+    def read_range(
+        self, expression: str, since: datetime, until: datetime, step_s: float, deadline_s: float
+    ) -> tuple[Series, ...]:
+        raise AssertionError("nobody answers: nothing more is asked")
+
 
 def test_without_prometheus_nothing_is_wrong() -> None:
     """Not configured is no finding; configured and not there is one."""
@@ -94,3 +101,80 @@ def test_without_prometheus_nothing_is_wrong() -> None:
     assert "not configured" == line.status
     [line] = judge(gather(Refusing(), "http://p", 1.0), 8080, "bot", ALERTS, NOW)
     assert ("failed", "GET http://p/api/v1/status/buildinfo: refused the connection") == (line.status, line.what)
+
+
+# --- kafka_exporter's names ------------------------------------------------------------------------
+
+BOT, EXPORTER = Exporter("cdc", "bot:8080"), Exporter("kafka-exporter", "exporter:9308")
+TWICE = "exports kafka_exporter's names as the bot does: every sum over them counts twice"
+
+
+@pytest.mark.parametrize(
+    ("expected", "exporters"),
+    [
+        ([], None),  # the names are off: nobody asked
+        ([("ok", "no other job exports kafka_exporter's names")], ()),
+        ([("ok", "no other job exports kafka_exporter's names")], (BOT,)),
+        ([("warning", f"job kafka-exporter (exporter:9308) {TWICE}")], (BOT, EXPORTER)),
+        ([("warning", f"job kafka-exporter (exporter:9308) {TWICE}")], (EXPORTER,)),  # the bot is to come
+        (
+            [("warning", f"job cdc (exporter:9308) {TWICE}")],
+            (BOT, Exporter("cdc", "exporter:9308")),
+        ),  # one job for both
+        ([("warning", f"job (none) {TWICE}")], (BOT, Exporter("", ""))),  # a recording rule
+    ],
+)
+def test_another_job_with_kafka_exporters_names_is_told(
+    expected: list[tuple[str, str]], exporters: tuple[Exporter, ...] | None
+) -> None:
+    """By job and instance: what is scraped from the bot itself is no other."""
+    sound = judge(PrometheusFacts("http://p", SOUND), 8080, "bot", ALERTS, NOW)
+    lines = judge(PrometheusFacts("http://p", SOUND, exporters=exporters), 8080, "bot", ALERTS, NOW)[len(sound) :]
+
+    assert [status for status, _ in expected] == [line.status for line in lines]
+    assert all(line.what.startswith(words) for line, (_, words) in zip(lines, expected, strict=True))
+    assert all("kafka_exporter_names: false" in line.remedy for line in lines if line.status == "warning")
+
+
+class Answering:
+    def __init__(self, answer: tuple[Series, ...] | PortError) -> None:
+        self.answer, self.asked = answer, list[tuple[str, datetime, datetime]]()
+
+    def read_status(self, deadline_s: float) -> PrometheusStatus:
+        return replace(SOUND, clock_offset_s=-20.0)
+
+    def read_range(
+        self, expression: str, since: datetime, until: datetime, step_s: float, deadline_s: float
+    ) -> tuple[Series, ...]:
+        self.asked.append((expression, since, until))
+        if isinstance(self.answer, PortError):
+            raise self.answer
+        return self.answer
+
+
+def test_who_exports_is_asked_only_when_the_names_are_on() -> None:
+    """At this moment by Prometheus' own clock."""
+    told = Answering((Series({"job": "kafka-exporter", "instance": "exporter:9308"}, ()), Series({}, ())))
+
+    assert gather(told, "http://p", 1.0).exporters is None
+    assert [] == told.asked
+    assert (Exporter("", ""), EXPORTER) == gather(told, "http://p", 1.0, NOW).exporters
+    there = NOW - timedelta(seconds=20)
+    assert [(EXPORTERS, there, there)] == told.asked
+
+
+def test_a_proxy_that_refuses_queries_leaves_it_unknown() -> None:
+    """Not ok: what could not be seen may count twice."""
+    facts = gather(Answering(Rejected("GET /api/v1/query_range: 403")), "http://p", 1.0, NOW)
+    [line] = [line for line in judge(facts, 8080, "bot", ALERTS, NOW) if line.status != "ok"]
+
+    assert ("warning", True) == (line.status, "is not known: GET /api/v1/query_range: 403" in line.what)
+
+
+def test_every_name_that_the_bot_can_export_is_asked_for() -> None:
+    """A name that is added is asked for as well."""
+    match = re.search(r'=~"(.+)"', EXPORTERS)
+
+    assert match is not None
+    assert all(re.fullmatch(match[1], family.name) for family in EXPORTER_FAMILIES)
+    assert not re.fullmatch(match[1], "cdc_consumergroup_lag")
