@@ -1,7 +1,7 @@
 """`python -m tests.bench`: measure everything, print one table.
 
 Exits 0 whether goals are met or not (the table says it), and 1 when something could not run, which it names.
-`--only storm,card,ack,help,lag,memory` picks; `--small` makes everything short, to develop with.
+`--only storm,card,ack,help,lag,memory,accuracy` picks; `--small` makes everything short, to develop with.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.bench.accuracy import measure_accuracy
 from tests.bench.ack import measure_ack
 from tests.bench.card import measure_card
 from tests.bench.memory import measure_memory
@@ -24,7 +25,7 @@ from tests.system import fetch, parts
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Speed, as ratios in one run.")
-    parser.add_argument("--only", default="", metavar="NAMES", help="storm,card,ack,help,lag,memory")
+    parser.add_argument("--only", default="", metavar="NAMES", help="storm,card,ack,help,lag,memory,accuracy")
     parser.add_argument("--small", action="store_true", help="short runs, to develop with")
     asked = parser.parse_args()
 
@@ -61,6 +62,7 @@ def _measures(available: fetch.Available, folder: Path, small: bool) -> dict[str
         "help": lambda: measure_help(runs=3 if small else 10),
         "lag": lambda: measure_lag(available, folder / "lag", runs=3 if small else 10),
         "memory": lambda: measure_memory(folder / "memory", idle_s=5.0 if small else 30.0),
+        "accuracy": lambda: measure_accuracy(500 if small else 3000),
     }
 
 
