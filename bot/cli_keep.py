@@ -322,7 +322,7 @@ def _incidents(call: Call, config: Config, is_open: bool) -> list[str]:
 
 
 def _configured(kind: str, config: Config) -> list[str]:
-    from bot.commands import configured_names
+    from bot.found import configured_names
 
     return configured_names(_VERBS[kind], config.pipelines)
 
@@ -332,7 +332,7 @@ def _live(kind: str, open_sources: Callable[[], Sources], patience_s: float) -> 
     found: list[str] = []
 
     def ask() -> None:
-        from bot.commands import listed_names
+        from bot.found import listed_names
 
         try:
             found.extend(listed_names(_VERBS[kind], open_sources(), LIVE_DEADLINE_S))

@@ -14,14 +14,13 @@ from __future__ import annotations
 import difflib
 import json
 import re
-import shlex
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from bot.found import Known, ask_for, cell, headline, number, report_of, seen
 from bot.incident import commands as c
 from bot.incident.correlation import Board
 from bot.incident.documents import incident_document, incident_summary
@@ -29,13 +28,12 @@ from bot.incident.events import Entry, Who
 from bot.incident.runbook import SECTIONS
 from bot.incident.state import Incident
 from bot.incident.timeline import duration, rfc3339, timeline
-from bot.model import ConsumerGroup, Finding, Pipeline, Refusal, Severity, Signal, Status
-from bot.ports import PortError
+from bot.lag_answers import lag_answer
+from bot.model import Finding, Pipeline, Refusal, Severity, Status
 from bot.probes.connector_state import connector_of
-from bot.probes.consumer_lag import Watched, finding_of, look_at, watched_by
 from bot.probes.dead_letters import dead_letters_of
 from bot.probes.schema_changes import schema_of
-from bot.probes.sources import MISSING, NOT_CONFIGURED, UNSEEN, Sources
+from bot.probes.sources import Sources
 from bot.probes.table import PROBES
 from bot.report import Report, Table, failure
 
@@ -360,13 +358,13 @@ def answer(
             known = board.get(said["id"])
             return no_incident(said["id"], board, command) if known is None else _postmortem_ready(known, command)
         case "lag":
-            return lag_report(*_seen(_look_at_group, query, sources, pipelines, now), command)
+            return lag_answer(said, sources, pipelines, now, command)
         case "dlq":
-            return dead_letters_report(*_seen(_look_at_queue, query, sources, pipelines, now), command)
+            return dead_letters_report(*seen(_look_at_queue, "dlq", said, sources, pipelines, now), command)
         case "schema":
-            return schema_report(*_seen(_look_at_subject, query, sources, pipelines, now), command)
+            return schema_report(*seen(_look_at_subject, "schema", said, sources, pipelines, now), command)
         case "connector":
-            return connector_report(*_seen(_look_at_connector, query, sources, pipelines, now), command)
+            return connector_report(*seen(_look_at_connector, "connector", said, sources, pipelines, now), command)
         case "health":
             return health_report(pipelines, look_at_all(sources, pipelines, now), command)
         case _:
@@ -386,85 +384,6 @@ def _postmortem_ready(incident: Incident, command: str) -> Report:
 
 
 # --- looking -------------------------------------------------------------------------------------
-
-Look = Callable[[Mapping[str, str], Sources, Sequence[Pipeline], datetime], Finding]
-
-
-@dataclass(frozen=True)
-class Known:
-    """Names that exist: those of cdc.yml, and those that the system listed once it had said that there is no such one.
-
-    `not_listed` is why the system did not list them, empty when it did or was not asked.
-    """
-
-    configured: tuple[str, ...] = ()
-    listed: tuple[str, ...] = ()
-    not_listed: str = ""
-
-    def nearest(self, name: str) -> tuple[str, ...]:
-        """Return at most three names that are spelt much like `name`, the nearest first."""
-        others = [known for known in dict.fromkeys((*self.configured, *self.listed)) if known != name]
-        others = [known for known in others if known.isprintable()]  # a name may hold what steers a terminal
-        return tuple(difflib.get_close_matches(name, others, SUGGESTED, ALIKE))
-
-
-SUGGESTED = 3
-ALIKE = 0.6
-
-
-def _seen(
-    look: Look, query: Query, sources: Sources, pipelines: Sequence[Pipeline], now: datetime
-) -> tuple[Finding, Known]:
-    """Look; and where there is no such thing, ask the system what there is, in the time that is left of the answer."""
-    began_s = time.monotonic()
-    finding = look(query.arguments, sources, pipelines, now)
-    known = Known(tuple(configured_names(query.verb, pipelines)))
-    if finding.verdict != MISSING:
-        return finding, known
-    left_s = max(LISTED_WITHIN_S, sources.deadline_s - (time.monotonic() - began_s))
-    try:
-        return finding, replace(known, listed=listed_names(query.verb, sources, left_s))
-    except PortError as error:
-        return finding, replace(known, not_listed=str(error))
-
-
-LISTED_WITHIN_S = 0.5
-
-
-def configured_names(verb: str, pipelines: Sequence[Pipeline]) -> list[str]:
-    """Return the names in cdc.yml that a verb may be asked about, each once."""
-    named = {
-        "lag": [group.group for pipeline in pipelines for group in pipeline.groups],
-        "dlq": [pipeline.dlq for pipeline in pipelines if pipeline.dlq],
-        "schema": [subject for pipeline in pipelines for subject in pipeline.subjects],
-        "connector": [name for pipeline in pipelines for name in pipeline.connectors],
-    }
-    return list(dict.fromkeys(named[verb]))
-
-
-def listed_names(verb: str, sources: Sources, deadline_s: float) -> tuple[str, ...]:
-    """Return the names that the system itself lists for a verb; none where it is not configured or cannot list.
-
-    Raises PortError. A dead letter queue is looked for among all topics but Kafka's own.
-    """
-    if verb == "schema":
-        return sources.registry.read_subjects(deadline_s) if sources.registry else ()
-    if verb == "connector":
-        return tuple(c.connector for c in sources.connect.read_connectors(deadline_s)) if sources.connect else ()
-    if sources.cluster is None:
-        return ()
-    listing = sources.cluster.read_listing(deadline_s)
-    if verb == "lag":
-        return tuple(entry.group for entry in listing.groups or ())
-    return tuple(entry.topic for entry in listing.topics if not entry.topic.startswith("__"))
-
-
-def _look_at_group(said: Mapping[str, str], sources: Sources, pipelines: Sequence[Pipeline], now: datetime) -> Finding:
-    """Look at a group as cdc.yml knows it, else as it is named; `topics` adds topics, separated by commas."""
-    group, topics = said["group"], tuple(filter(None, said.get("topics", "").split(",")))
-    known = next((each for each in watched_by(pipelines) if each.group == group), Watched(ConsumerGroup(group)))
-    consumer = replace(known.consumer, topics=tuple(dict.fromkeys((*known.consumer.topics, *topics))))
-    return finding_of(look_at(sources, replace(known, consumer=consumer)), now)
 
 
 def _look_at_queue(said: Mapping[str, str], sources: Sources, pipelines: Sequence[Pipeline], now: datetime) -> Finding:
@@ -506,56 +425,20 @@ def look_at_all(
 # --- what was found ------------------------------------------------------------------------------
 
 
-def lag_report(finding: Finding, known: Known, command: str) -> Report:
-    """A consumer group: how far behind, per partition, worst first, with the evidence of the verdict."""
-    facts = finding.facts
-    rows = tuple(
-        (
-            str(topic["topic"]),
-            str(entry["partition"]),
-            _number(entry["committed_offset"]),
-            _number(entry["earliest_offset"]),
-            _number(entry["log_end_offset"]),
-            _number(entry["lag_records"]),
-            str(entry["verdict"]),
-        )
-        for topic in facts["topics"]
-        for entry in sorted(topic["partitions"], key=lambda e: (-(e["lag_records"] or 0), e["partition"]))
-    )
-    columns = ("topic", "partition", "committed", "earliest", "log end", "lag", "verdict")
-    shown = (
-        ("state", facts["state"] or "not known"),
-        ("members", _number(facts["members"])),
-        ("lag", _records(facts["lag_records"])),
-        *((name, _seconds(facts[fact])) for name, fact in LAG_TIMES if facts[fact] is not None),
-    )
-    return _found(
-        finding,
-        shown,
-        Table(columns, rows, frozenset(columns[1:6])),
-        (_ask_for(finding, command),) if finding.verdict == "UNKNOWN" and finding.facts["topics"] else (),
-        known,
-        command,
-    )
-
-
-LAG_TIMES = (("time lag", "time_lag_s"), ("caught up in", "eta_s"))
-
-
 def dead_letters_report(finding: Finding, known: Known, command: str) -> Report:
     """A dead letter queue, grouped by cause, the largest group first; the example of each is masked."""
     facts = finding.facts
     columns = ("count", "stage", "exception", "message", "from topic", "schema", "first", "last", "example at")
     rows = tuple(
         (
-            _number(group["count"]),
-            _text(group["stage"]),
-            _text(group["exception"]).rpartition(".")[2],
-            _text(group["message"]),
-            _text(group["topic"]),
-            _text(group["schema_id"]),
-            _text(group["first_at"]),
-            _text(group["last_at"]),
+            number(group["count"]),
+            cell(group["stage"]),
+            cell(group["exception"]).rpartition(".")[2],
+            cell(group["message"]),
+            cell(group["topic"]),
+            cell(group["schema_id"]),
+            cell(group["first_at"]),
+            cell(group["last_at"]),
             _position(group["example"]),
         )
         for group in facts["groups"]
@@ -565,9 +448,9 @@ def dead_letters_report(finding: Finding, known: Known, command: str) -> Report:
         for group in facts["groups"][:SHOWN_EXAMPLES]
         if isinstance(group["example"], Mapping)
     )
-    return _found(
+    return report_of(
         finding,
-        (("records", _number(facts["records"])),),
+        (("records", number(facts["records"])),),
         Table(columns, rows, frozenset({"count"})),
         (),
         known,
@@ -582,18 +465,18 @@ def schema_report(finding: Finding, known: Known, command: str) -> Report:
     rows = tuple(
         (
             str(version["version"]),
-            _text(version["id"]),
-            _text(version["registered_at"]),
-            _text(change.get("path") if change else None),
-            _text(change.get("change") if change else None),
-            _text(change.get("verdict") if change else None),
+            cell(version["id"]),
+            cell(version["registered_at"]),
+            cell(change.get("path") if change else None),
+            cell(change.get("change") if change else None),
+            cell(change.get("verdict") if change else None),
         )
         for version in facts["versions"]
         for change in (version["changes"] or (None,))
     )
-    return _found(
+    return report_of(
         finding,
-        (("compatibility", _text(facts["compatibility"])), ("mode", _text(facts["mode"]))),
+        (("compatibility", cell(facts["compatibility"])), ("mode", cell(facts["mode"]))),
         Table(("version", "id", "registered", "path", "change", "verdict"), rows, frozenset({"version", "id"})),
         (),
         known,
@@ -605,12 +488,11 @@ def connector_report(finding: Finding, known: Known, command: str) -> Report:
     """A connector and its tasks as the API spells them, each failed one with its cause taken out of the trace."""
     facts = finding.facts
     rows = tuple(
-        (str(task["task"]), _text(task["state"]), _text(task["worker"]), _text(task["cause"]))
-        for task in facts["tasks"]
+        (str(task["task"]), cell(task["state"]), cell(task["worker"]), cell(task["cause"])) for task in facts["tasks"]
     )
-    return _found(
+    return report_of(
         finding,
-        (("type", _text(facts["type"])), ("state", _text(facts["state"]))),
+        (("type", cell(facts["type"])), ("state", cell(facts["state"]))),
         Table(("task", "state", "worker", "cause"), rows, frozenset({"task"})),
         (),
         known,
@@ -663,7 +545,7 @@ def health_report(
             dict.fromkeys(f"{f.target}: {line}" for _, findings, _ in judged for f in findings for line in f.not_known)
         ),
         next_steps=tuple(
-            dict.fromkeys(_ask_for(f, command) for _, findings, _ in judged for f in findings if f.status is Status.RED)
+            dict.fromkeys(ask_for(f, command) for _, findings, _ in judged for f in findings if f.status is Status.RED)
         ),
         document=document,
     )
@@ -676,76 +558,16 @@ def _reasons(findings: Sequence[Finding], status: Status) -> tuple[str, ...]:
     if status is Status.GREEN:
         return (f"all {len(findings)} findings are green",)
     told = sorted((f for f in findings if f.status is not Status.GREEN), key=lambda f: _WORST_FIRST.index(f.status))
-    return tuple(f"{f.status}: {_headline(f)}" for f in told)
-
-
-def _ask_for(finding: Finding, command: str) -> str:
-    """Return the question about a finding's target, to be copied: in a terminal a shell reads what others named."""
-    verb = {Signal.SCHEMA: "schema", Signal.CONNECTOR: "connector", Signal.DEAD_LETTERS: "dlq", Signal.LAG: "lag"}
-    target = finding.target if command.startswith("/") else shlex.quote(finding.target)
-    return f"{command} {verb.get(finding.signal, 'health')} {target}"
-
-
-def _found(
-    finding: Finding,
-    facts: tuple[tuple[str, str], ...],
-    table: Table,
-    next_steps: tuple[str, ...],
-    known: Known,
-    command: str,
-    notes: tuple[str, ...] = (),
-) -> Report:
-    """Make the report of one finding; what could not be seen at all is exit code 3, not configured is 2."""
-    seen = finding.verdict not in UNSEEN
-    if finding.verdict == NOT_CONFIGURED:
-        next_steps = ("name it in cdc.yml, or give its address on the command line",)
-    elif finding.verdict == MISSING:
-        near = known.nearest(finding.target)
-        next_steps = tuple(_ask_for(replace(finding, target=name), command) for name in near)
-        notes = (f"cdc.yml names: {', '.join(known.configured)}",) if known.configured else ()
-    return Report(
-        _headline(finding),
-        finding.status,
-        facts=facts if seen else (),
-        table=table if table.rows else None,
-        notes=(*finding.evidence, *notes),
-        not_known=(*finding.not_known, *((f"what there is: {known.not_listed}",) if known.not_listed else ())),
-        next_steps=next_steps,
-        document=dict(finding.facts),
-        exit_code=0 if seen else 2 if finding.verdict == NOT_CONFIGURED else 3,
-    )
-
-
-def _headline(finding: Finding) -> str:
-    """Name the target once: some headlines begin with it."""
-    if finding.headline.startswith(finding.target):
-        return finding.headline
-    return f"{finding.target}: {finding.headline}"
+    return tuple(f"{f.status}: {headline(f)}" for f in told)
 
 
 SHOWN_EXAMPLES = 3
 
 
-def _number(value: Any) -> str:
-    return "not known" if value is None else f"{value:,}"
-
-
-def _records(count: int | None) -> str:
-    return "not known" if count is None else f"{count:,} record{'' if count == 1 else 's'}"
-
-
-def _text(value: Any) -> str:
-    return "-" if value is None else str(value)
-
-
-def _seconds(value: Any) -> str:
-    return "not known" if value is None else duration(float(value))
-
-
 def _position(example: Any) -> str:
     if not isinstance(example, Mapping):
         return "-"
-    return f"{_text(example.get('partition'))}/{_text(example.get('offset'))}"
+    return f"{cell(example.get('partition'))}/{cell(example.get('offset'))}"
 
 
 def help_report(command: str) -> Report:
@@ -794,7 +616,7 @@ def incident_report(
     told = timeline(entries)
     earlier = len(told) - SHOWN_ROWS
     notes = (
-        *(f"{f.status}: {_headline(f)}" for f in incident.findings.values()),
+        *(f"{f.status}: {headline(f)}" for f in incident.findings.values()),
         *(f"plan {a.key}: {a.plan.action} on {a.plan.target}, {_action_word(a.status, a.verified)}"
           for a in incident.actions),
         *((f"{earlier} earlier rows of the timeline are not shown.",) if earlier > 0 else ()),

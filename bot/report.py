@@ -24,7 +24,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Report:
-    """`title` and `status` make the first line; then facts as label and value, table, notes, next steps to copy."""
+    """`title` and `status` make the first line; then facts as label and value, tables, notes, next steps to copy."""
 
     title: str
     status: Status | None = None
@@ -35,6 +35,7 @@ class Report:
     next_steps: tuple[str, ...] = ()
     document: Mapping[str, Any] | Sequence[Any] | None = None
     exit_code: int = 0
+    more_tables: tuple[Table, ...] = ()
 
 
 def failure(title: str, reason: str, *next_steps: str, exit_code: int = 3) -> Report:

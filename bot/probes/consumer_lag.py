@@ -172,8 +172,10 @@ def finding_of(look: Look, now: datetime) -> Finding:
     newest, kind, beside = track.newest, look.watched.consumer.kind, look.beside
     before = track.reads[0] if len(track.reads) > 1 else None
     margin = words.margin_of(newest, beside) if beside else None
+    refused = any(line.startswith(AGE) for line in look.not_known)
+    no_age = () if refused else words.no_age(judgement)
     not_known = dict.fromkeys(
-        (*newest.not_known, *look.not_known, *judgement.not_known, *words.not_summed(newest), *words.no_age(judgement))
+        (*newest.not_known, *look.not_known, *judgement.not_known, *words.not_summed(newest), *no_age)
     )
     return Finding(
         probe=PROBE,
@@ -353,7 +355,7 @@ def _dead_letters(kafka: Kafka, dlq: str, deadline_s: float) -> dict[tuple[str, 
 
 
 def _status(judgement: Judgement, objective: Objective) -> Status:
-    lag_records = judgement.at_least_records
+    lag_records = judgement.at_least_records if judgement.trough_records is None else judgement.trough_records
     if judgement.verdict in RED:
         return Status.RED
     if lag_records > objective.lag_page.records:

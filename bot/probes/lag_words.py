@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from bot.lag.judge import MIN_WINDOW_S, Beside, Judgement
-from bot.lag.ladder import words
+from bot.lag.ladder import TimeLag, words
 from bot.lag.retention import Margin, loss_horizon
 from bot.lag.verdict import Verdict
 from bot.model import GroupKind, GroupOffsets, PartitionOffsets, counted
@@ -50,7 +50,7 @@ def level_in(eta_s: int | None, eta_min_s: int | None, eta_max_s: int | None) ->
     """Return `level in 4-6 min`: a range where there is one, for a rate is never one number."""
     if eta_s is None:
         return "when it will be level is not known"
-    low, high = _about(eta_s if eta_min_s is None else eta_min_s), _about(eta_s if eta_max_s is None else eta_max_s)
+    low, high = about(eta_s if eta_min_s is None else eta_min_s), about(eta_s if eta_max_s is None else eta_max_s)
     if eta_min_s is not None and eta_max_s is None:
         return f"level in {low} or more"
     if low == high:
@@ -59,15 +59,22 @@ def level_in(eta_s: int | None, eta_min_s: int | None, eta_max_s: int | None) ->
     return f"level in {low}-{high}" if " " not in low else f"level in {low} to {high}"
 
 
+def age_between(min_s: float, max_s: float | None) -> str:
+    """Return `14-17 min old`."""
+    return words(TimeLag(min_s, max_s, None)).removeprefix("oldest unread record is ")
+
+
 def age(judgement: Judgement) -> tuple[str, ...]:
     """Return how old the oldest unread record is, nothing where nothing is unread or it is not known."""
     return (words(judgement.time_lag),) if judgement.time_lag and judgement.at_least_records else ()
 
 
 def no_age(judgement: Judgement) -> tuple[str, ...]:
-    """Return why it is not known."""
-    unknown = judgement.time_lag_unknown if judgement.time_lag is None else ""
-    return (f"how old the oldest unread record is: {unknown}",) if unknown else ()
+    """Return why it is not known, or not known to its upper end."""
+    if not judgement.time_lag_unknown:
+        return ()
+    what = "how old the oldest unread record is" + (" at most" if judgement.time_lag else "")
+    return (f"{what}: {judgement.time_lag_unknown}",)
 
 
 def margin_of(newest: GroupOffsets, beside: Beside) -> Margin | None:
@@ -101,15 +108,15 @@ def safe_for(margin: Margin | None) -> tuple[str, ...]:
     if margin.is_by_size and margin.by_size_s is None:
         by_size = "retention.bytes deletes by size as well: when is not known"
     elif margin.by_size_s is not None:
-        by_size = f"retention.bytes may delete unread data in about {_about(margin.by_size_s)}"
+        by_size = f"retention.bytes may delete unread data in about {about(margin.by_size_s)}"
     by_age = ""
     if margin.min_s is not None and margin.max_s is not None:
-        low, high = _about(margin.min_s), _about(margin.max_s)
+        low, high = about(margin.min_s), about(margin.max_s)
         by_age = (
             f"retention deletes the oldest unread data in {low if low == high else f'{low} to {high}'} at the soonest"
         )
     elif margin.max_s is not None:
-        by_age = f"retention may delete the oldest unread data at any time within {_about(margin.max_s)}"
+        by_age = f"retention may delete the oldest unread data at any time within {about(margin.max_s)}"
     return tuple(line for line in (by_age, by_size) if line)
 
 
@@ -124,10 +131,10 @@ def _movement(newest: GroupOffsets, before: GroupOffsets | None) -> tuple[str, .
     committed = sum((now.committed or 0) - (was.committed or 0) for now, was in known)
     written = sum((now.latest or 0) - (was.latest or 0) for now, was in known)
     if committed:
-        return (f"{committed:,} committed and {written:,} written in {_about(window_s)}",)
+        return (f"{committed:,} committed and {written:,} written in {about(window_s)}",)
     if all(was.lag_records == 0 for _, was in known):
-        return (f"all written in the last {_about(window_s)}",)
-    return (f"nothing committed for {_about(window_s)}",)
+        return (f"all written in the last {about(window_s)}",)
+    return (f"nothing committed for {about(window_s)}",)
 
 
 def _who_reads(sample: GroupOffsets, kind: GroupKind) -> tuple[str, ...]:
@@ -137,7 +144,7 @@ def _who_reads(sample: GroupOffsets, kind: GroupKind) -> tuple[str, ...]:
     return ("no members: is the sink running?" if kind is GroupKind.CONNECT_SINK else "no members: is it running?",)
 
 
-def _about(seconds: float) -> str:
+def about(seconds: float) -> str:
     """Return a duration in steps, so that two looks that say the same are worded the same: 2 s, 40 s, 3 min, 2 h."""
     if seconds >= 7200:
         return f"{seconds / 3600:.0f} h"
@@ -221,6 +228,8 @@ def document(
         "eta_max_s": judgement.eta_max_s,
         "consumed_per_s": _rounded(judgement.consumed_per_s),
         "produced_per_s": _rounded(judgement.produced_per_s),
+        "commit_interval_s": _rounded(judgement.commit_interval_s),
+        "trough_records": judgement.trough_records,
         "margin_s": _rounded(margin.min_s) if margin else None,
         "margin_max_s": _rounded(margin.max_s) if margin else None,
         "advice": list(judgement.advice),

@@ -50,7 +50,7 @@ class Sources:
     and `note` is told of each new read. `wait` pauses between two reads of a group; without it there is one read.
     `deadline_s` is for all targets of one probe together. `cluster` lists what there is; no probe asks it.
     `horizon_s` is how far ahead LOSS_IMMINENT looks. `ladder_of` and `note_ladders` keep what brokers answered by time:
-    past answers never change.
+    past answers never change. `groups` are those that are looked at beside the pipelines' own.
     """
 
     kafka: Kafka | None = None
@@ -65,6 +65,7 @@ class Sources:
     flink: Flink | None = None
     horizon_s: float = 8 * 3600.0
     ladder_of: Callable[[PartitionKey], Ladder] = no_ladder
+    groups: tuple[str, ...] = ()
     note_ladders: Callable[[Mapping[PartitionKey, Ladder]], object] = forget_ladders
 
 

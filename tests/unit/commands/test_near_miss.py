@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bot.commands import Known, Query, answer
+from bot.commands import Query, answer
+from bot.found import Known
 from bot.incident.correlation import Board
 from bot.model import ConsumerGroup, GroupOffsets, PartitionOffsets, Pipeline, Sink
 from bot.ports import (
