@@ -33,6 +33,7 @@ from bot.clients.kafka_connection import (
     only,
     reason_of,
 )
+from bot.clients.kafka_groups import GroupReader, ReaderFailed
 from bot.clients.kafka_log import Ends, KafkaLog, Layout
 from bot.model import GroupOffsets, Member, PartitionKey, PartitionOffsets
 from bot.ports import Denied, KafkaBrokers, Missing, PortError, Unreachable
@@ -44,6 +45,10 @@ _DESCRIBE_TIMEOUT_S = 30.0
 # Of the time that is left: a coordinator that does not answer must leave time for the log's ends.
 _COMMITTED_SHARE = 0.6
 
+FEW_GROUPS = 4
+"""So many groups are read each by itself; a process for more costs 0.1 s to start and 40 MB."""
+
+_NOT_A_CONSUMER_GROUP = "it is of a kind that this client cannot describe (Kafka Streams, share group)"
 _CANNOT_DESCRIBE = "this broker cannot list or describe groups"
 
 
@@ -70,12 +75,29 @@ class Commits:
     errors: Mapping[PartitionKey, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Seen:
+    """A group before the ends of its logs are read: its partitions, and of which of them the topic is `gone`, and why.
+
+    `failed` is why not one of its commits is known.
+    """
+
+    group: str
+    at: datetime
+    keys: Sequence[PartitionKey]
+    gone: Mapping[PartitionKey, str]
+    about: Described
+    commits: Commits
+    failed: PortError | None = None
+
+
 class ConfluentKafka(KafkaLog):
     """Implements `bot.ports.Kafka` and `KafkaServer`. Safe to share between threads; connects at the first call."""
 
     def __init__(self, config: Settings, now: Callable[[], datetime], reread_s: float = REREAD_S) -> None:
         super().__init__(config, now, reread_s)
         self._partitions_seen: dict[str, tuple[int, ...]] = {}
+        self._reader = GroupReader()
 
     def read_brokers(self, deadline_s: float) -> KafkaBrokers:
         """Return the cluster's id and how many brokers it shows; needs a login, but no permission.
@@ -118,12 +140,20 @@ class ConfluentKafka(KafkaLog):
             raise failed
         if about.denied is not None and not topics:
             raise about.denied
-        return self._assembled(group, at, topics, layout, about, commits, failed, ends_at)
+        seen = self._seen(group, at, topics, layout, about, commits, failed)
+        ends = self._ends([key for key in seen.keys if key not in seen.gone], ends_at, layout.leaderless)
+        return _group_offsets(seen, ends)
 
     def read_groups(
         self, wanted: Mapping[str, Sequence[str]], deadline_s: float
     ) -> Mapping[str, GroupOffsets | PortError]:
-        """Return each of the `wanted` groups (with its topics, or none: all it has committed), read in one pass."""
+        """Return each of the `wanted` groups (with its topics, or none: all it has committed), read in one pass.
+
+        FEW_GROUPS are read each by itself. More are asked together by a process of their own, states come from one
+        listing, only groups with members are described, and the ends of a log are read once for all groups.
+        """
+        if len(wanted) > FEW_GROUPS:
+            return self._read_many(wanted, time.monotonic() + deadline_s)
 
         def ask(group: str) -> GroupOffsets | PortError:
             try:
@@ -131,8 +161,129 @@ class ConfluentKafka(KafkaLog):
             except PortError as error:
                 return error
 
-        with ThreadPoolExecutor(8, thread_name_prefix="groups") as pool:
+        with ThreadPoolExecutor(FEW_GROUPS, thread_name_prefix="groups") as pool:
             return dict(zip(wanted, pool.map(ask, wanted), strict=True))
+
+    # --- many groups ------------------------------------------------------------------------------
+
+    def _read_many(self, wanted: Mapping[str, Sequence[str]], ends_at: float) -> Mapping[str, GroupOffsets | PortError]:
+        found: dict[str, GroupOffsets | PortError] = {}
+        for group in wanted:
+            try:
+                self._check_name(group)
+            except Missing as error:
+                found[group] = error
+        groups = [group for group in wanted if group not in found]
+        try:
+            listing = self._admin().list_consumer_groups(request_timeout=left_s(ends_at))
+            layout = self._layout({topic for group in groups for topic in wanted[group]}, ends_at, whole=True)
+            listed = self._listed(listing, ends_at)
+            at = self._now()
+            asked = [group for group in groups if listed is not None and listed.get(group) != "EMPTY"]
+            now_s = time.monotonic()
+            within_s = _COMMITTED_SHARE * (ends_at - now_s)
+            question = {"committed": self._questions(wanted, groups, layout, listed is None), "describe": asked}
+            answer = self._ask_reader(question, within_s)
+        except PortError as error:
+            return {**found, **dict.fromkeys(groups, error)}
+        seen: list[Seen] = []
+        for group in groups:
+            topics, (commits, failed) = wanted[group], self._commits_told(group, answer["committed"][group], within_s)
+            about = self._description_told(group, answer["described"].get(group), listed, within_s)
+            if failed is not None and not (topics and any(topic in layout.partitions for topic in topics)):
+                found[group] = failed
+                continue
+            if failed is not None:
+                why = f"needs the ACL DESCRIBE on group {group}" if isinstance(failed, Denied) else str(failed)
+                commits = Commits(errors=dict.fromkeys(self._named_keys(topics, layout), why))
+            try:
+                seen.append(self._seen(group, at, topics, layout, about, commits, failed))
+            except PortError as error:
+                found[group] = error
+        keys = {key for one in seen for key in one.keys if key not in one.gone}
+        try:
+            ends = self._ends(list(keys), ends_at, layout.leaderless)
+        except PortError as error:
+            return {**dict.fromkeys(groups, error), **found}
+        found.update({one.group: _group_offsets(one, ends) for one in seen})
+        return {group: found[group] for group in wanted}
+
+    def _listed(self, listing: Future[Any], ends_at: float) -> dict[str, str] | None:
+        """Return the state of each listed group, in Kafka's words; None where this broker cannot list groups."""
+        try:
+            answer = self._result(listing, "groups", "DESCRIBE on the cluster", ends_at)
+        except PortError as error:
+            cause = kafka_error_of(error)
+            return None if cause is not None and cause.code() == KafkaError._UNSUPPORTED_FEATURE else {}
+        codes = {error.args[0].code() for error in answer.errors or () if isinstance(error, KafkaException)}
+        if not answer.valid and KafkaError._UNSUPPORTED_FEATURE in codes:
+            return None
+        return {each.group_id: _word(each.state.name) for each in answer.valid or () if each.state is not None}
+
+    def _questions(
+        self, wanted: Mapping[str, Sequence[str]], groups: Sequence[str], layout: Layout, named: bool
+    ) -> dict[str, Any]:
+        """Return what to ask of each group: all that it committed, or with the partitions `named`.
+
+        Brokers that cannot list groups are librdkafka's mock brokers, and those want the names.
+        """
+        if not named:
+            return dict.fromkeys(groups)
+        return {
+            group: {
+                topic: layout.partitions[topic]
+                for topic in wanted[group] or layout.partitions
+                if topic in layout.partitions
+            }
+            for group in groups
+        }
+
+    def _commits_told(self, group: str, answer: Mapping[str, Any], within_s: float) -> tuple[Commits, PortError | None]:
+        """Return what the reading process was told of a group's commits, or why they are not known."""
+        if "error" in answer:
+            return Commits(), self._told(answer["error"], f"committed offsets of {group}", group, within_s)
+        offsets: dict[PartitionKey, int] = {}
+        for topic, flat in answer["offsets"].items():
+            numbers = iter(flat)
+            offsets.update({(topic, partition): offset for partition, offset in zip(numbers, numbers, strict=True)})
+        errors = {
+            (topic, partition): reason_of(KafkaError(code, text), f"DESCRIBE on topic {topic}")
+            for topic, partition, code, text in answer["errors"]
+        }
+        return Commits(offsets, errors), None
+
+    def _description_told(
+        self, group: str, answer: Mapping[str, Any] | None, listed: Mapping[str, str] | None, within_s: float
+    ) -> Described:
+        """Return state and members of a group; an empty one is known from the listing alone."""
+        if listed is None:
+            return Described(lines=(f"state of group {group}: {_CANNOT_DESCRIBE}",))
+        if answer is None:
+            return Described(listed[group], 0)
+        if "error" in answer:
+            failed = self._told(answer["error"], f"state of group {group}", group, within_s)
+            about = Described("DEAD", 0) if isinstance(failed, Missing) else _undescribed(group, failed)
+        else:
+            about = _told_state(group, _word(answer["state"]), tuple(_member_told(*one) for one in answer["members"]))
+        # Listed, and nobody's to describe: Kafka Streams' own protocol (KIP-1071), share groups.
+        if about.state in (None, "DEAD") and group in listed:
+            line = f"members of group {group}: {_NOT_A_CONSUMER_GROUP}"
+            return Described(listed[group], lines=about.lines or (line,), denied=about.denied)
+        return about
+
+    def _ask_reader(self, question: Mapping[str, Any], deadline_s: float) -> dict[str, Any]:
+        settings = {name: value for name, value in self._settings().items() if name != "error_cb"}
+        try:
+            return self._reader.ask(settings, self._version, question, deadline_s)
+        except ReaderFailed as error:
+            raise Unreachable(f"{self._where}: {error}") from error
+
+    def _told(self, error: Sequence[Any], asked: str, group: str, within_s: float) -> PortError:
+        """Return what the reading process was told as an error of the port, with Kafka's own behind it."""
+        cause = KafkaException(KafkaError(*error))
+        told = self._port_error(cause, asked, f"DESCRIBE on group {group}", within_s)
+        told.__cause__ = cause
+        return told
 
     # --- one group --------------------------------------------------------------------------------
 
@@ -159,7 +310,7 @@ class ConfluentKafka(KafkaLog):
             why = f"needs the ACL DESCRIBE on group {group}" if isinstance(error, Denied) else str(error)
             return Commits(errors=dict.fromkeys(keys, why)), error
 
-    def _assembled(
+    def _seen(
         self,
         group: str,
         at: datetime,
@@ -168,28 +319,14 @@ class ConfluentKafka(KafkaLog):
         about: Described,
         commits: Commits,
         failed: PortError | None,
-        ends_at: float,
-    ) -> GroupOffsets:
-        """Return the group with the ends of its partitions' logs, read now: after its commits."""
+    ) -> Seen:
+        """Return the group with the partitions to answer for. Raises Missing for one that does not exist."""
         if about.state == "DEAD":
             if not commits.offsets and failed is None:
                 raise Missing(f"no consumer group {group} on {self._where}")
-            about = Described(lines=(f"members of group {group}: it is no group that this client can describe",))
+            about = Described(lines=(f"members of group {group}: {_NOT_A_CONSUMER_GROUP}",))
         keys = self._keys(topics, layout, commits, about)
-        gone = self._gone(keys, layout, commits, about)
-        errors = {key: commits.errors[key] for key in keys if key in commits.errors and key not in gone}
-        not_known = [*about.lines]
-        if failed is not None:
-            if not isinstance(failed, Denied) or about.denied is None:
-                not_known.append(str(failed))
-        else:
-            not_known += lines_of("committed offset", errors)
-        not_known += sorted({f"{why}" for why in gone.values()})
-        if not keys:
-            not_known.append(f"partitions of {group}: it has committed nothing and no partition is assigned to it")
-        ends = self._ends([key for key in keys if key not in gone], ends_at, layout.leaderless)
-        not_known[len(about.lines) : len(about.lines)] = lines_of("log offsets", ends.errors)
-        return _group_offsets(group, at, keys, commits, errors, gone, ends, about, not_known)
+        return Seen(group, at, keys, self._gone(keys, layout, commits, about), about, commits, failed)
 
     def _keys(self, topics: Sequence[str], layout: Layout, commits: Commits, about: Described) -> list[PartitionKey]:
         """Return the partitions to answer for: whole topics, since those without a commit are the ones to worry about.
@@ -274,17 +411,27 @@ class ConfluentKafka(KafkaLog):
         except Missing:
             return Described("DEAD", 0)
         except PortError as error:
-            cause = kafka_error_of(error)
-            unable = cause is not None and cause.code() == KafkaError._UNSUPPORTED_FEATURE
-            line = f"state of group {group}: {_CANNOT_DESCRIBE}" if unable else str(error)
-            return Described(lines=(line,), denied=error if isinstance(error, Denied) else None)
-        membership = tuple(_member(member) for member in answer.members)
-        # Kafka's words, not the Python enum's.
-        state = answer.state.name.replace("REBALANCING", "REBALANCE")
-        if state == "UNKNOWN":
-            line = f"state of group {group}: a state this client has no word for"
-            return Described(None, len(membership), membership, (line,))
-        return Described(state, len(membership), membership)
+            return _undescribed(group, error)
+        return _told_state(group, _word(answer.state.name), tuple(_member(member) for member in answer.members))
+
+
+def _undescribed(group: str, error: PortError) -> Described:
+    cause = kafka_error_of(error)
+    unable = cause is not None and cause.code() == KafkaError._UNSUPPORTED_FEATURE
+    line = f"state of group {group}: {_CANNOT_DESCRIBE}" if unable else str(error)
+    return Described(lines=(line,), denied=error if isinstance(error, Denied) else None)
+
+
+def _told_state(group: str, state: str, membership: tuple[Member, ...]) -> Described:
+    if state == "UNKNOWN":
+        line = f"state of group {group}: a state this client has no word for"
+        return Described(None, len(membership), membership, (line,))
+    return Described(state, len(membership), membership)
+
+
+def _word(state: str) -> str:
+    """Return Kafka's word for a state, not the Python enum's."""
+    return state.replace("REBALANCING", "REBALANCE")
 
 
 def _member(member: Any) -> Member:
@@ -297,36 +444,44 @@ def _member(member: Any) -> Member:
     )
 
 
-def _group_offsets(
-    group: str,
-    at: datetime,
-    keys: Iterable[PartitionKey],
-    commits: Commits,
-    errors: Mapping[PartitionKey, str],
-    gone: Mapping[PartitionKey, str],
-    ends: Ends,
-    about: Described,
-    not_known: Iterable[str],
-) -> GroupOffsets:
+def _member_told(id: str, client: str, host: str, assigned: Mapping[str, Sequence[int]]) -> Member:
+    keys = sorted((topic, partition) for topic, partitions in assigned.items() for partition in partitions)
+    return Member(id, client, host, tuple(keys))
+
+
+def _group_offsets(seen: Seen, ends: Ends) -> GroupOffsets:
     """Return one group's answer; a partition that is gone and has no commit is not known, not "never committed"."""
-    return GroupOffsets(
-        group=group,
-        at=at,
-        state=about.state,
-        members=about.members,
-        partitions=tuple(
-            PartitionOffsets(
-                key[0],
-                key[1],
-                commits.offsets.get(key),
-                ends.earliest.get(key),
-                ends.latest.get(key),
-                key not in errors and (key not in gone or key in commits.offsets),
-                gone.get(key) or errors.get(key) or ends.errors.get(key),
-                ends.last_stable.get(key),
-            )
-            for key in keys
-        ),
-        not_known=tuple(not_known),
-        membership=about.membership,
+    offsets, gone, about = seen.commits.offsets, seen.gone, seen.about
+    errors = {key: why for key, why in seen.commits.errors.items() if key not in gone} if seen.commits.errors else {}
+    partitions = tuple(
+        PartitionOffsets(
+            key[0],
+            key[1],
+            offsets.get(key),
+            ends.earliest.get(key),
+            ends.latest.get(key),
+            key not in errors and (key not in gone or key in offsets),
+            gone.get(key) or errors.get(key) or ends.errors.get(key),
+            ends.last_stable.get(key),
+        )
+        for key in seen.keys
     )
+    return GroupOffsets(
+        seen.group, seen.at, about.state, about.members, partitions, _not_known(seen, ends), about.membership
+    )
+
+
+def _not_known(seen: Seen, ends: Ends) -> tuple[str, ...]:
+    """Return what could not be seen, each reason once."""
+    lines = list(seen.about.lines)
+    if ends.errors:
+        lines += lines_of("log offsets", {key: ends.errors[key] for key in seen.keys if key in ends.errors})
+    if seen.failed is not None and seen.about.denied is None:
+        lines.append(str(seen.failed))
+    elif seen.failed is None and seen.commits.errors:
+        known = set(seen.keys) - seen.gone.keys()
+        lines += lines_of("committed offset", {key: why for key, why in seen.commits.errors.items() if key in known})
+    lines += sorted(set(seen.gone.values()))
+    if not seen.keys:
+        lines.append(f"partitions of {seen.group}: it has committed nothing and no partition is assigned to it")
+    return tuple(lines)

@@ -85,6 +85,7 @@ class KafkaConnection:
         self._lock = threading.Lock()
         self._config: Mapping[str, Any] = {}
         self._files: tuple[object, ...] = ()
+        self._version = 0
         self._read_at_s: float | None = None
         self._client: AdminClient | None = None
         self._connection_errors: deque[KafkaError] = deque(maxlen=8)
@@ -132,6 +133,7 @@ class KafkaConnection:
         if (config, files) == (self._config, self._files):
             return
         self._config, self._files = config, files
+        self._version += 1
         self._where = f"Kafka at {config.get('bootstrap.servers') or '(no bootstrap.servers)'}"
         self._client, self._connection_errors, self._failures = None, deque(maxlen=8), Failures()
 

@@ -268,37 +268,37 @@ class KafkaLog(KafkaConnection):
         partitions = {key[1]: (ends.earliest.get(key), ends.latest.get(key)) for key in keys}
         return TopicOffsets(topic, partitions, tuple(lines_of("log offsets", ends.errors)))
 
-    def _layout(self, topics: Sequence[str], ends_at: float) -> Layout:
-        """Return the partitions of the named topics, or of every topic but Kafka's own.
+    def _layout(self, topics: Iterable[str], ends_at: float, whole: bool = False) -> Layout:
+        """Return the partitions of the named topics; with none named, or if `whole`, of every topic but Kafka's own.
 
-        A named topic that is not there or may not be seen is `absent`; raises what keeps all of them from being seen.
+        A named topic that is not there or may not be seen is `absent`; raises what keeps all that was asked for from
+        being seen.
         """
         named = list(dict.fromkeys(topics))
-        if len(named) == 1:
+        if len(named) == 1 and not whole:
             return self._layout_of(named[0], ends_at)
-        absent: dict[str, PortError] = {}
-        if not named or len(named) > _NAMED_TOPICS:
-            whole = self._layout_of(None, ends_at)
-            alone = [topic for topic in named if topic not in whole.partitions]
-        else:
-            whole, alone = Layout({}), named
-        with ThreadPoolExecutor(_AT_ONCE, "kafka-topics") as pool:
+        all_topics = whole or not named or len(named) > _NAMED_TOPICS
+        shown = self._layout_of(None, ends_at) if all_topics else Layout({})
+        alone = [topic for topic in named if topic not in shown.partitions]
+        if not alone:
+            return shown
 
-            def ask(topic: str) -> Layout | PortError:
-                try:
-                    return self._layout_of(topic, ends_at)
-                except PortError as error:
-                    return error
+        def ask(topic: str) -> Layout | PortError:
+            try:
+                return self._layout_of(topic, ends_at)
+            except PortError as error:
+                return error
 
-            answers = dict(zip(alone, pool.map(ask, alone), strict=True)) if alone else {}
-        partitions, leaderless = dict(whole.partitions), dict(whole.leaderless)
+        with ThreadPoolExecutor(min(_AT_ONCE, len(alone)), "kafka-topics") as pool:
+            answers = dict(zip(alone, pool.map(ask, alone), strict=True))
+        partitions, leaderless, absent = dict(shown.partitions), dict(shown.leaderless), dict[str, PortError]()
         for topic, answer in answers.items():
             if isinstance(answer, PortError):
                 absent[topic] = answer
             else:
                 partitions.update(answer.partitions)
                 leaderless.update(answer.leaderless)
-        if named and len(absent) == len(named):
+        if len(absent) == len(named) and not whole:
             raise absent[named[0]]
         return Layout(partitions, leaderless, absent)
 
