@@ -1,23 +1,31 @@
-"""What one or two reads of a consumer group prove about its lag, and nothing more.
+"""The verdict on a consumer group's lag: what its reads and what is beside them prove, and nothing more.
 
-One read proves DATA_LOST, NEVER_COMMITTED, RESIDUAL (the unread tail is in the DLQ) and OK at lag 0. Two reads
-also prove a commit that went back, a commit that stood still, and that everything there at the first read has
-been committed since. Rates need a window of at least two commit intervals: a committer that commits each minute
-makes a sawtooth, and two points on a sawtooth prove any speed one likes. What is not proved is UNKNOWN, with all
-its numbers; UNKNOWN outranks CATCHING_UP, RESIDUAL and OK, so it is never shown as healthy.
+Rules per partition (`partition.py`); the worst partition's verdict is the group's, never that of a sum. Some verdicts
+are the group's own: NOT_CHECKPOINTING, SKEWED and FLAPPING. The worse of both is given, with its evidence. What is not
+proved is UNKNOWN, with all its numbers; UNKNOWN outranks CATCHING_UP, RESIDUAL and OK, so it is never shown as healthy.
 
-Rules per partition, the worst partition is the group's verdict. "No members" alone proves nothing: Flink and
-assign() consumers never have members, so STOPPED is given to sink connectors only, which always have them.
-Knows no Kafka client, no clock and no thresholds but those it is handed.
+Who could commit (`life.py`) and how often (`interval.py`) are known of the whole group. The lag is held against its
+warn line with each partition at the trough of its sawtooth. Knows no Kafka client, no clock and no thresholds but those
+it is handed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bot.lag.ladder import Ladder, TimeLag
-from bot.lag.track import GroupTrack
+from bot.lag.advice import advice_for, more_readers
+from bot.lag.checkpoints import checkpoint_interval_s, not_checkpointing
+from bot.lag.flapping import flapping_of
+from bot.lag.interval import Interval, interval_of
+from bot.lag.ladder import NOTHING_UNREAD, Ladder, TimeLag, oldest, time_lag_of
+from bot.lag.life import readers_of
+from bot.lag.partition import Circumstances, PartitionJudgement, judge_partition
+from bot.lag.rates import TREND_INTERVALS, TREND_S
+from bot.lag.retention import Margin, loss_horizon
+from bot.lag.skew import Skew, owner_of, skew_of
+from bot.lag.track import MIN_WINDOW_S as MIN_WINDOW_S
+from bot.lag.track import GroupTrack, PartitionTrack
 from bot.lag.verdict import Verdict
 from bot.model import (
     FlinkJob,
@@ -25,25 +33,17 @@ from bot.model import (
     GroupOffsets,
     Objective,
     PartitionKey,
-    PartitionOffsets,
     Retention,
     counted,
 )
 
-# The defaults of `auto.commit.interval.ms` (Java consumer) and `offset.flush.interval.ms` (Connect worker). A
-# checkpoint interval has no default. Enough to size a window for rates; too weak to call a consumer stuck.
-ASSUMED_COMMIT_INTERVAL_S: Mapping[GroupKind, float] = {GroupKind.CONSUMER: 5.0, GroupKind.CONNECT_SINK: 60.0}
-
-# Two reads closer than this are one read: the second committed fetch may be served before a commit in flight.
-MIN_WINDOW_S = 1.0
-
-# A restarting task leaves its group and is back within seconds; a group without members at two reads this far
-# apart has nobody who could commit, whatever the commit interval.
-DESERTED_FOR_S = 30.0
-
 DEFAULT_OBJECTIVE = Objective()
-FROZEN_INTERVALS = 3
-RATE_INTERVALS = 2
+
+# The shortest window for the rates of a group whose commit interval nothing tells.
+RATES_AT_LEAST_S = 60.0
+
+_DRAINING = frozenset({Verdict.CATCHING_UP, Verdict.RESIDUAL, Verdict.OK})
+_MAY_HAVE_ETA = frozenset({Verdict.CATCHING_UP, Verdict.SKEWED, Verdict.FLAPPING})
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ class Beside:
     `commit_interval_s` is the configured one. `horizon_s` is how long an on-call needs to act: LOSS_IMMINENT looks that
     far ahead. `dead_lettered` are offsets that the DLQ's headers name. `holds_record` tells whether the unread tail
     holds a record at all. `ladders` are answers of `ListOffsets(timestamp)`. `job` is the Flink job where its REST is
-    configured, `job_error` why it is not known there.
+    configured, `job_error` why it is not known there. `unmarked` are topics known to hold no transaction markers:
+    there, if they are not compacted, every offset is a record.
     """
 
     objective: Objective = DEFAULT_OBJECTIVE
@@ -66,18 +67,7 @@ class Beside:
     ladders: Mapping[PartitionKey, Ladder] = field(default_factory=dict)
     job: FlinkJob | None = None
     job_error: str = ""
-
-
-@dataclass(frozen=True)
-class PartitionJudgement:
-    """One partition's verdict; `lag_records` and `eta_s` are None when not known."""
-
-    topic: str
-    partition: int
-    verdict: Verdict
-    evidence: str
-    lag_records: int | None
-    eta_s: int | None = None
+    unmarked: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -96,227 +86,275 @@ class Judgement:
     eta_max_s: int | None = None
     time_lag: TimeLag | None = None
     time_lag_unknown: str = ""
-    """Why there is no time lag, where there is unread data."""
+    """Why there is no time lag, or no upper bound of it, where there is unread data."""
     consumed_per_s: float | None = None
     produced_per_s: float | None = None
     advice: tuple[str, ...] = ()
     """What to do about it, each a sentence; never "scale it" where members are not what is lacking."""
     not_known: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Circumstances:
-    """What a partition is judged by beside its own offsets.
-
-    `window_s` is the time between the two reads; `interval_s` the known commit interval, `assumed_interval_s` that or
-    the default of the kind. `deserted`: a sink connector's group without any member; `deserted_before`: at the read
-    before, too.
-    """
-
-    window_s: float
-    members: int | None
-    deserted: bool
-    over_warn: bool
-    interval_s: float | None
-    assumed_interval_s: float | None
-    deserted_before: bool = False
-
-
-_Judged = Callable[..., PartitionJudgement]
+    trough_records: int | None = None
+    """What to hold against a threshold: `at_least_records` with the partitions of a slow committer as they stood after
+    their commit. Peaks of its sawtooth are no breach. None: no lag is known."""
+    commit_interval_s: float | None = None
+    """Configured, told by Flink or learned; None: not known. A learned one is never below the step between reads."""
 
 
 def judge_group(track: GroupTrack, beside: Beside) -> Judgement:
-    """Return the group's verdict by the newest read and those before it."""
-    newest = track.newest
-    earlier = [read for read in track.reads if read.at < newest.at]
-    # More than one earlier read: each proves something different, and only UNKNOWN proves nothing.
-    return min(
-        [_judge(newest, beside, read) for read in earlier] or [_judge(newest, beside, None)],
-        key=lambda one: (one.verdict is Verdict.UNKNOWN, one.verdict.rank),
-    )
-
-
-def _judge(now: GroupOffsets, beside: Beside, previous: GroupOffsets | None) -> Judgement:
-    """Return the group's verdict: its worst partition's, with that partition's evidence.
+    """Return the group's verdict by the newest read and what the track remembers of those before it.
 
     A partition to which nothing was ever written and never committed does not count against the group: there is
     nothing to commit. No partitions at all is UNKNOWN: silence is not health.
     """
-    lags = [sample.lag_records for sample in now.partitions if sample.lag_records is not None]
-    at_least_records = sum(lags)
-    lag_records = at_least_records if lags and not any(sample.lag_is_unknown for sample in now.partitions) else None
+    now, at_s, kind = track.newest, track.total.at_s, beside.kind
+    interval = interval_of(track, kind, beside.commit_interval_s, checkpoint_interval_s(beside.job))
+    lags, is_known = _lags(now)
+    at_least_records = sum(lags.values())
+    troughs = _troughs(now, track, lags, interval)
+    trough_records = sum(troughs.values())
+    over_warn = trough_records > beside.objective.lag_warn.records
     circumstances = Circumstances(
-        window_s=(now.at - previous.at).total_seconds() if previous else 0.0,
-        members=now.members,
-        deserted=_is_deserted(now, beside.kind),
-        deserted_before=previous is not None and _is_deserted(previous, beside.kind),
-        over_warn=at_least_records > beside.objective.lag_warn.records,
-        interval_s=beside.commit_interval_s,
-        assumed_interval_s=beside.commit_interval_s or ASSUMED_COMMIT_INTERVAL_S.get(beside.kind),
+        at_s=at_s,
+        kind=kind,
+        interval=interval,
+        readers=readers_of(track, kind, interval, beside.job, beside.job_error),
+        over_warn=over_warn,
+        warn_records=beside.objective.lag_warn.records,
+        dead_lettered=beside.dead_lettered,
+        holds_record=beside.holds_record,
+        exact=_exact(beside),
+        margins=_margins(now, beside) if beside.retention else {},
+        job=beside.job,
     )
-    before = {sample.key: sample for sample in (previous.partitions if previous else ())}
     partitions = tuple(
-        judge_partition(
-            sample, before.get(sample.key), circumstances, beside.dead_lettered.get(sample.key, frozenset())
-        )
-        for sample in now.partitions
+        [
+            judge_partition(one, tracked, circumstances)
+            for one, tracked in zip(now.partitions, track.partitions, strict=True)
+        ]
     )
-    counted = [
-        judged
-        for judged, sample in zip(partitions, now.partitions, strict=True)
-        if not (judged.verdict is Verdict.NEVER_COMMITTED and sample.latest == 0)
-    ]
-    if not counted:
-        none = "no partitions are known" if not partitions else "nothing was ever written to its partitions"
-        return Judgement(Verdict.UNKNOWN, none, lag_records, at_least_records, None, partitions)
-    worst = min(counted, key=lambda judged: (judged.verdict.rank, -(judged.lag_records or 0)))
-    etas = [judged.eta_s for judged in counted if judged.eta_s is not None]
+    lag_records = at_least_records if lags and is_known else None
+    known_interval_s = interval.seconds if interval is not None and interval.is_proved else None
+    time_lag, time_lag_unknown = _time_lag(now, lags, is_known, beside)
+    consumed_per_s, produced_per_s = _rates(track, interval)
+    skew = skew_of(now.partitions, track.partitions, troughs, now.membership, at_s) if over_warn else None
+    verdict, evidence, advice = _verdict(track, beside, interval, partitions, lags, skew, lag_records)
+    eta = _eta(verdict, partitions)
     return Judgement(
-        verdict=worst.verdict,
-        evidence=_group_evidence(worst, counted, lag_records),
+        verdict=verdict,
+        evidence=evidence,
         lag_records=lag_records,
         at_least_records=at_least_records,
-        eta_s=max(etas) if worst.verdict is Verdict.CATCHING_UP and etas else None,
+        eta_s=eta[0],
         partitions=partitions,
+        eta_min_s=eta[1],
+        eta_max_s=eta[2],
+        time_lag=time_lag,
+        time_lag_unknown=time_lag_unknown,
+        consumed_per_s=consumed_per_s,
+        produced_per_s=produced_per_s,
+        advice=advice,
+        trough_records=trough_records if lags else None,
+        commit_interval_s=known_interval_s,
     )
 
 
-def _is_deserted(sample: GroupOffsets, kind: GroupKind) -> bool:
-    return kind is GroupKind.CONNECT_SINK and sample.state == "EMPTY" and sample.members == 0
-
-
-def judge_partition(
-    now: PartitionOffsets,
-    previous: PartitionOffsets | None,
-    circumstances: Circumstances,
-    dead_lettered: frozenset[int] = frozenset(),
-) -> PartitionJudgement:
-    """Return what one partition's offsets prove; the rules stand worst first."""
-
-    def judged(verdict: Verdict, evidence: str, eta_s: int | None = None) -> PartitionJudgement:
-        return PartitionJudgement(now.topic, now.partition, verdict, evidence, now.lag_records, eta_s)
-
-    if not now.committed_known:
-        return judged(Verdict.UNKNOWN, f"committed offset not known: {now.error or 'not answered'}")
-    if now.committed is None:
-        return judged(Verdict.NEVER_COMMITTED, _never_committed(now))
-    if now.earliest is not None and now.committed < now.earliest:
-        lost = now.earliest - now.committed
-        span = f"offsets {now.committed:,}..{now.earliest - 1:,}"
-        return judged(Verdict.DATA_LOST, f"up to {counted(lost, 'record')} deleted before they were read: {span}")
-    if now.latest is None or now.earliest is None:
-        return judged(Verdict.UNKNOWN, f"log offsets not known: {now.error or 'not answered'}")
-    if now.committed > now.latest:
-        # Committed is read before the end, so this is no race: the topic was recreated or truncated.
-        return judged(
-            Verdict.UNKNOWN,
-            f"committed {now.committed:,} is beyond the log end {now.latest:,}: was the topic recreated?",
-        )
-    two_reads = previous is not None and previous.committed is not None and circumstances.window_s >= MIN_WINDOW_S
-    if two_reads and previous is not None and previous.committed is not None and now.committed < previous.committed:
-        back = previous.committed - now.committed
-        return judged(
-            Verdict.REWOUND,
-            f"the commit went back {counted(back, 'record')} in {_seconds(circumstances.window_s)}: "
-            f"{previous.committed:,} -> {now.committed:,}",
-        )
-    if now.committed == now.latest:
-        return judged(Verdict.OK, f"all read: committed {now.committed:,} is the log end")
-    if dead_lettered.issuperset(range(now.committed, now.latest)):
-        unread = now.latest - now.committed
-        return judged(
-            Verdict.RESIDUAL,
-            f"the unread tail is in the DLQ: {counted(unread, 'record')} from offset {now.committed:,}; "
-            "a sink commits no offset for a dead-lettered tail",
-        )
-    if not two_reads or previous is None or previous.committed is None or previous.latest is None:
-        unread = now.latest - now.committed
-        return judged(Verdict.UNKNOWN, f"{unread:,} unread, one sample: ask again in 30 s, or `cdc watch`")
-    return _judge_movement(now, previous, circumstances, judged)
-
-
-def _judge_movement(
-    now: PartitionOffsets, previous: PartitionOffsets, circumstances: Circumstances, judged: _Judged
-) -> PartitionJudgement:
-    """Judge unread data by what happened between two reads of known offsets."""
-    committed, latest = now.committed or 0, now.latest or 0
-    before, before_end = previous.committed or 0, previous.latest or 0
-    window_s, unread = circumstances.window_s, latest - committed
-    window = _seconds(window_s)
-    consumed, produced = committed - before, max(0, latest - before_end)
-
-    if consumed == 0 and before >= before_end:
-        return judged(Verdict.UNKNOWN, f"{unread:,} unread, all written in the last {window}: too new to judge")
-    if consumed == 0:
-        return _judge_frozen(unread, committed, circumstances, judged)
-    if committed >= before_end and not circumstances.over_warn:
-        return judged(Verdict.OK, f"{unread:,} unread; all that was unread {window} ago is committed")
-
-    interval_s = circumstances.assumed_interval_s
-    if interval_s is None or window_s < RATE_INTERVALS * interval_s:
-        lacking = (
-            "its commit interval is not known"
-            if interval_s is None
-            else f"a rate needs {_seconds(RATE_INTERVALS * interval_s)}"
-        )
-        return judged(Verdict.UNKNOWN, f"{unread:,} unread, {consumed:,} committed in {window}: {lacking}")
-    rates = f"reads {consumed / window_s:,.1f}/s, {produced / window_s:,.1f}/s written, over {window}"
-    if consumed > produced:
-        eta_s = round(unread * window_s / (consumed - produced))
-        return judged(Verdict.CATCHING_UP, f"{unread:,} unread, {rates}: level in about {_seconds(eta_s)}", eta_s)
-    if consumed < produced and circumstances.over_warn:
-        return judged(Verdict.FALLING_BEHIND, f"{unread:,} unread, {rates}")
-    return judged(Verdict.UNKNOWN, f"{unread:,} unread, {rates}: neither gaining nor over the warn line")
-
-
-def _judge_frozen(unread: int, committed: int, circumstances: Circumstances, judged: _Judged) -> PartitionJudgement:
-    """Judge unread data whose commit did not move.
-
-    It takes three commit intervals to prove anything; for a sink without members see DESERTED_FOR_S.
-    """
-    window = _seconds(circumstances.window_s)
-    if circumstances.deserted and circumstances.assumed_interval_s is not None:
-        long_s = FROZEN_INTERVALS * circumstances.assumed_interval_s
-        if circumstances.window_s >= (min(long_s, DESERTED_FOR_S) if circumstances.deserted_before else long_s):
-            return judged(
-                Verdict.STOPPED, f"{unread:,} unread, no commit in {window}, no task is a member of the group"
-            )
-        return judged(
-            Verdict.UNKNOWN, f"{unread:,} unread, no task is a member of the group, no commit in {window} yet"
-        )
-    if circumstances.interval_s is None:
-        return judged(Verdict.UNKNOWN, f"{unread:,} unread, no commit in {window}; its commit interval is not known")
-    if circumstances.window_s < FROZEN_INTERVALS * circumstances.interval_s:
-        intervals = f"{FROZEN_INTERVALS} commit intervals of {_seconds(circumstances.interval_s)}"
-        return judged(Verdict.UNKNOWN, f"{unread:,} unread, no commit in {window}: less than {intervals}")
-    if not circumstances.members:
-        return judged(Verdict.UNKNOWN, f"{unread:,} unread, no commit in {window}, no member is known")
-    return judged(
-        Verdict.STUCK,
-        f"{unread:,} unread, commit frozen at {committed:,} for {window}, "
-        f"{counted(circumstances.members, 'member')} alive",
+def _verdict(
+    track: GroupTrack,
+    beside: Beside,
+    interval: Interval | None,
+    partitions: tuple[PartitionJudgement, ...],
+    lags: Mapping[PartitionKey, int],
+    skew: Skew | None,
+    lag_records: int | None,
+) -> tuple[Verdict, str, tuple[str, ...]]:
+    """Return the worst of the partitions' and the group's own verdicts, with its evidence and advice."""
+    now, kind = track.newest, beside.kind
+    worst, same = _worst(partitions, now)
+    if worst is None:
+        none = "no partitions are known" if not partitions else "nothing was ever written to its partitions"
+        verdict, evidence = Verdict.UNKNOWN, none
+    else:
+        verdict, evidence = worst.verdict, _group_evidence(worst, same, len(partitions), lag_records)
+    flapping = flapping_of(track.changes, track.total.at_s, kind) if track.changes else None
+    own: list[tuple[Verdict, str]] = []
+    if beside.job is not None:
+        due_s = checkpoint_interval_s(beside.job) or (interval.seconds if interval is not None else None)
+        failing = not_checkpointing(beside.job, due_s, any(lags.values()), now.at)
+        if failing:
+            own.append((Verdict.NOT_CHECKPOINTING, failing))
+    if skew is not None and len(track.reads) > 1:
+        own.append((Verdict.SKEWED, skew.evidence))
+    if flapping is not None:
+        own.append((Verdict.FLAPPING, flapping.evidence))
+    for candidate, line in own:
+        if candidate.rank < verdict.rank:
+            verdict, evidence = candidate, line
+    if verdict.rank >= Verdict.NEVER_COMMITTED.rank:
+        return verdict, evidence, ()
+    read = sum(one.committed is not None for one in now.partitions)
+    hot = f"{skew.key[0]}/{skew.key[1]}" if skew is not None else ""
+    owner = "" if worst is None else owner_of((worst.topic, worst.partition), now.membership)
+    advice = advice_for(
+        verdict,
+        kind,
+        more_readers(kind, now.members, max(1, read), hot),
+        skew.advice if skew is not None else "",
+        flapping.advice if flapping is not None else (),
+        owner,
     )
+    return verdict, evidence, advice
 
 
-def _never_committed(now: PartitionOffsets) -> str:
-    if now.latest is None or now.earliest is None:
-        return "no offset was ever committed"
-    if now.latest == 0:
-        return "no offset was ever committed, nothing was ever written"
-    return f"no offset was ever committed; the log holds {counted(now.latest - now.earliest, 'record')}"
+def _worst(partitions: Sequence[PartitionJudgement], now: GroupOffsets) -> tuple[PartitionJudgement | None, int]:
+    """Return the worst partition, of equals the one with the most lag, and how many have its verdict."""
+    by_verdict: dict[Verdict, int] = {}
+    for judged in partitions:
+        by_verdict[judged.verdict] = by_verdict.get(judged.verdict, 0) + 1
+    if Verdict.NEVER_COMMITTED in by_verdict:
+        ends = {one.key: one.latest for one in now.partitions}
+        partitions = [
+            judged
+            for judged in partitions
+            if judged.verdict is not Verdict.NEVER_COMMITTED or ends[judged.topic, judged.partition] != 0
+        ]
+        written = sum(judged.verdict is Verdict.NEVER_COMMITTED for judged in partitions)
+        by_verdict[Verdict.NEVER_COMMITTED] = written
+    verdict = min((one for one, count in by_verdict.items() if count), key=lambda one: one.rank, default=None)
+    if verdict is None:
+        return None, 0
+    same = [judged for judged in partitions if judged.verdict is verdict]
+    worst = min(same, key=lambda judged: (-(judged.lag_records or 0), judged.topic, judged.partition))
+    return worst, len(same)
 
 
-def _group_evidence(worst: PartitionJudgement, known: list[PartitionJudgement], lag_records: int | None) -> str:
-    same = sum(judged.verdict is worst.verdict for judged in known)
+def _group_evidence(worst: PartitionJudgement, same: int, count: int, lag_records: int | None) -> str:
     if worst.verdict is Verdict.OK:
-        return f"lag {lag_records or 0:,} over {counted(len(known), 'partition')}: " + (
+        return f"lag {lag_records or 0:,} over {counted(count, 'partition')}: " + (
             "all read" if not lag_records else "commits keep up"
         )
     others = f" (and {counted(same - 1, 'more partition')})" if same > 1 else ""
     return f"{worst.topic}/{worst.partition}: {worst.evidence}{others}"
 
 
-def _seconds(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.3g} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+def _lags(now: GroupOffsets) -> tuple[dict[PartitionKey, int], bool]:
+    """Return the lags that are known, and whether those of all partitions that ever committed are."""
+    lags: dict[PartitionKey, int] = {}
+    is_known = True
+    for one in now.partitions:
+        committed, latest = one.committed, one.latest
+        if committed is not None and latest is not None and committed <= latest:
+            lags[one.topic, one.partition] = latest - committed
+        elif committed is not None or not one.committed_known:
+            is_known = False
+    return lags, is_known
+
+
+def _troughs(
+    now: GroupOffsets, track: GroupTrack, lags: Mapping[PartitionKey, int], interval: Interval | None
+) -> Mapping[PartitionKey, int]:
+    """Return each lag as it stood after a commit, the lesser of the last two, while commits come when they are due."""
+    if interval is None or not interval.is_sawtooth:
+        return lags
+    at_s = track.total.at_s
+    return {
+        one.key: _trough(lags[one.key], tracked, interval, at_s)
+        for one, tracked in zip(now.partitions, track.partitions, strict=True)
+        if one.key in lags
+    }
+
+
+def _trough(lag: int, tracked: PartitionTrack | None, interval: Interval, at_s: float) -> int:
+    if tracked is None or not tracked.has_moved or tracked.unread_s is None:
+        return lag
+    if at_s - tracked.unread_s > interval.frozen_s:
+        return lag
+    after = [point.latest - point.committed for point in tracked.points[-2:] if point.at_s > tracked.first_s]
+    return min(lag, *after)
+
+
+def _rates(track: GroupTrack, interval: Interval | None) -> tuple[float | None, float | None]:
+    """Return records a second committed and written, over the last TREND_S or what it takes for two commits.
+
+    Commits are counted from one to another, so that a slow committer's rate does not depend on when one looks; up to
+    now when they have ceased.
+    """
+    at_s, seconds = track.total.at_s, RATES_AT_LEAST_S / TREND_INTERVALS if interval is None else interval.seconds
+    since_s = at_s - max(TREND_S, TREND_INTERVALS * seconds)
+    totals = track.totals
+    first = next((total for total in reversed(totals) if total.at_s <= since_s), totals[0])
+    last, window_s = totals[-1], at_s - first.at_s
+    if window_s < TREND_INTERVALS * seconds:
+        return None, None
+    produced_per_s = (track.total.produced - first.produced) / window_s
+    committed_s = last.at_s - first.at_s
+    if committed_s < TREND_INTERVALS * seconds or (interval is not None and at_s - last.at_s > interval.frozen_s):
+        committed_s = window_s
+    return (last.consumed - first.consumed) / committed_s, produced_per_s
+
+
+def _time_lag(
+    now: GroupOffsets, lags: Mapping[PartitionKey, int], is_known: bool, beside: Beside
+) -> tuple[TimeLag | None, str]:
+    """Return the age of the group's oldest unread record, and why it or its upper bound is not known.
+
+    A partition of which nothing is known leaves the others' minimum standing, and takes the maximum away.
+    """
+    unread = [one for one in now.partitions if lags.get(one.key)]
+    if not unread:
+        return (NOTHING_UNREAD, "") if lags and is_known else (None, "")
+    if not beside.ladders:
+        return None, "offsets by timestamp were not asked"
+    ages, silent = [], []
+    for one in unread:
+        ladder = beside.ladders.get(one.key)
+        age = None if ladder is None else time_lag_of(one.committed or 0, one.earliest, one.latest, ladder, now.at)
+        if age is None:
+            silent.append(f"{one.topic}/{one.partition}")
+        else:
+            ages.append(age)
+    time_lag = oldest(ages)
+    if not silent and is_known:
+        return time_lag, ""
+    if not silent:
+        why = "the lag of some partitions is not known"
+    else:
+        more = f" and {len(silent) - 3} more" if len(silent) > 3 else ""
+        why = f"no offset by timestamp is known of {', '.join(silent[:3])}{more}"
+    if time_lag is None or time_lag.min_s == 0:
+        return None, why
+    return TimeLag(time_lag.min_s, None, time_lag.about_s, time_lag.is_disordered), why
+
+
+def _margins(now: GroupOffsets, beside: Beside) -> dict[PartitionKey, Margin]:
+    margins = {}
+    for one in now.partitions:
+        ladder, retention = beside.ladders.get(one.key), beside.retention.get(one.topic)
+        if ladder is None or retention is None or not one.lag_records or one.committed is None:
+            continue
+        margin = loss_horizon(one.committed, one.earliest, one.latest, ladder, retention, beside.horizon_s, now.at)
+        if margin is not None:
+            margins[one.key] = margin
+    return margins
+
+
+def _exact(beside: Beside) -> frozenset[str]:
+    """Return the topics whose offsets are all records: no markers, nothing compacted away."""
+    return frozenset(
+        topic
+        for topic in beside.unmarked
+        if (retention := beside.retention.get(topic)) is not None and not retention.is_compacted
+    )
+
+
+def _eta(verdict: Verdict, partitions: Sequence[PartitionJudgement]) -> tuple[int | None, int | None, int | None]:
+    """Return (about, min, max): the slowest partition counts. None where one of them is not draining."""
+    if verdict not in _MAY_HAVE_ETA or any(judged.verdict not in _DRAINING for judged in partitions):
+        return None, None, None
+    slow = [judged for judged in partitions if judged.eta_s is not None]
+    if not slow:
+        return None, None, None
+    maxima = [judged.eta_max_s for judged in slow]
+    return (
+        max(judged.eta_s or 0 for judged in slow),
+        max(judged.eta_min_s or 0 for judged in slow),
+        None if None in maxima else max(one or 0 for one in maxima),
+    )

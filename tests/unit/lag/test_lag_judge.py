@@ -85,7 +85,7 @@ def test_unknown_of_one_sample_says_what_to_do_and_gives_the_number():
         (V.REWOUND, (10, 20), (9, 20), 30, {}),
         (V.REWOUND, (10, 20), (9, 20), 1, {}),
         (V.UNKNOWN, (10, 20), (9, 20), 0.9, {}),  # too close together to be two reads
-        (V.REWOUND, (20, 20), (0, 0), 30, {}),
+        (V.OK, (20, 20), (0, 0), 30, {}),  # the log end went back too: a topic made anew has nothing to catch up with
         # all that was unread then has been committed since
         (V.OK, (10, 20), (20, 25), 2, {}),
         (V.UNKNOWN, (10, 20), (19, 25), 2, {}),
@@ -98,51 +98,86 @@ def test_unknown_of_one_sample_says_what_to_do_and_gives_the_number():
         (V.STUCK, (10, 20), (10, 25), 15, {"commit_interval_s": 5}),
         (V.STUCK, (10, 20), (10, 20), 15, {"commit_interval_s": 5}),
         (V.UNKNOWN, (10, 20), (10, 25), 14.9, {"commit_interval_s": 5}),
-        (V.UNKNOWN, (10, 20), (10, 25), 3600, {}),  # interval not known
-        # rates, with the default interval of a consumer (5 s) and of a sink (60 s)
-        (V.CATCHING_UP, (0, 500), (100, 550), 10, {}),
-        (V.UNKNOWN, (0, 500), (100, 550), 9.9, {}),
-        (V.UNKNOWN, (0, 500), (100, 550), 119, {"kind": GroupKind.CONNECT_SINK}),
-        (V.CATCHING_UP, (0, 500), (100, 550), 120, {"kind": GroupKind.CONNECT_SINK}),
-        (V.UNKNOWN, (0, 500), (100, 550), 9999, {"kind": GroupKind.FLINK}),
-        (V.CATCHING_UP, (0, 500), (100, 550), 60, {"kind": GroupKind.FLINK, "commit_interval_s": 30}),
-        (V.UNKNOWN, (0, 500), (100, 600), 10, {}),  # level: neither gaining nor losing
-        (V.FALLING_BEHIND, (0, 500), (100, 601), 10, {}),
-        (V.UNKNOWN, (0, 50), (10, 110), 10, {}),  # losing, but at the warn line
-        (V.FALLING_BEHIND, (0, 50), (10, 111), 10, {}),
+        (V.UNKNOWN, (10, 20), (10, 25), 899, {}),  # interval not known: three of the longest usual one
+        (V.STUCK, (10, 20), (10, 25), 900, {}),
+        # written after the first read, and not due yet
+        (V.OK, (20, 20), (20, 25), 15, {"commit_interval_s": 5}),
+        (V.UNKNOWN, (20, 20), (20, 25), 15.1, {"commit_interval_s": 5}),
+        # two points are no rate, however far apart
+        (V.UNKNOWN, (0, 500), (100, 550), 600, {}),
+        (V.UNKNOWN, (0, 500), (100, 601), 600, {}),
     ],
 )
 def test_what_two_reads_prove(verdict, before, now, window_s, how):
-    """Movement between two reads; a rate needs two commit intervals, a frozen commit three known ones."""
+    """Movement between two reads: a frozen commit takes three commit intervals, and a rate more than two reads."""
     judgement = judge(group(partition(*now), after_s=window_s), group(partition(*before)), **how)
 
     assert verdict == judgement.verdict
 
 
-@pytest.mark.parametrize(("verdict", "members"), [(V.STUCK, 1), (V.UNKNOWN, 0), (V.UNKNOWN, None)])
-def test_stuck_needs_members_that_are_known_to_be_alive(verdict, members):
-    """Without members a frozen commit may be a stopped job, a Flink job, or a broker that cannot tell."""
-    now = group(partition(10, 25), after_s=60, members=members)
+@pytest.mark.parametrize(
+    ("verdict", "members", "state"),
+    [
+        (V.STUCK, 1, "STABLE"),
+        (V.STUCK, 1, "PREPARING_REBALANCE"),
+        (V.STUCK, None, "STABLE"),  # somebody must be there
+        (V.UNKNOWN, None, None),
+        (V.UNKNOWN, None, "EMPTY"),
+        (V.STOPPED, 0, "EMPTY"),
+    ],
+)
+def test_stuck_needs_members_that_are_known_to_be_alive(verdict, members, state):
+    """Where the broker cannot tell of members, a frozen commit may be a stopped consumer."""
+    now = group(partition(10, 25), after_s=60, members=members, state=state)
 
-    assert verdict == judge(now, group(partition(10, 20)), commit_interval_s=5).verdict
+    assert verdict == judge(now, group(partition(10, 20), members=members, state=state), commit_interval_s=5).verdict
+
+
+def test_a_frozen_commit_of_members_not_known_says_so():
+    """The reason names what is lacking."""
+    now = group(partition(10, 25), after_s=60, members=None, state=None)
+
+    judgement = judge(now, group(partition(10, 20), members=None, state=None), commit_interval_s=5)
+
+    assert "t/0: 15 unread, no commit in 60 s; whether it has members is not known" == judgement.evidence
 
 
 @pytest.mark.parametrize(
     ("verdict", "kind", "members", "state", "window_s"),
     [
         (V.STOPPED, GroupKind.CONNECT_SINK, 0, "EMPTY", 180),
-        (V.UNKNOWN, GroupKind.CONNECT_SINK, 0, "EMPTY", 179),
+        (V.UNKNOWN, GroupKind.CONNECT_SINK, 0, "EMPTY", 179),  # members may have left a second ago
         (V.UNKNOWN, GroupKind.CONNECT_SINK, 1, "STABLE", 180),
         (V.UNKNOWN, GroupKind.CONNECT_SINK, None, None, 180),
-        (V.UNKNOWN, GroupKind.FLINK, 0, "EMPTY", 99_999),
-        (V.UNKNOWN, GroupKind.CONSUMER, 0, "EMPTY", 99_999),  # may use assign()
+        # commits alone: three of the longest usual interval where none is known
+        (V.UNKNOWN, GroupKind.FLINK, 0, "EMPTY", 899),
+        (V.STOPPED, GroupKind.FLINK, 0, "EMPTY", 900),
+        # had members a read ago, the default interval is 5 s: not sooner than DESERTED_FOR_S
+        (V.UNKNOWN, GroupKind.CONSUMER, 0, "EMPTY", 29.9),
+        (V.STOPPED, GroupKind.CONSUMER, 0, "EMPTY", 30),
+        (V.UNKNOWN, GroupKind.CONSUMER, None, None, 99_999),
     ],
 )
-def test_stopped_is_for_sink_connectors_only(verdict, kind, members, state, window_s):
-    """Flink and assign() consumers never have members: "no members" says nothing about them."""
+def test_stopped_is_nobody_there_and_nothing_committed(verdict, kind, members, state, window_s):
+    """What "no members" is worth depends on what commits."""
     now = group(partition(10, 25), after_s=window_s, members=members, state=state)
 
     assert verdict == judge(now, group(partition(10, 20)), kind=kind).verdict
+
+
+@pytest.mark.parametrize(
+    ("verdict", "window_s", "interval_s"),
+    [(V.UNKNOWN, 179, None), (V.STOPPED, 180, None), (V.UNKNOWN, 14.9, 5), (V.STOPPED, 15, 5)],
+)
+def test_a_consumer_that_never_had_members_is_judged_by_commits_alone(verdict, window_s, interval_s):
+    """It may use assign(): then it never has any, and says nothing of how often it commits."""
+    empty = {"members": 0, "state": "EMPTY"}
+    now = group(partition(10, 25), after_s=window_s, **empty)
+
+    judgement = judge(now, group(partition(10, 20), **empty), commit_interval_s=interval_s)
+
+    assert verdict == judgement.verdict
+    assert "judged by commits alone" in judgement.evidence
 
 
 @pytest.mark.parametrize(
@@ -151,7 +186,7 @@ def test_stopped_is_for_sink_connectors_only(verdict, kind, members, state, wind
         (V.STOPPED, 30, "EMPTY", GroupKind.CONNECT_SINK),
         (V.UNKNOWN, 29.9, "EMPTY", GroupKind.CONNECT_SINK),  # a task that restarts is back by then
         (V.UNKNOWN, 30, "STABLE", GroupKind.CONNECT_SINK),  # may have left a second ago
-        (V.UNKNOWN, 30, "EMPTY", GroupKind.CONSUMER),
+        (V.UNKNOWN, 30, "EMPTY", GroupKind.CONSUMER),  # may use assign()
         (V.UNKNOWN, 30, "EMPTY", GroupKind.FLINK),
     ],
 )
@@ -170,14 +205,6 @@ def test_a_sink_without_members_that_committed_in_between_is_not_stopped():
     previous = group(partition(10, 20), members=0, state="EMPTY")
 
     assert V.OK == judge(now, previous, kind=GroupKind.CONNECT_SINK).verdict
-
-
-def test_eta_is_lag_over_the_speed_of_gaining():
-    """450 unread, read at 10/s, written at 5/s: level in 90 s."""
-    judgement = judge(group(partition(100, 550), after_s=10), group(partition(0, 500)))
-
-    assert (V.CATCHING_UP, 90) == (judgement.verdict, judgement.eta_s)
-    assert "t/0: 450 unread, reads 10.0/s, 5.0/s written, over 10 s: level in about 90 s" == judgement.evidence
 
 
 @pytest.mark.parametrize(
