@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import socket
 
+    from bot.charts import Charts
     from bot.clients.http import JsonHttp
     from bot.clients.slack import SlackChat
     from bot.config import Config
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from bot.ports import Alertmanager, ChatLinks, Connect
     from bot.probes.consumer_lag import Watched
     from bot.probes.sources import Sources
+    from bot.render.chart_words import Chart
     from bot.runner import Runner, World
     from bot.sampler import Sampler
     from bot.store.sqlite import Store
@@ -365,7 +367,7 @@ class Bot:
         self.policy = policy(config)
         self.tally = Tally()
         self._stop = threading.Event()
-        self._wake = {name: threading.Event() for name in ("inbox", "outbox", "probe", "action", "verb")}
+        self._wake = {name: threading.Event() for name in ("inbox", "outbox", "chart", "probe", "action", "verb")}
         self._threads: list[threading.Thread] = []
         self._executor = ThreadPoolExecutor(8, thread_name_prefix="probes")
         self.store, notice = _journal_of_the_bot(config.state, on_commit)
@@ -376,7 +378,13 @@ class Bot:
         world = _world(config, environ, self._stop)
         self._samples = Samples(samples_beside(config.state))
         self.sampler: Sampler = self._make_sampler(world.sources)
-        remembering = replace(world.sources, track_of=self.sampler.track_of, note=self.sampler.note)
+        remembering = replace(
+            world.sources,
+            track_of=self.sampler.track_of,
+            note=self.sampler.note,
+            ladder_of=self.sampler.ladder_of,
+            note_ladders=self.sampler.note_ladders,
+        )
         world = replace(world, sources=remembering)
         self.runner: Runner = Runner(
             self.store, self.dispatcher, world, lambda: self.policy, clock, self._executor, self.tally.error
@@ -399,6 +407,7 @@ class Bot:
             self.sampler,
             config.lag.kafka_exporter_names,
         )
+        self._charts: Charts = self._make_charts()
         self._outbox: Outbox | None = self._make_outbox()
         self._server: Any = None
         self._scheduler: Any = None
@@ -427,6 +436,7 @@ class Bot:
             self._loop(pool, pool, partial(self.runner.run_one, kinds), count)
         if self._outbox is not None:
             self._loop("outbox", "outbox", self._outbox.drain, 1)
+            self._loop("charts", "chart", self._outbox.send_charts, 1)
         if self._socket is not None:
             self._socket.start()
         self._schedule()
@@ -517,6 +527,21 @@ class Bot:
             watched = EveryGroup(named, asked.cluster, self.tally.error)
         return Sampler(self._samples, asked, watched, clock, self.tally.error, lag.keep, lag.sample_every)
 
+    def _make_charts(self) -> Charts:
+        from bot.charts import Charts
+        from bot.clients.prometheus import HttpPrometheus
+
+        section = self.config.prometheus
+        prometheus = HttpPrometheus(http(section, self._environ)) if section else None
+
+        def entries(incident_id: str) -> tuple[Entry, ...]:
+            return tuple(entry for _, entry in self.store.entries(incident_id))
+
+        return Charts(
+            self.sampler, prometheus, lambda name: self.policy.pipeline(name), self.dispatcher.board, entries, clock,
+            _drawn, self.config.lag.sample_every,
+        )  # fmt: skip
+
     def _speech_chat(self) -> SlackChat:
         """The chat of one look whether the bot could speak: it ends by itself, and with the bot."""
         chat = self._make_chat(time.monotonic() + SPEECH_DEADLINE_S, SPEECH_CALL_S)
@@ -560,7 +585,7 @@ class Bot:
                 View(self.policy, now, names=self.config.addresses),
             )
 
-        renderers = Renderers(slot, render_report, render_text, self.postmortem)
+        renderers = Renderers(slot, render_report, render_text, self.postmortem, self._charts.of_incident)
         return Outbox(self.store, self.dispatcher, self._chat, renderers, clock, self.tally.error)
 
     def postmortem(self, incident_id: str) -> tuple[str, str]:
@@ -578,11 +603,12 @@ class Bot:
         import uvicorn
         from starlette.applications import Starlette
 
-        from bot.edge.web import Intake, status_routes, webhook_routes
+        from bot.edge.web import Intake, lag_routes, status_routes, webhook_routes
 
         intake = Intake(self.store, clock, self._wake["inbox"].set)
         routes = webhook_routes(intake, self._credentials, clock, self.tally.webhook)
         routes += status_routes(self.monitor.metrics, self.monitor.health, self.monitor.ready)
+        routes += lag_routes(self._charts.page, self._charts.group_page)
         self._closers.append(intake.close)
         if self._chat is not None:
             routes += self._slack_routes(self._chat)
@@ -704,6 +730,13 @@ class Bot:
                 self.tally.error("schedule")
 
         return run
+
+
+def _drawn(chart: Chart, form: Literal["png", "svg"]) -> bytes:
+    """Draw; the first time this loads matplotlib, for half a second."""
+    from bot.render.chart import draw
+
+    return draw(chart, form)
 
 
 def _bound(config: Config) -> socket.socket:

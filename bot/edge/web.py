@@ -1,4 +1,4 @@
-"""The HTTP edge: webhooks in, metrics and health out.
+"""The HTTP edge: webhooks in, metrics, health and the pages about lag out.
 
 Promise: a 200 means "on disk". The webhook authenticates, bounds the size, stores the raw bytes and answers;
 it parses nothing and calls nobody. 503 only when the body could not be stored (Alertmanager retries a 5xx
@@ -6,6 +6,9 @@ within seconds and gives up on any 4xx, 429 included, until its next group_inter
 with and without the slash and never redirects: a 302 would turn the POST into a GET and lose the alert.
 
 A burst of webhooks is committed together: every body that arrived while the last commit ran is in the next.
+
+The pages are read-only and exposed as /metrics is: whoever reaches the port reads the names of pipelines, groups,
+topics and clients, and their numbers. Nothing can be changed there.
 """
 
 from __future__ import annotations
@@ -23,8 +26,10 @@ from typing import Protocol
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
+
+from bot.render.page import HEADERS
 
 log = logging.getLogger("cdc.web")
 
@@ -142,8 +147,23 @@ def status_routes(
     ]
 
 
+def lag_routes(page: Callable[[], str], group_page: Callable[[str], tuple[bool, str]]) -> list[BaseRoute]:
+    """Return /lag and /lag/GROUP; `group_page` says with a page whether the group is watched (else 404)."""
+
+    async def show_all(_: Request) -> Response:
+        return HTMLResponse(await run_in_threadpool(page), headers=HEADERS)
+
+    async def show_group(request: Request) -> Response:
+        is_watched, text = await run_in_threadpool(group_page, request.path_params["group"])
+        return HTMLResponse(text, 200 if is_watched else 404, HEADERS)
+
+    return [Route("/lag", show_all), Route("/lag/", show_all), Route("/lag/{group:path}", show_group)]
+
+
 async def _index(_: Request) -> Response:
-    return PlainTextResponse("cdc-oncall: /alertmanager (POST), /slack/events (POST), /metrics, /healthz, /readyz\n")
+    return PlainTextResponse(
+        "cdc-oncall: /alertmanager (POST), /slack/events (POST), /metrics, /healthz, /readyz, /lag\n"
+    )
 
 
 def _authorised(header: str, tokens: Iterable[str], logins: Iterable[tuple[str, str]]) -> bool:

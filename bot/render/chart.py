@@ -34,8 +34,22 @@ from matplotlib.text import Text
 from PIL import Image
 
 from bot.incident.marks import Mark
-from bot.lag.series import LagSeries, Point
+from bot.lag.series import Point
 from bot.model import counted, in_one_line
+from bot.render.chart_words import (
+    Chart,
+    Value,
+    alt_text,
+    clock,
+    exact,
+    lag_of,
+    last_known,
+    peak_of,
+    rate,
+    read_of,
+    short,
+    written_of,
+)
 
 WIDTH_PX, HEIGHT_PX, DPI = 1000, 560, 100
 LEFT_PX, RIGHT_PX = 86, 836
@@ -44,8 +58,6 @@ LAG_BOTTOM_PX, RATES_TOP_PX, RATES_BOTTOM_PX, FOOT_PX = 352, 378, 478, 540
 MARK_ROWS = 3
 COLOURS = 64
 """Of a PNG: a third of the bytes of all colours, and nobody sees the difference."""
-ALT_LIMIT = 1000
-"""Slack: `alt_txt_too_large`, "longer than the limit of 1000 character"."""
 
 INK, QUIET, GRID, GAP = "#1a1a1a", "#5c5c5c", "#e4e4e4", "#f1f1f1"
 # Okabe and Ito's palette, darkened until text in it can be read on white.
@@ -53,32 +65,11 @@ LAG, WRITTEN, READ, WARN, PAGE = "#00609c", "#a34100", "#006b50", "#7a5c00", "#a
 
 THRESHOLD_SHOWN_FROM, THRESHOLD_SHOWN_TO = 0.3, 50
 """A peak below or above that much of a threshold is drawn without it."""
-STALE_S = 120.0
 STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 172_800)
 
 # Text is text: `$` is a letter, an SVG's words are words, and its ids do not depend on chance.
 rcParams.update({"text.parse_math": False, "svg.fonttype": "none", "svg.hashsalt": "cdc", "font.family": "DejaVu Sans"})
 _one_at_a_time = threading.Lock()
-
-Value = Callable[[Point], float | None]
-
-
-@dataclass(frozen=True)
-class Chart:
-    """What is to be drawn: `now` is the right edge, `source` says where the points are from."""
-
-    title: str
-    series: LagSeries
-    marks: tuple[Mark, ...]
-    warn_records: int
-    page_records: int
-    now: datetime
-    source: str = "the bot's own samples"
-
-    @property
-    def since(self) -> datetime:
-        """The left edge: the first point."""
-        return min((point.at for point in self.series.points), default=self.now)
 
 
 def draw(chart: Chart, form: Literal["png", "svg"]) -> bytes:
@@ -99,29 +90,6 @@ def draw(chart: Chart, form: Literal["png", "svg"]) -> bytes:
         FigureCanvasSVG(figure).print_svg(out, metadata=unsaid)  # type: ignore[no-untyped-call]
     _, _, element = out.getvalue().decode().partition("<svg")  # a page has its own prolog
     return f'<svg role="img" aria-label="{escape(alt_text(chart))}"{element}'.encode()
-
-
-def alt_text(chart: Chart) -> str:
-    """Return what the chart shows in sentences with their numbers, for who does not see it."""
-    about = f"Lag of {in_one_line(chart.title, 200)}"
-    known = [point for point in chart.series.points if point.lag_records is not None]
-    if not known:
-        return f"{about}: no samples until {_time(chart.now)} UTC."
-    now, peak = known[-1], _peak(known)
-    span = f"{_time(known[0].at)} to {_time(now.at)} UTC"
-    words = f"{about}, {span}: {counted(now.lag_records or 0, 'record')} behind"
-    if peak.lag_records != now.lag_records:
-        words += f", at most {peak.lag_records or 0:,} at {_time(peak.at)}"
-    rates = [
-        f"{name} {_rate(value)}"
-        for name, of in (("written", _written), ("read", _read))
-        if (value := _last(chart.series.points, of)[1]) is not None
-    ]
-    words += f"; {' and '.join(rates)}." if rates else "."
-    if chart.marks:
-        happened = [f"{_time(mark.at)} {in_one_line(mark.label, 60)}" for mark in chart.marks]
-        words += f" What happened: {'; '.join(happened)}."
-    return words if len(words) <= ALT_LIMIT else f"{words[: ALT_LIMIT - 1]}…"
 
 
 # --- the drawing ---------------------------------------------------------------------------------------
@@ -158,12 +126,12 @@ class _Drawing:
         known = [point for point in self._points if point.lag_records is not None]
         if not known:
             return "no samples: nothing is known of its lag"
-        newest, peak = known[-1], _peak(known)
-        stale = self._until_s - newest.at.timestamp() > STALE_S
-        when = f"at {_time(newest.at)}, not known since" if stale else "now"
+        newest, peak = known[-1], peak_of(known)
+        stale = self._until_s - newest.at.timestamp() > self._chart.stale_s
+        when = f"at {clock(newest.at)}, not known since" if stale else "now"
         words = f"{counted(newest.lag_records or 0, 'record')} behind {when}"
         if peak.lag_records != newest.lag_records:
-            words += f"   ·   peak {peak.lag_records or 0:,} at {_time(peak.at)}"
+            words += f"   ·   peak {peak.lag_records or 0:,} at {clock(peak.at)}"
         return words
 
     def _foot(self) -> str:
@@ -173,7 +141,7 @@ class _Drawing:
             f"{' to '.join(days)} {chart.now.astimezone(UTC):%Y}, times in UTC",
             f"from {_plain(chart.source, 60)}",
         ]
-        hidden = [f"{word} at {_short(value)}" for word, value, shown in self._thresholds() if not shown]
+        hidden = [f"{word} at {short(value)}" for word, value, shown in self._thresholds() if not shown]
         if hidden:
             words.append(f"{' and '.join(hidden)} not drawn")
         return "   ·   ".join(words)
@@ -181,7 +149,7 @@ class _Drawing:
     # --- lag, above ---
 
     def _draw_lag(self, axes: Axes) -> None:
-        values = _values(self._points, _lag)
+        values = _values(self._points, lag_of)
         shown = [(word, value) for word, value, is_shown in self._thresholds() if is_shown]
         top = _ticks(
             axes, max([*(v for v in values if not math.isnan(v)), *(v for _, v in shown)], default=0), 4, whole=True
@@ -191,8 +159,8 @@ class _Drawing:
         axes.fill_between(times, values, color=LAG, alpha=0.16, linewidth=0, zorder=2)
         _line(axes, times, values, LAG, 2.6, "-")
         known = [point for point in self._points if point.lag_records is not None]
-        if known and _peak(known).lag_records != known[-1].lag_records:
-            peak = _peak(known)
+        if known and peak_of(known).lag_records != known[-1].lag_records:
+            peak = peak_of(known)
             axes.plot(
                 [peak.at.timestamp()], [peak.lag_records or 0], "o", markerfacecolor="white", markeredgecolor=LAG,
                 markersize=6, markeredgewidth=1.8, zorder=6, clip_on=False,
@@ -200,7 +168,7 @@ class _Drawing:
         self._draw_thresholds(axes, shown, top)
         if known:
             value = known[-1].lag_records or 0
-            self._end(axes, [(value, f"{_exact(value)} behind", LAG)], top, known[-1].at)
+            self._end(axes, [(value, f"{exact(value)} behind", LAG)], top, known[-1].at)
 
     def _thresholds(self) -> list[tuple[str, int, bool]]:
         peak = max((point.lag_records or 0 for point in self._points), default=0)
@@ -217,14 +185,14 @@ class _Drawing:
             next_px = (shown[index + 1][1] - value) / top * height_px if index + 1 < len(shown) else math.inf
             is_below = next_px < 24 and value / top * height_px > 24
             axes.annotate(
-                f"{word} {_short(value)}", (0, value), (6, -3 if is_below else 3), xycoords=("axes fraction", "data"),
+                f"{word} {short(value)}", (0, value), (6, -3 if is_below else 3), xycoords=("axes fraction", "data"),
                 textcoords="offset pixels", va="top" if is_below else "bottom", color=colour, fontsize=_points_of(17),
                 fontweight="bold", zorder=7, bbox={"facecolor": "white", "alpha": 0.75, "pad": 0.5, "linewidth": 0},
             )  # fmt: skip
 
     def _shade_gaps(self, axes: Axes, times: Sequence[float], values: Sequence[float]) -> None:
         """Grey what is not known: between two known points, before the first of them, from the last until now."""
-        for begin, end in _gaps(times, values, self._until_s):
+        for begin, end in _gaps(times, values, self._until_s, self._chart.stale_s):
             axes.axvspan(begin, end, facecolor=GAP, edgecolor="#c9c9c9", hatch="///", linewidth=0, zorder=1)
             width_px = (end - begin) / (self._until_s - self._since_s) * (RIGHT_PX - LEFT_PX)
             if width_px > 100:
@@ -237,16 +205,16 @@ class _Drawing:
 
     def _draw_rates(self, axes: Axes) -> None:
         times = [point.at.timestamp() for point in self._points]
-        lines = (("written", _written, WRITTEN, "-", 2.0), ("read", _read, READ, (0, (4, 1.6)), 2.4))
+        lines = (("written", written_of, WRITTEN, "-", 2.0), ("read", read_of, READ, (0, (4, 1.6)), 2.4))
         everything = [v for _, of, *_ in lines for v in _values(self._points, of) if not math.isnan(v)]
         top = _ticks(axes, max(everything, default=0), 2, whole=False)
         ends = []
         ended_at = None
         for name, of, colour, style, width in lines:
             _line(axes, times, _values(self._points, of), colour, width, style)
-            at, value = _last(self._points, of)
+            at, value = last_known(self._points, of)
             if value is not None:
-                ends.append((value, f"{name} {_rate(value)}", colour))
+                ends.append((value, f"{name} {rate(value)}", colour))
                 ended_at = at
         self._write("records per second", LEFT_PX + 6, (LAG_BOTTOM_PX + RATES_TOP_PX) / 2 + 4, 15, QUIET)
         if ended_at is not None:
@@ -405,14 +373,16 @@ def _line(
         )
 
 
-def _gaps(times: Sequence[float], values: Sequence[float], until_s: float) -> Iterator[tuple[float, float]]:
+def _gaps(
+    times: Sequence[float], values: Sequence[float], until_s: float, stale_s: float
+) -> Iterator[tuple[float, float]]:
     known = [(time, n) for n, (time, value) in enumerate(zip(times, values, strict=True)) if not math.isnan(value)]
     if times and (not known or known[0][1] > 0):
         yield times[0], known[0][0] if known else until_s
     for (before, i), (after, j) in itertools.pairwise(known):
         if j > i + 1:
             yield before, after
-    if known and until_s - known[-1][0] > STALE_S:
+    if known and until_s - known[-1][0] > stale_s:
         yield known[-1][0], until_s
 
 
@@ -426,32 +396,12 @@ def _ticks(axes: Axes, highest: float, count: int, whole: bool) -> float:
     top = highest * 1.12
     ticks = [step * n for n in range(int(top // step) + 1)]
     axes.set_ylim(0, top)
-    axes.set_yticks(ticks, [_short(tick) for tick in ticks])
+    axes.set_yticks(ticks, [short(tick) for tick in ticks])
     return top
-
-
-def _lag(point: Point) -> float | None:
-    return point.lag_records
-
-
-def _written(point: Point) -> float | None:
-    return point.produced_per_s
-
-
-def _read(point: Point) -> float | None:
-    return point.consumed_per_s
 
 
 def _values(points: Sequence[Point], of: Value) -> list[float]:
     return [math.nan if (value := of(point)) is None else float(value) for point in points]
-
-
-def _last(points: Sequence[Point], of: Value) -> tuple[datetime | None, float | None]:
-    return next(((p.at, value) for p in reversed(points) if (value := of(p)) is not None), (None, None))
-
-
-def _peak(known: Sequence[Point]) -> Point:
-    return max(known, key=lambda point: point.lag_records or 0)
 
 
 def _plain(text: str, limit: int) -> str:
@@ -469,28 +419,8 @@ def _points_of(size_px: float) -> float:
     return size_px * 72 / DPI
 
 
-def _time(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%H:%M}"
-
-
 def _tick(at_s: float, step_s: float) -> str:
     at = datetime.fromtimestamp(at_s, UTC)
     if step_s >= 86_400 or (at.hour == at.minute == at.second == 0):
         return f"{at:%-d %b}"
     return f"{at:%H:%M:%S}" if step_s < 60 else f"{at:%H:%M}"
-
-
-def _exact(records: float) -> str:
-    return f"{records:,.0f}" if records < 10_000_000 else _short(records)
-
-
-def _short(value: float) -> str:
-    """Return 0, 0.5, 950, 1.2k, 98k, 1.25M: three digits that count, and the unit's prefix."""
-    for factor, prefix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= factor * 0.9995:
-            return f"{value / factor:.3g}{prefix}"
-    return f"{value:.3g}"
-
-
-def _rate(per_s: float) -> str:
-    return f"{_short(per_s)}/s" if per_s >= 0.05 or per_s == 0 else "under 0.1/s"

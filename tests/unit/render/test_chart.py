@@ -18,7 +18,8 @@ from PIL import Image
 
 from bot.incident.marks import Mark
 from bot.lag.series import LagSeries, Point
-from bot.render.chart import Chart, alt_text, draw
+from bot.render.chart import draw
+from bot.render.chart_words import Chart, alt_text
 
 NOW = datetime(2026, 11, 24, 2, 30, tzinfo=UTC)
 Values = tuple[int | None, float | None, float | None]
