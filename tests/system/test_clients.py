@@ -32,7 +32,7 @@ from bot.clients.registry import HttpSchemaRegistry
 from bot.model import ConsumerGroup, GroupKind, Pipeline, Plan, Status
 from bot.ports import Denied, Matcher, Missing, PortError, Rejected, SchemaVersion, SubjectState, Unreachable
 from bot.probes.connector_state import connector_of
-from bot.probes.consumer_lag import lag_of
+from bot.probes.consumer_lag import Watched, finding_of, look_at
 from bot.probes.schema_changes import schema_of
 from bot.probes.sources import Sources
 from tests.system.conftest import _need
@@ -280,7 +280,7 @@ def test_a_stopped_sink_is_told_at_two_looks(own_kafka: Kafka) -> None:
         produce(own_kafka, "sunk", 30)
         time.sleep(seconds)
 
-    finding = lag_of(Sources(client(own_kafka), wait=wait), sink, now)
+    finding = finding_of(look_at(Sources(client(own_kafka), wait=wait), Watched(sink)), now())
 
     assert "UNKNOWN" == finding.verdict  # 30 s without members prove it, not 2
     assert finding.headline.startswith("lag 45, nothing committed for ")
@@ -362,7 +362,8 @@ def test_a_lacking_permission_is_one_line_beside_what_can_be_seen(secured: Secur
 
     group = kafka.read_group("shipping", ["orders"], 5)
     sample = kafka.sample_tail("orders", 5, 5)
-    finding = lag_of(Sources(kafka), "shipping", now, topics=["orders"])
+    watched = Watched(ConsumerGroup("shipping", topics=("orders",)))
+    finding = finding_of(look_at(Sources(kafka), watched), now())
 
     assert [(None, False, 1)] == [(p.committed, p.committed_known, p.latest) for p in group.partitions]
     assert 1 == len(group.not_known)
