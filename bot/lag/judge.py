@@ -86,7 +86,7 @@ class Judgement:
     eta_max_s: int | None = None
     time_lag: TimeLag | None = None
     time_lag_unknown: str = ""
-    """Why there is no time lag, or no upper bound of it, where there is unread data."""
+    """Why there is no time lag, or no upper bound of it, though offsets by timestamp were asked."""
     consumed_per_s: float | None = None
     produced_per_s: float | None = None
     advice: tuple[str, ...] = ()
@@ -302,7 +302,7 @@ def _time_lag(
     if not unread:
         return (NOTHING_UNREAD, "") if lags and is_known else (None, "")
     if not beside.ladders:
-        return None, "offsets by timestamp were not asked"
+        return None, ""
     ages, silent = [], []
     for one in unread:
         ladder = beside.ladders.get(one.key)

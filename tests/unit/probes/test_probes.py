@@ -259,7 +259,7 @@ def test_lag_document_has_the_contracts_shape():
         "consumed_per_s": None,
         "produced_per_s": None,
         "commit_interval_s": None,
-        "trough_records": None,
+        "trough_records": 6,
         "margin_s": None,
         "margin_max_s": None,
         "advice": [],
@@ -283,10 +283,10 @@ def test_a_second_read_is_made_only_when_there_is_a_way_to_wait_and_something_un
 def test_what_is_remembered_of_a_group_serves_as_the_earlier_read():
     """One read and what the sampler kept are enough to judge movement; the new read is told to it."""
     noted: list[GroupOffsets] = []
-    earlier = offsets((0, 0, 500), at=NOW)
+    earlier = offsets((0, 0, 500), at=NOW), offsets((200, 0, 550), at=NOW + timedelta(seconds=50))
     latest = offsets((400, 0, 600), at=NOW + timedelta(seconds=100))
 
-    finding = lag_of(sources({"g": latest}, **after(earlier), note=noted.append))
+    finding = lag_of(sources({"g": latest}, **after(*earlier), note=noted.append))
 
     assert ("CATCHING_UP", 67) == (finding.verdict, finding.facts["eta_s"])
     assert [latest] == noted
@@ -350,21 +350,28 @@ EMPTY = {"state": "EMPTY", "members": 0}
             offsets((4_500, 0, 12_700)),
             40,
         ),
-        ("CATCHING_UP", "lag 8,200, level in 4 min", SINK, offsets((0, 0, 12_400)), offsets((4_500, 0, 12_700)), 120),
+        (
+            "CATCHING_UP",
+            "lag 8,200, level in 4 min",
+            SINK,
+            (offsets((0, 0, 12_400)), offsets((2_250, 0, 12_550), at=NOW + timedelta(seconds=60))),
+            offsets((4_500, 0, 12_700)),
+            120,
+        ),
         ("OK", "lag 25, commits keep up", SINK, offsets((0, 0, 100)), offsets((100, 0, 125)), 2),
         ("OK", "lag 0", SINK, offsets((0, 0, 100)), offsets((100, 0, 100)), 2),
         # losing
         (
             "FALLING_BEHIND",
-            "lag 501, 100 committed and 101 written in 10 s",
+            "lag 510, 100 committed and 110 written in 10 s",
             CONSUMER,
-            offsets((0, 0, 500)),
-            offsets((100, 0, 601)),
+            (offsets((0, 0, 500)), offsets((50, 0, 555), at=NOW + timedelta(seconds=5))),
+            offsets((100, 0, 610)),
             10,
         ),
-        # no members says little of a consumer that may use assign(), and nothing of a Flink job
+        # no members says little of a consumer that may use assign(), and nothing of a Flink job: commits alone tell
         (
-            "UNKNOWN",
+            "STOPPED",
             "lag 90, nothing committed for 5 min, no members: is it running?",
             CONSUMER,
             offsets((0, 0, 50), **EMPTY),
@@ -372,7 +379,7 @@ EMPTY = {"state": "EMPTY", "members": 0}
             300,
         ),
         (
-            "UNKNOWN",
+            "STOPPED",
             "lag 90, nothing committed for 2 h",
             ConsumerGroup("g", GroupKind.FLINK),
             offsets((0, 0, 50), **EMPTY),
@@ -419,7 +426,7 @@ EMPTY = {"state": "EMPTY", "members": 0}
 )
 def test_the_headline_says_at_3_am_what_is_the_matter(verdict, headline, consumer, before, latest, after_s):
     """The lag, what moved and for how long, who reads; the verdict's word is printed beside it, never in it."""
-    memory = after(before) if before is not None else {}
+    memory = {} if before is None else after(*(before if isinstance(before, tuple) else (before,)))
     latest = replace(latest, at=NOW + timedelta(seconds=after_s))
 
     finding = lag_of(sources({"g": latest}, **memory), consumer)
