@@ -14,6 +14,11 @@ What is claimed
     A position is taken for a record: where transaction markers or compacted records stand at c, the age is the
     position's, and no record need be as old.
 
+None is not always "no record that new": after DeleteRecords a broker says it for every time that a segment below the
+new start still reaches, until the segment is gone (measured on 4.1.1: it looks into the first segment that is new
+enough, and there only). So None is believed only of times newer than every time with an answer, and only beside an
+answer at or above the log's start: whatever lies below that start is older than that time.
+
 Past answers never change, so they may be kept: what is appended later has a higher offset, and what retention deletes
 lies below every offset still to be read. Only None, "no record that new", is of the moment it was asked in. Answers
 from before and after a deletion can contradict each other, in a log out of order alone: then the bounds are drawn
@@ -107,7 +112,7 @@ def time_lag_of(
     offset = max(committed, earliest or 0)
     if offset >= latest:
         return None
-    bracket = _bracket(ladder, offset)
+    bracket = _bracket(ladder, offset, earliest or 0)
     if bracket is None:
         return None
     if bracket.no_older is not None and bracket.no_older > now:
@@ -214,19 +219,22 @@ class _Bracket:
         return after and (self.older_than is None or at < self.older_than)
 
 
-def _bracket(ladder: Ladder, committed: int) -> _Bracket | None:
+def _bracket(ladder: Ladder, committed: int, earliest: int = 0) -> _Bracket | None:
     """Return the rungs around the record at `committed`, or None where the broker gave no answer but None.
 
     A rung is reached when F(T) <= c. Without contradiction every reached rung is older than every other one. With one,
     the bracket reaches from the newest reached rung below all the others to the oldest other rung above all that are
     reached: whatever each answer proved by itself, it proved of something inside.
     """
-    first = ladder.get(EPOCH)
-    offset = committed if first is None else max(committed, first)  # below the first record there is none to be old
-    if all(answer is None for answer in ladder.values()):
+    told = {at: answer for at, answer in ladder.items() if answer is not None}
+    if not told:
         return None
-    reached = [at for at, answer in ladder.items() if at != EPOCH and answer is not None and answer <= offset]
-    beyond = [at for at, answer in ladder.items() if at != EPOCH and (answer is None or answer > offset)]
+    newest_told = max(told) if max(told.values()) >= earliest else None
+    offset = max(committed, told.get(EPOCH, 0))  # below the first record there is none to be old
+    reached = [at for at, answer in told.items() if at != EPOCH and answer <= offset]
+    beyond = [at for at, answer in told.items() if at != EPOCH and answer > offset]
+    if newest_told is not None:
+        beyond += [at for at, answer in ladder.items() if answer is None and at > newest_told]
     if not reached and not beyond:
         return None
     newest_reached, oldest_beyond = max(reached, default=None), min(beyond, default=None)
