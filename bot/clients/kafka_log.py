@@ -112,7 +112,8 @@ class KafkaLog(KafkaConnection):
         """Return per partition and time the first offset with a timestamp at or after it; None: no record that new.
 
         One request per distinct time and broker, all at once. Answers about more than SETTLED ago are kept: what is
-        appended later has a higher offset. "No record that new" is not kept.
+        appended later has a higher offset. "No record that new" is not kept, nor the answer for the epoch: that it is
+        at or above the log's start shows that a None beside it is to be believed.
         """
         ends_at = time.monotonic() + deadline_s
         found: dict[PartitionKey, dict[datetime, int | None]] = {key: {} for key in asked}
@@ -142,7 +143,7 @@ class KafkaLog(KafkaConnection):
                     last_error = error
                     continue
                 found[key][at] = offset if offset >= 0 else None
-                if offset >= 0 and at <= settled:
+                if offset >= 0 and _EPOCH < at <= settled:
                     self._keep(key, at, offset)
         if last_error is not None and not any(found.values()):
             raise last_error
