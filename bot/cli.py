@@ -23,6 +23,7 @@ from bot.cli_doctor import COMMANDS as EXAMINING
 from bot.cli_init import COMMANDS as FIRST
 from bot.cli_keep import COMMANDS as KEEPING
 from bot.cli_keep import COMPLETE_VARIABLE, answer_completion, end_completion, names
+from bot.cli_lag import COMMANDS as LAG
 
 if TYPE_CHECKING:
     from bot.commands import Query
@@ -185,28 +186,6 @@ def cdc(context: click.Context, config_path: Path | None, debug: bool) -> None:
 
 
 @cdc.command()
-@click.argument("group", shell_complete=names("group"))
-@click.option("--bootstrap", metavar="HOST:PORT", help="Ask these brokers; no config needed.")
-@click.option("--topic", "topics", multiple=True, metavar="T", help="Look at these topics; may be repeated.")
-@KAFKA_SETTINGS
-@JSON
-@click.pass_obj
-def lag(
-    call: Call,
-    group: str,
-    bootstrap: str | None,
-    topics: tuple[str, ...],
-    kafka_settings: Mapping[str, str],
-    as_json: bool,
-) -> int:
-    """How far behind a consumer group is, per partition, and why."""
-    from bot.commands import Query
-
-    query = Query("lag", {"group": group, "topics": ",".join(topics)})
-    return _ask(call, query, as_json, {"bootstrap": bootstrap}, kafka_settings)
-
-
-@cdc.command()
 @click.argument("topic", shell_complete=names("topic"))
 @click.option("--bootstrap", metavar="HOST:PORT", help="Ask these brokers; no config needed.")
 @click.option("--registry", metavar="URL", help="Read the field names of payloads from this registry.")
@@ -346,7 +325,7 @@ def _give_order(call: Call, line: str, as_json: bool) -> int:
 def _replied(incident_id: str | None, reply: str, refusal: Refusal | None, as_json: bool) -> int:
     import json
 
-    from bot.render.terminal import safe
+    from bot.render.plain import safe
 
     if as_json:
         document = {"incident": incident_id, "reply": reply or None, "refused": str(refusal) if refusal else None}
@@ -603,7 +582,7 @@ def version(as_json: bool) -> int:
     return 0
 
 
-for _command in (*FIRST, *EXAMINING, *KEEPING):
+for _command in (*FIRST, *EXAMINING, *KEEPING, *LAG):
     cdc.add_command(_command)
 
 if __name__ == "__main__":

@@ -118,17 +118,17 @@ def stop(reason: str, next_step: str = "", exit_code: int = 2) -> NoReturn:
 
 def complain(lines: Sequence[str]) -> None:
     """Print lines on stderr. What others wrote into one cannot steer the terminal, nor begin a line of its own."""
-    from bot.render.terminal import one_line
+    from bot.render.plain import one_line
 
     for line in lines:
         click.echo(one_line(line), err=True)
 
 
 def print_report(report: Report, as_json: bool) -> int:
-    """Print a report as a person or a script wants it, and return its exit code."""
+    """Print a report as a person or a script wants it, and return its exit code. Only a terminal pays for one."""
     import json
 
-    from bot.render.terminal import render_json, render_text
+    from bot.render.plain import render_json, render_plain
 
     if as_json:
         if report.document is None:
@@ -139,10 +139,13 @@ def print_report(report: Report, as_json: bool) -> int:
     to_stderr = report.exit_code != 0
     if to_stderr or not as_json:
         stream = sys.stderr if to_stderr else sys.stdout
-        is_terminal = stream.isatty()
-        colour = is_terminal and not os.environ.get("NO_COLOR")
-        width = _width() if is_terminal else None
-        click.echo(render_text(report, colour, width), nl=False, err=to_stderr, color=colour)
+        if not stream.isatty():
+            click.echo(render_plain(report), nl=False, err=to_stderr)
+        else:
+            from bot.render.terminal import render_text
+
+            colour = not os.environ.get("NO_COLOR")
+            click.echo(render_text(report, colour, _width()), nl=False, err=to_stderr, color=colour)
     return report.exit_code
 
 

@@ -81,7 +81,7 @@ class Verb:
 
 
 VERBS = (
-    Verb("lag", "lag GROUP", "how far behind a consumer group is, per partition, and why"),
+    Verb("lag", "lag [GROUP]", "how far behind a consumer group is and why; without GROUP: all of cdc.yml"),
     Verb("dlq", "dlq TOPIC", "what is in a dead letter queue, by cause; payloads are masked"),
     Verb("schema", "schema SUBJECT", "a subject's newest versions and what changed between them"),
     Verb("connector", "connector NAME", "a connector's state, its tasks, and why one failed"),
@@ -116,7 +116,8 @@ TARGETS: Mapping[str, tuple[str, str]] = {
 }
 SYNONYMS: Mapping[str, str] = {
     "acknowledge": "ack", "status": "health", "list": "incidents", "show": "incident", "close": "resolve", "?": "help",
-    "dead-letters": "dlq", "deadletters": "dlq", "group": "lag", "connect": "connector", "subject": "schema",
+    "dead-letters": "dlq", "deadletters": "dlq", "group": "lag", "watch": "lag", "connect": "connector",
+    "subject": "schema",
 }  # fmt: skip
 
 INCIDENT_ID = re.compile(r"CDC-[0-9]{1,9}", re.IGNORECASE)
@@ -156,6 +157,8 @@ def parse_line(text: str) -> Ask | Refusal:
 def _parse_target(verb: str, rest: str) -> Ask | Refusal:
     name, what = TARGETS[verb]
     words = rest.split()
+    if not words and verb == "lag":
+        return Query(verb)
     if not words:
         return _usage(verb, f"needs {what}")
     if len(words) > 1:

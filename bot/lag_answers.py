@@ -31,7 +31,10 @@ LARGE_SHARE = 0.5
 GROUPS_AT_ONCE = 50
 
 # How old unread data is costs questions per partition: in a list it is asked for the groups furthest behind only.
-AGED_PARTITIONS = 500
+AGED_PARTITIONS = 2000
+
+# It stands among the facts here; in an incident's thread it is a line of the evidence.
+AGE_WORDS = "oldest unread record"
 
 Progress = Callable[[int, int], object]
 
@@ -83,9 +86,12 @@ def group_report(finding: Finding, known: Known, command: str, all_partitions: b
     shown = entries if all_partitions or len(entries) <= SHOWN_PARTITIONS + 2 else entries[:SHOWN_PARTITIONS]
     left_out = _left_out([entry for _, entry in entries[len(shown) :]], command)
     again = command if command.startswith("/") else f"{command} watch"
-    tables = tuple(table for table in (by_topic, _partitions(shown)) if table)
+    tables = tuple(
+        table for table in (by_topic, _few_columns(shown) if command.startswith("/") else _partitions(shown)) if table
+    )
+    told = replace(finding, evidence=tuple(line for line in finding.evidence if not line.startswith(AGE_WORDS)))
     return report_of(
-        finding,
+        told,
         tuple(_facts(facts)),
         tables[0] if tables else Table((), ()),
         (_next(finding, again),) if finding.verdict == Verdict.UNKNOWN and entries else (),
@@ -157,6 +163,21 @@ def _partitions(entries: Sequence[tuple[str, Mapping[str, Any]]]) -> Table | Non
         for topic, entry in entries
     )
     return Table(columns, rows, frozenset(columns[1:6])) if rows else None
+
+
+def _few_columns(entries: Sequence[tuple[str, Mapping[str, Any]]]) -> Table | None:
+    """The same for a chat: a thread beside its channel is some 50 letters wide, and a row that wraps is no row."""
+    several = len({topic for topic, _ in entries}) > 1
+    rows = tuple(
+        (
+            f"{topic}/{entry['partition']}" if several else str(entry["partition"]),
+            number(entry["lag_records"]),
+            number(entry["committed_offset"]),
+            str(entry["verdict"]),
+        )
+        for topic, entry in entries
+    )
+    return Table(("partition", "lag", "committed", "verdict"), rows, frozenset({"lag", "committed"})) if rows else None
 
 
 def _left_out(entries: Sequence[Mapping[str, Any]], command: str) -> tuple[str, ...]:

@@ -44,8 +44,9 @@ def _report(report: Report, rows: int, lines: int, width: int) -> Iterator[Block
         facts = [f"*{line(label, 80)}*  {line(value, width)}" for label, value in report.facts[:lines]]
         more = len(report.facts) - len(facts)
         yield from _paragraphs([*facts, f"+{more} more"] if more > 0 else facts)
-    if report.table is not None and report.table.columns:
-        yield from _table(report.table, rows)
+    for table in (report.table, *report.more_tables):
+        if table is not None and table.columns:
+            yield from _table(table, rows)
     if report.notes:
         yield from _paragraphs(_bulleted(report.notes, lines, width))
     if report.not_known:

@@ -23,7 +23,8 @@ from bot.incident.state import fold
 from bot.model import Refusal, Severity, Status
 from bot.ports import ConnectorState, TaskState, Unreachable
 from bot.probes.sources import Sources
-from bot.render.terminal import render_json, render_text
+from bot.render.plain import render_json
+from bot.render.terminal import render_text
 from bot.report import Report, Table, failure
 
 AT = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)

@@ -10,7 +10,8 @@ import pytest
 from bot.cli import run
 from bot.config import ConfigErrors
 from bot.ports import Unreachable
-from bot.render.terminal import render_json, render_text
+from bot.render.plain import render_json
+from bot.render.terminal import render_text
 from bot.report import Report, Table
 from bot.store.sqlite import StoreError
 

@@ -123,10 +123,10 @@ def test_a_line_is_read_as_people_type_it(asked, text):
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        ("There is no command `lgg`. Did you mean `lag GROUP`? `help` lists them.", "lgg flink"),
+        ("There is no command `lgg`. Did you mean `lag [GROUP]`? `help` lists them.", "lgg flink"),
         ("There is no command `acknowledge`. Did you mean `ack [ID]`? `help` lists them.", "acknowledge CDC-1"),
         ("There is no command `zzz`. `help` lists them.", "zzz"),
-        ("`lag` needs a consumer group. Write `lag GROUP`.", "lag"),
+        ("`dlq` needs a topic. Write `dlq TOPIC`.", "dlq"),
         ("`dlq` takes a topic and nothing else, and got 2 words. Write `dlq TOPIC`.", "dlq a b"),
         ("`incident` needs an incident's id, like CDC-12. Write `incident ID`.", "incident 12"),
         ("`note` needs a text. Write `note [ID] TEXT`.", "note CDC-1"),
@@ -248,10 +248,10 @@ def test_a_choice_stands_before_its_reason(choice, reason, text):
 # --- answers -------------------------------------------------------------------------------------
 
 
-def ask(text, sources=Sources(), made=None, pipelines=(PIPELINE,), told=()):
+def ask(text, sources=Sources(), made=None, pipelines=(PIPELINE,), told=(), command="/cdc"):
     query = parse_line(text)
     assert isinstance(query, Query)
-    return answer(query, sources, pipelines, made or Board(), AT + timedelta(minutes=5), lambda _: told)
+    return answer(query, sources, pipelines, made or Board(), AT + timedelta(minutes=5), lambda _: told, command)
 
 
 def test_lag_is_the_contracts_document_and_a_row_per_partition():
@@ -277,7 +277,9 @@ def test_lag_is_the_contracts_document_and_a_row_per_partition():
     assert (None, None, "NEVER_COMMITTED") == tuple(
         partition[key] for key in ("committed_offset", "lag_records", "verdict")
     )
-    assert ("customers", "1", "not known", "0", "5", "not known", "NEVER_COMMITTED") in report.table.rows
+    assert ("1", "not known", "not known", "NEVER_COMMITTED") in report.table.rows
+    wide = ask("lag flink", Sources(kafka=Brokers()), command="cdc")
+    assert ("customers", "1", "not known", "0", "5", "not known", "NEVER_COMMITTED") in wide.table.rows
 
 
 @pytest.mark.parametrize(
