@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from bot.lag.judge import DEFAULT_OBJECTIVE, MIN_WINDOW_S, Beside, Judgement, judge_group
-from bot.lag.ladder import Ladder, refine_oldest, times_to_ask
+from bot.lag.ladder import EPOCH, Ladder, refine_oldest, times_to_ask
 from bot.lag.retention import time_to_ask
 from bot.lag.track import GroupTrack, follow
 from bot.lag.verdict import Verdict
@@ -267,9 +267,11 @@ class _Rungs:
         self.now = max(track.newest.at for _, track in behind)
         unread = [one for _, track in behind for one in track.newest.partitions if one.lag_records]
         self.keys = tuple(dict.fromkeys(one.key for one in unread))
-        # Past answers never change, but None is "no record that new", of the moment it was asked in.
+        # Past answers never change, but None is "no record that new", of the moment it was asked in, and the epoch's
+        # answer shows whether to believe it now.
         self.ladders: dict[PartitionKey, dict[datetime, int | None]] = {
-            key: {at: offset for at, offset in ladder_of(key).items() if offset is not None} for key in self.keys
+            key: {at: offset for at, offset in ladder_of(key).items() if offset is not None and at != EPOCH}
+            for key in self.keys
         }
 
     def ask_ladder(self, deadline_s: float) -> None:
