@@ -21,7 +21,7 @@ from types import MappingProxyType
 
 from bot.lag.judge import Judgement
 from bot.lag.verdict import Verdict
-from bot.model import GroupOffsets, PartitionKey, PartitionOffsets
+from bot.model import GroupOffsets, PartitionOffsets
 from bot.ports import Missing
 from bot.probes.consumer_lag import Look
 
@@ -192,27 +192,35 @@ def _time_lag_s(judgement: Judgement) -> float | None:
 def _exporter_lines(looks: Sequence[Look]) -> Lines:
     """Return what kafka_exporter would say: by group and topic only, the newest read of each."""
     lines: Lines = {family.name: [] for family in EXPORTER_FAMILIES}
-    ends: dict[PartitionKey, int] = {}
-    earliest: dict[PartitionKey, int] = {}
-    groups: dict[str, dict[PartitionKey, PartitionOffsets]] = {}
-    members: dict[str, int] = {}
+    groups: dict[str, list[GroupOffsets]] = {}
+    ends: dict[str, dict[int, int]] = {}
+    earliest: dict[str, dict[int, int]] = {}
     for read in sorted(_reads(looks), key=lambda read: read.at):
-        groups.setdefault(read.group, {}).update((one.key, one) for one in read.partitions)
-        ends.update((one.key, one.latest) for one in read.partitions if one.latest is not None)
-        earliest.update((one.key, one.earliest) for one in read.partitions if one.earliest is not None)
-        if read.members is not None:
-            members[read.group] = read.members
-    for group, offsets in sorted(groups.items()):
-        _add_group(lines, f'{{consumergroup="{escape(group)}"', sorted(offsets.items()))
-    for family, known in ((THEIR_END, ends), (THEIR_EARLIEST, earliest)):
-        lines[family.name] += [
-            f'{{topic="{escape(topic)}",partition="{partition}"}} {offset}'
-            for (topic, partition), offset in sorted(known.items())
-        ]
-    lines[THEIR_MEMBERS.name] += [
-        f'{{consumergroup="{escape(group)}"}} {count}' for group, count in sorted(members.items())
-    ]
+        groups.setdefault(read.group, []).append(read)
+        for one in read.partitions:
+            if one.latest is not None:
+                ends.setdefault(one.topic, {})[one.partition] = one.latest
+            if one.earliest is not None:
+                earliest.setdefault(one.topic, {})[one.partition] = one.earliest
+    for group, reads in sorted(groups.items()):
+        labels = f'{{consumergroup="{escape(group)}"'
+        _add_group(lines, labels, _newest_of(reads))
+        members = [read.members for read in reads if read.members is not None]
+        if members:
+            lines[THEIR_MEMBERS.name].append(f"{labels}}} {members[-1]}")
+    for family, by_topic in ((THEIR_END, ends), (THEIR_EARLIEST, earliest)):
+        for topic, offsets in sorted(by_topic.items()):
+            head = f'{{topic="{escape(topic)}",partition="'
+            lines[family.name] += [f'{head}{partition}"}} {offset}' for partition, offset in sorted(offsets.items())]
     return lines
+
+
+def _newest_of(reads: Sequence[GroupOffsets]) -> Sequence[PartitionOffsets]:
+    """Return each partition of a group once, by topic and partition."""
+    if len(reads) == 1:
+        return reads[0].partitions
+    newest = {one.key: one for read in reads for one in read.partitions}
+    return [newest[key] for key in sorted(newest)]
 
 
 def _reads(looks: Sequence[Look]) -> Iterator[GroupOffsets]:
@@ -221,22 +229,25 @@ def _reads(looks: Sequence[Look]) -> Iterator[GroupOffsets]:
             yield judged[0]
 
 
-def _add_group(lines: Lines, labels: str, offsets: Sequence[tuple[PartitionKey, PartitionOffsets]]) -> None:
+def _add_group(lines: Lines, labels: str, partitions: Sequence[PartitionOffsets]) -> None:
     """Add one group's lags, commits and sums. A topic with a lag that could not be seen has no sum."""
     lags, committed = lines[THEIR_LAG.name], lines[THEIR_COMMITTED.name]
-    heads: dict[str, str] = {}
     sums: dict[str, int] = {}
     unknown: set[str] = set()
-    for (topic, partition), one in offsets:
-        head = heads.get(topic)
-        if head is None:
-            head = heads[topic] = f'{labels},topic="{escape(topic)}"'
+    topic, head = None, ""
+    for one in partitions:
+        if one.topic != topic:
+            topic, head = one.topic, f'{labels},topic="{escape(one.topic)}",partition="'
         if one.committed is not None:
-            committed.append(f'{head},partition="{partition}"}} {one.committed}')
+            committed.append(f'{head}{one.partition}"}} {one.committed}')
         lag_records = one.lag_records
         if lag_records is not None:
-            lags.append(f'{head},partition="{partition}"}} {lag_records}')
-            sums[topic] = sums.get(topic, 0) + lag_records
+            lags.append(f'{head}{one.partition}"}} {lag_records}')
+            sums[one.topic] = sums.get(one.topic, 0) + lag_records
         elif one.lag_is_unknown:
-            unknown.add(topic)
-    lines[THEIR_SUM.name] += [f"{heads[topic]}}} {lag}" for topic, lag in sums.items() if topic not in unknown]
+            unknown.add(one.topic)
+    lines[THEIR_SUM.name] += [
+        f'{labels},topic="{escape(topic)}"}} {lag_records}'
+        for topic, lag_records in sums.items()
+        if topic not in unknown
+    ]
