@@ -21,6 +21,7 @@ from bot.lag.verdict import Verdict
 from bot.model import (
     ConsumerGroup,
     Finding,
+    FlinkJob,
     GroupKind,
     GroupOffsets,
     Objective,
@@ -150,13 +151,15 @@ def besides_of(
         mine = {what: one for (group, what), one in errors.items() if group == watched.group or (unread and not group)}
         lines = [f"{what}: {error}" for what, error in mine.items()]
         lines += [f"{RETENTION} of {topic}: {error}" for topic, error in refused.items() if topic in read]
+        job: FlinkJob | None = found.get((watched.group, JOB))
+        lines += job.not_known if job is not None else ()
         beside = replace(
             beside,
             retention={topic: one for topic, one in retention.items() if topic in read},
             ladders={key: rounds.ladders[key] for key in unread if rounds.ladders.get(key)},
             dead_lettered=found.get((watched.group, DEAD_LETTERED), {}),
             holds_record=found.get((watched.group, HOLDS_RECORD), {}),
-            job=found.get((watched.group, JOB)),
+            job=job,
             job_error=str(mine.get(JOB, "")),
         )
         return beside, tuple(lines)

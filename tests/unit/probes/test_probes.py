@@ -17,6 +17,7 @@ from bot.lag.track import follow
 from bot.model import (
     ConsumerGroup,
     Finding,
+    FlinkJob,
     GroupKind,
     GroupOffsets,
     LagThreshold,
@@ -457,6 +458,19 @@ def test_no_members_of_a_flink_group_is_explained_not_judged():
 
     assert "UNKNOWN" == finding.verdict
     assert "group EMPTY, 0 members: says nothing, a Flink job never is a member" in finding.evidence
+
+
+def test_what_flink_did_not_tell_of_a_job_is_a_line_of_the_finding():
+    """A proxy that hides its checkpoints: the state stands, and what is lacking is said."""
+
+    class HalfTold:
+        def read_job(self, name: str, deadline_s: float) -> FlinkJob:
+            return FlinkJob(name, "id", "RUNNING", not_known=(f"checkpoints of Flink job {name}: answered 403",))
+
+    answers = {"flink": offsets((4, 0, 10), state="EMPTY", members=0)}
+    finding = lag_of(sources(answers, flink=HalfTold()), ConsumerGroup("flink", GroupKind.FLINK, "canonical"))
+
+    assert "checkpoints of Flink job canonical: answered 403" in finding.not_known
 
 
 def dead(topic: str, partition: int, offset: int, **more) -> Record:
