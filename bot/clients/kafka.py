@@ -44,6 +44,7 @@ _DESCRIBE_TIMEOUT_S = 30.0
 
 # Of the time that is left: a coordinator that does not answer must leave time for the log's ends.
 _COMMITTED_SHARE = 0.6
+_LISTING_SHARE = 0.2
 
 FEW_GROUPS = 4
 """So many groups are read each by itself; a process for more costs 0.1 s to start and 40 MB."""
@@ -175,13 +176,14 @@ class ConfluentKafka(KafkaLog):
                 found[group] = error
         groups = [group for group in wanted if group not in found]
         try:
-            listing = self._admin().list_consumer_groups(request_timeout=left_s(ends_at))
+            # Asked of every broker, and answered when the last of them has answered or has not.
+            listing_ends_at = time.monotonic() + _LISTING_SHARE * left_s(ends_at)
+            listing = self._admin().list_consumer_groups(request_timeout=left_s(listing_ends_at))
             layout = self._layout({topic for group in groups for topic in wanted[group]}, ends_at, whole=True)
-            listed = self._listed(listing, ends_at)
+            listed = self._listed(listing, listing_ends_at)
             at = self._now()
             asked = [group for group in groups if listed is not None and listed.get(group) != "EMPTY"]
-            now_s = time.monotonic()
-            within_s = _COMMITTED_SHARE * (ends_at - now_s)
+            within_s = _COMMITTED_SHARE * left_s(ends_at)
             question = {"committed": self._questions(wanted, groups, layout, listed is None), "describe": asked}
             answer = self._ask_reader(question, within_s)
         except PortError as error:
@@ -303,9 +305,9 @@ class ConfluentKafka(KafkaLog):
         self, consumer: Consumer, group: str, keys: Sequence[PartitionKey], ends_at: float
     ) -> tuple[Commits, PortError | None]:
         """Return the commits, or none of them and why: the ends of the log may be known all the same."""
-        now_s = time.monotonic()
+        committed_ends_at = time.monotonic() + _COMMITTED_SHARE * left_s(ends_at)
         try:
-            return self._committed_by(consumer, group, keys, now_s + _COMMITTED_SHARE * (ends_at - now_s)), None
+            return self._committed_by(consumer, group, keys, committed_ends_at), None
         except PortError as error:
             why = f"needs the ACL DESCRIBE on group {group}" if isinstance(error, Denied) else str(error)
             return Commits(errors=dict.fromkeys(keys, why)), error

@@ -19,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from confluent_kafka import (
+    OFFSET_INVALID,
     TIMESTAMP_NOT_AVAILABLE,
     IsolationLevel,
     KafkaError,
@@ -55,6 +56,9 @@ KEPT_PARTITIONS = 20_000
 # Above this many named topics, one question for all topics of the cluster is less than one question each.
 _NAMED_TOPICS = 16
 _AT_ONCE = 8
+
+# librdkafka gives no error but OFFSET_INVALID to the partitions of a broker that did not answer when others did.
+_BROKER_SILENT = "the broker that leads it did not answer"
 
 _SAMPLER_GROUP = "cdc-oncall-tail-sample"
 
@@ -132,7 +136,8 @@ class KafkaLog(KafkaConnection):
             (at, _list_offsets(admin, keys, OffsetSpec.for_timestamp(_milliseconds(at)), ends_at))
             for at, keys in wanted.items()
         ]
-        settled, last_error = self._now() - SETTLED, None
+        settled = self._now() - SETTLED
+        last_error: PortError | None = None
         for at, answers in fired:
             for key, future in answers:
                 try:
@@ -141,6 +146,11 @@ class KafkaLog(KafkaConnection):
                     ).offset
                 except PortError as error:
                     last_error = error
+                    continue
+                if offset == OFFSET_INVALID:
+                    last_error = Unreachable(
+                        f"{self._where}: no answer to `offsets by time of {key[0]}/{key[1]}`: {_BROKER_SILENT}"
+                    )
                     continue
                 found[key][at] = offset if offset >= 0 else None
                 if offset >= 0 and _EPOCH < at <= settled:
@@ -359,6 +369,8 @@ class KafkaLog(KafkaConnection):
                     continue
                 if offset >= 0:
                     offsets[key] = offset
+                else:
+                    ends.errors[key] = _BROKER_SILENT
         if last_error is not None and not ends.earliest and not ends.latest:
             raise last_error
         for key, latest in ends.latest.items():
