@@ -53,4 +53,6 @@ def not_checkpointing(job: FlinkJob, interval_s: float | None, has_unread: bool,
     every = "" if interval_s is None else f" (one is due every {in_words(interval_s)})"
     failed = f", {counted(failures, 'failure')} since" if failures else ""
     why = f": {job.failure}" if failures and job.failure else ""
+    if not failures and job.at is not None and job.in_progress_since is not None:
+        why = f"; one is waiting for {in_words(max(0.0, (job.at - job.in_progress_since).total_seconds()))}"
     return f"{name}, but {last}{every}{failed}{why}"

@@ -7,10 +7,10 @@ needs three of them over two commit intervals: two points prove any speed one li
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from bot.lag.interval import Interval
-from bot.lag.track import PartitionTrack, Point
+from bot.lag.track import PartitionTrack
 
 TREND_INTERVALS = 2
 TREND_POINTS = 3
@@ -23,8 +23,7 @@ TREND_AT_MOST_INTERVALS = 8
 LEVEL_SHARE = 0.02
 
 
-@dataclass(frozen=True, slots=True)
-class Trend:
+class Trend(NamedTuple):
     """Records a second over `window_s`. `gains_per_s` is by how much the lag shrinks: overall, at worst, at best.
 
     Worst and best are of the window's parts. The lag was `lag_records` at `at_s`, the newest of the points.
@@ -45,8 +44,7 @@ class Trend:
         return abs(self.gain_per_s) <= LEVEL_SHARE * self.produced_per_s
 
 
-@dataclass(frozen=True, slots=True)
-class Eta:
+class Eta(NamedTuple):
     """Seconds until a partition is level; `max_s` None: at its worst rate it would not be."""
 
     about_s: int
@@ -62,29 +60,39 @@ def trend_of(track: PartitionTrack, interval: Interval, at_s: float) -> Trend | 
     points = track.points
     if len(points) < TREND_POINTS:
         return None
-    since_s = at_s - max(TREND_S, TREND_AT_MOST_INTERVALS * interval.seconds)
+    seconds = interval.seconds
+    since_s = at_s - max(TREND_S, TREND_AT_MOST_INTERVALS * seconds)
     if points[0].at_s < since_s:
         points = tuple(point for point in points if point.at_s >= since_s)
     if interval.is_sawtooth and points and points[0].at_s == track.first_s:
         points = points[1:]
     if len(points) < TREND_POINTS:
         return None
-    first, last = points[0], points[-1]
-    window_s = last.at_s - first.at_s
-    if window_s < TREND_INTERVALS * interval.seconds:
+    first_s, first_committed, first_latest = points[0]
+    last_s, last_committed, last_latest = points[-1]
+    window_s = last_s - first_s
+    if window_s < TREND_INTERVALS * seconds:
         return None
-    middle = min(points[1:-1], key=lambda point: abs(2 * point.at_s - first.at_s - last.at_s))
-    parts = (_gain(first, middle), _gain(middle, last))
-    consumed, produced = last.committed - first.committed, last.latest - first.latest
+    half_s = first_s + window_s / 2
+    index = 1
+    while index < len(points) - 2 and points[index].at_s < half_s:
+        index += 1
+    middle_s, middle_committed, middle_latest = points[index]
+    first_lag, middle_lag, last_lag = (
+        first_latest - first_committed,
+        middle_latest - middle_committed,
+        last_latest - last_committed,
+    )
+    one, other = (first_lag - middle_lag) / (middle_s - first_s), (middle_lag - last_lag) / (last_s - middle_s)
     return Trend(
         window_s,
-        consumed / window_s,
-        produced / window_s,
-        (consumed - produced) / window_s,
-        min(parts),
-        max(parts),
-        last.latest - last.committed,
-        last.at_s,
+        (last_committed - first_committed) / window_s,
+        (last_latest - first_latest) / window_s,
+        (first_lag - last_lag) / window_s,
+        one if one < other else other,
+        other if one < other else one,
+        last_lag,
+        last_s,
     )
 
 
@@ -92,15 +100,9 @@ def eta_of(trend: Trend, at_s: float) -> Eta | None:
     """Return when the lag of `trend` is gone, counted from `at_s`; None where it does not shrink."""
     if trend.gain_per_s <= 0 or trend.is_level:
         return None
-    passed_s = at_s - trend.at_s
-
-    def until(gain_per_s: float) -> int:
-        return max(0, round(trend.lag_records / gain_per_s - passed_s))
-
-    worst = trend.worst_gain_per_s
-    return Eta(until(trend.gain_per_s), until(trend.best_gain_per_s), until(worst) if worst > 0 else None)
-
-
-def _gain(one: Point, other: Point) -> float:
-    shrunk = (one.latest - one.committed) - (other.latest - other.committed)
-    return shrunk / (other.at_s - one.at_s)
+    lag, passed_s = trend.lag_records, at_s - trend.at_s
+    best_s, about_s = lag / trend.best_gain_per_s - passed_s, lag / trend.gain_per_s - passed_s
+    max_s = None
+    if trend.worst_gain_per_s > 0:
+        max_s = max(0, round(lag / trend.worst_gain_per_s - passed_s))
+    return Eta(max(0, round(about_s)), max(0, round(best_s)), max_s)

@@ -40,21 +40,19 @@ def skew_of(
 ) -> Skew | None:
     """Return the worst skew among the topics, or None. `troughs` are the lags that are known, partitions sorted."""
     found: list[tuple[int, Skew]] = []
-    rows = [(one, track) for one, track in zip(partitions, tracks, strict=True) if one.key in troughs]
-    for topic, group in groupby(rows, key=lambda row: row[0].topic):
-        members = list(group)
-        if len(members) < SKEWED_PARTITIONS:
-            continue
-        lags = [troughs[one.key] for one, _ in members]
-        total, most = sum(lags), max(lags)
+    for topic, group in groupby(zip(partitions, tracks, strict=True), key=lambda row: row[0].topic):
+        rows = [
+            (troughs[one.topic, one.partition], one, track)
+            for one, track in group
+            if (one.topic, one.partition) in troughs
+        ]
+        lags = [row[0] for row in rows]
         if not is_skewed(lags):
             continue
-        hot, track = members[lags.index(most)]
-        cause, advice = _cause(hot.key, track, [other for _, other in members], membership, at_s)
-        evidence = (
-            f"{topic}/{hot.partition} carries {most / total:.0%} of the topic's lag, {most:,} of {total:,}: {cause}"
-        )
-        found.append((most, Skew(hot.key, evidence, advice)))
+        most, hot, track = rows[lags.index(max(lags))]
+        cause, advice = _cause(hot.key, track, [row[2] for row in rows], membership, at_s)
+        share = f"{most / sum(lags):.0%} of the topic's lag, {most:,} of {sum(lags):,}"
+        found.append((most, Skew(hot.key, f"{topic}/{hot.partition} carries {share}: {cause}", advice)))
     return max(found, key=lambda one: one[0])[1] if found else None
 
 

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-
 import pytest
 
-from bot.lag.judge import Beside, Judgement, judge_group
-from bot.lag.track import follow
+from bot.lag.judge import Judgement
 from bot.lag.verdict import Verdict
-from bot.model import GroupKind, GroupOffsets, LagThreshold, Objective, PartitionOffsets
+from bot.model import GroupKind, GroupOffsets
+from tests.unit.lag.lag_reads import group, partition
+from tests.unit.lag.lag_reads import judge as judge_reads
 
-T0 = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
-OBJECTIVE = Objective(lag_warn=LagThreshold(100, 60), lag_page=LagThreshold(1000, 60))
 V = Verdict
 
 
-def partition(committed: int | None, latest: int | None, earliest: int | None = 0, number: int = 0, **fields):
-    return PartitionOffsets("t", number, committed, earliest, latest, **fields)
-
-
-def group(*partitions: PartitionOffsets, after_s: float = 0, members: int | None = 2, state: str | None = "STABLE"):
-    return GroupOffsets("g", T0 + timedelta(seconds=after_s), state, members, partitions)
-
-
 def judge(now: GroupOffsets, previous: GroupOffsets | None = None, **how) -> Judgement:
-    track = follow(follow(None, previous), now) if previous else follow(None, now)
-    return judge_group(track, Beside(OBJECTIVE, **how))
+    return judge_reads(*(read for read in (previous, now) if read is not None), **how)
 
 
 def test_verdicts_rank_as_the_design_lists_them():
