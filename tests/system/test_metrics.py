@@ -231,8 +231,14 @@ def test_a_group_that_stops_warns_then_pages_however_little_it_is(scene: Scene) 
     assert "critical" == paged["labels"]["severity"]
     assert 3 <= scene.pended_s("CDCConsumerStoppedWarning", "still") < 6
     assert 6 <= scene.pended_s("CDCConsumerStoppedCritical", "still") < 9
+    age_s = scene.value('cdc_consumergroup_time_lag_seconds{group="still"}')
+    assert age_s is not None
+    assert 6 <= age_s < 120
+
     scene.commit("still", "still", {0: 6})
     wait_until(lambda: not scene.alerts("still"), "a group that has read all is told of no more")
+    for name in ("time_lag_seconds", "drain_seconds", "unknown_partitions"):
+        assert 0 == scene.value(f'cdc_consumergroup_{name}{{group="still"}}')
 
 
 def test_lost_data_pages_at_once(scene: Scene) -> None:
