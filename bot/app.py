@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from bot.lag.track import GroupTrack
     from bot.monitor import Monitor
     from bot.outbox import Outbox
-    from bot.ports import Alertmanager, ChatLinks, Connect
+    from bot.ports import Alertmanager, ChatLinks, Connect, Kafka
     from bot.probes.consumer_lag import Watched
     from bot.probes.sources import Sources
     from bot.render.chart_words import Chart
@@ -407,7 +407,7 @@ class Bot:
             self.sampler,
             config.lag.kafka_exporter_names,
         )
-        self._charts: Charts = self._make_charts()
+        self._charts: Charts = self._make_charts(world.sources.kafka)
         self._outbox: Outbox | None = self._make_outbox()
         self._server: Any = None
         self._scheduler: Any = None
@@ -527,7 +527,7 @@ class Bot:
             watched = EveryGroup(named, asked.cluster, self.tally.error)
         return Sampler(self._samples, asked, watched, clock, self.tally.error, lag.keep, lag.sample_every)
 
-    def _make_charts(self) -> Charts:
+    def _make_charts(self, kafka: Kafka | None) -> Charts:
         from bot.charts import Charts
         from bot.clients.prometheus import HttpPrometheus
 
@@ -539,7 +539,7 @@ class Bot:
 
         return Charts(
             self.sampler, prometheus, lambda name: self.policy.pipeline(name), self.dispatcher.board, entries, clock,
-            _drawn, self.config.lag.sample_every,
+            _drawn, self.config.lag.sample_every, kafka,
         )  # fmt: skip
 
     def _speech_chat(self) -> SlackChat:

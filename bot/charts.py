@@ -21,9 +21,9 @@ from bot.incident.marks import Mark, group_to_show, marks_of
 from bot.incident.state import Incident
 from bot.lag.interval import interval_of
 from bot.lag.series import LagSeries, series_from_prometheus, series_of
-from bot.model import ConsumerGroup, Pipeline
+from bot.model import ConsumerGroup, GroupOffsets, Pipeline
 from bot.outbox import ChartFile
-from bot.ports import PortError, Prometheus
+from bot.ports import Kafka, PortError, Prometheus
 from bot.probes.consumer_lag import Look, Watched, finding_of
 from bot.render.chart_words import Chart, alt_text
 from bot.render.page import GroupView, group_page, lag_page, unknown_group_page
@@ -38,9 +38,10 @@ PAGE_SHOWS = timedelta(hours=3)
 PAGE_STEP_S = 10
 """A page asked for more often than this is given the same chart."""
 POINTS = 600
+OWN = "the bot's own samples"
 COVERS = 0.9
 """Of the time to be shown: samples that reach back so far need no Prometheus."""
-PROMETHEUS_DEADLINE_S = 4.0
+PROMETHEUS_DEADLINE_S, READ_DEADLINE_S = 4.0, 3.0
 UNKNOWN_INTERVAL_S = 60.0
 NO_GROUPS = (
     "No group was sampled yet. The groups of the pipelines and of `lag: groups` in cdc.yml are, once `kafka` is "
@@ -63,11 +64,12 @@ class Charts:
         clock: Callable[[], datetime],
         draw: Draw,
         sample_every_s: float,
+        kafka: Kafka | None = None,
     ) -> None:
         self._sampler, self._prometheus, self._pipeline = sampler, prometheus, pipeline
         self._board, self._entries, self._clock = board, entries, clock
         self._draw = lru_cache(maxsize=16)(draw)
-        self._stale_s = max(120.0, 4 * sample_every_s)
+        self._stale_s, self._every_s, self._kafka = max(120.0, 4 * sample_every_s), sample_every_s, kafka
 
     def of_incident(self, slot: str, incident: Incident) -> ChartFile | None:
         """Return the picture for a slot `chart:MOMENT`: from two hours before the incident until now."""
@@ -81,6 +83,8 @@ class Charts:
         began = min([incident.opened_at, *(alert.starts_at for alert in incident.alerts)])
         marks = marks_of(self._entries(incident.id))
         watched = _watched(self._sampler.latest(), group, pipeline)
+        self._look_now(watched)
+        now = self._clock()
         chart = self._chart(watched, max(began - BEFORE, now - LONGEST), now, marks)
         if chart is None:
             return None
@@ -117,11 +121,9 @@ class Charts:
         return True, group_page(_view(look, now), self.of_group(look), now)
 
     def _chart(self, watched: Watched, since: datetime, now: datetime, marks: tuple[Mark, ...]) -> Chart | None:
-        reads = self._sampler.reads(watched.group, since, None)
-        series, source = (
-            series_of(reads, POINTS, 2 * self._commit_interval_s(watched.consumer)),
-            "the bot's own samples",
-        )
+        reads = self._reads(watched.group, since)
+        series = series_of(reads, POINTS, 2 * self._commit_interval_s(watched.consumer))
+        series, source = _bridged(series, reads, self._every_s), OWN
         begins = series.points[0].at if series.points else now
         if self._prometheus is not None and now - begins < COVERS * (now - since):
             asked = _asked(self._prometheus, watched.group, since, now)
@@ -134,10 +136,46 @@ class Charts:
             watched.group, series, marks, lines.lag_warn.records, lines.lag_page.records, now, source, self._stale_s
         )
 
+    def _reads(self, group: str, since: datetime) -> tuple[GroupOffsets, ...]:
+        """Return the samples since then, the newest read included, which may be too near the last to be stored.
+
+        They come thinned to the time asked for: where they begin later, they are asked for from there, in full.
+        """
+        reads = self._sampler.reads(group, since)
+        if reads and reads[0].at - since > (self._clock() - since) / 2:
+            reads = self._sampler.reads(group, reads[0].at)
+        track = self._sampler.track_of(group)
+        return (*reads, track.newest) if track is not None and track.newest.at >= since else reads
+
+    def _look_now(self, watched: Watched) -> None:
+        """Take one more sample, so that a picture of the end shows the end; without an answer there are the others."""
+        if self._kafka is None:
+            return
+        try:
+            read = self._kafka.read_group(watched.group, watched.consumer.topics, READ_DEADLINE_S)
+        except PortError as error:
+            log.info("chart of %r: no newest sample: %s", watched.group, error)
+        else:
+            self._sampler.note(read)
+
     def _commit_interval_s(self, consumer: ConsumerGroup) -> float:
         track = self._sampler.track_of(consumer.group)
         found = interval_of(track, consumer.kind, consumer.commit_interval_s, None) if track is not None else None
         return found.seconds if found is not None else UNKNOWN_INTERVAL_S
+
+
+def _bridged(series: LagSeries, reads: Sequence[GroupOffsets], every_s: float) -> LagSeries:
+    """Return the series without the gaps of a pause that is none: no longer than a sample missed.
+
+    Probes read an incident's groups every few seconds; beside those reads the sampler's own step looks like silence.
+    """
+    points, read_at = series.points, {read.at for read in reads}
+    made_up = {
+        point.at
+        for before, point, after in zip(points, points[1:], points[2:], strict=False)
+        if point.at not in read_at and (after.at - before.at).total_seconds() <= 2.5 * every_s
+    }
+    return LagSeries(tuple(point for point in points if point.at not in made_up))
 
 
 def _view(look: Look, now: datetime) -> GroupView:

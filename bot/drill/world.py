@@ -81,6 +81,7 @@ people:
 actions: [restart_failed_tasks, silence_alerts]
 incidents: {{reopen_within: 10m, settle: 2s, recheck: 2s}}
 probes: {{deadline: 4s}}
+lag: {{sample_every: 2s}}
 pipelines:
   {PIPELINE}:
     owner: {OWNERS}

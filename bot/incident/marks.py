@@ -46,7 +46,7 @@ def marks_of(entries: Iterable[e.Entry]) -> tuple[Mark, ...]:
                 marks.append(Mark(entry.at, actions.get(key, "action")))
             case e.ActionFinished(key=key, succeeded=False):
                 marks.append(Mark(entry.at, f"{actions.get(key, 'action')} failed"))
-            case e.IncidentMitigated():
+            case e.IncidentMitigated() if entry.who != e.BOT:  # the bot's own word comes with its proof
                 marks.append(Mark(entry.at, "mitigated"))
             case e.RecoveryProved():
                 marks.append(Mark(entry.at, "recovery proved"))

@@ -241,15 +241,16 @@ class _Drawing:
     def _draw_mark_labels(self) -> int:
         """Write what fits into up to three rows, none over another, and count the rest; return how many rows it took.
 
-        A label stands right of its line, or left of it where the edge is near; it covers a line it cannot avoid.
+        A label stands right of its line, or left of it where the edge or another mark is near; it covers a line that
+        it cannot avoid.
         """
         placed: list[_Label] = []
         unsaid = 0
         for mark in sorted(self._shown_marks(), key=lambda mark: mark.rank):
             words = _fitting(_plain(mark.label, 200), lambda words: self._width_px(words, 17) <= 330)
             x, width = self._x_px(mark.at.timestamp()), self._width_px(words, 17) + 8
-            begin = x if x + width <= WIDTH_PX - 10 else max(10.0, x - width)
-            rows = [_Label(row, x, begin, begin + width, words) for row in range(MARK_ROWS)]
+            begins = [begin for begin in (x, x - width) if 10 <= begin <= WIDTH_PX - 10 - width] or [10.0]
+            rows = [_Label(row, x, begin, begin + width, words) for row in range(MARK_ROWS) for begin in begins]
             free = [label for label in rows if not any(label.overlaps(other) for other in placed)]
             if not free:
                 unsaid += 1
@@ -338,7 +339,7 @@ class _Label:
     def crosses(self, other: _Label) -> bool:
         """Whether the line of one runs through the words of the other."""
         upper, lower = (self, other) if self.row < other.row else (other, self)
-        return upper.row != lower.row and lower.begin < upper.x < lower.end
+        return upper.row != lower.row and lower.begin + 2 < upper.x < lower.end - 2
 
 
 def _fitting(words: str, fits: Callable[[str], bool]) -> str:

