@@ -20,13 +20,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from bot.lag.judge import Beside, judge_group
+from bot.lag.ladder import Ladder, times_to_ask
 from bot.lag.track import GroupTrack, follow
-from bot.model import ConsumerGroup, GroupOffsets
+from bot.model import ConsumerGroup, GroupOffsets, PartitionKey
 from bot.ports import Kafka, KafkaCluster, PortError, Unreachable
-from bot.probes.consumer_lag import Look, Watched, beside_of
+from bot.probes.consumer_lag import Look, Watched, besides_of
 from bot.probes.sources import Sources
 from bot.store.samples import Samples
 
@@ -45,7 +47,9 @@ LISTED_EVERY_S = 180.0
 LISTING_DEADLINE_S = 5.0
 THROW_AWAY = "cg-control-"
 """Groups that the Iceberg sink's coordinator makes at each start and never commits with."""
-BESIDE_AT_ONCE = 4
+KEPT_RUNGS = 24
+"""Answers by time that are kept of a partition with unread data: the rungs of a ladder and some within their bounds."""
+NOT_ASKED = "what is beside its unread data: not asked, the pass over all groups took too long"
 CHART_READS, CHART_PARTITIONS = 600, 100_000
 
 
@@ -62,7 +66,8 @@ class Sampler:
         keep_s: float,
         every_s: float = 30.0,
     ) -> None:
-        self._samples, self._sources, self._watched = samples, sources, watched
+        self._samples, self._watched = samples, watched
+        self._sources = replace(sources, ladder_of=self.ladder_of, note_ladders=self.note_ladders)
         self._clock, self._count_error, self._keep_s, self.every_s = clock, count_error, keep_s, every_s
         self._lock = threading.Lock()
         self._recalling = threading.Lock()
@@ -73,7 +78,9 @@ class Sampler:
         self._latest: tuple[Look, ...] = ()
         self._began_at = clock()
         self._looked_at: datetime | None = None
-        self._pool = ThreadPoolExecutor(BESIDE_AT_ONCE, thread_name_prefix="beside")
+        self._ladders: dict[PartitionKey, Ladder] = {}
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="beside")
+        self._asking: Future[tuple[tuple[Beside, tuple[str, ...]], ...]] | None = None
 
     def look(self) -> None:
         """Read all watched groups, follow and store what was read, judge each."""
@@ -123,6 +130,19 @@ class Sampler:
         if stored_at is None or (read.at - stored_at).total_seconds() >= NOTED_APART_S:
             self._keep([read])
 
+    def ladder_of(self, key: PartitionKey) -> Ladder:
+        """Return what brokers answered by time of a partition with unread data: past answers never change."""
+        return self._ladders.get(key, {})
+
+    def note_ladders(self, ladders: Mapping[PartitionKey, Ladder]) -> None:
+        """Keep the answers that will be asked for again, and the newest others."""
+        rungs = frozenset(times_to_ask(self._clock(), len(ladders)))
+        for key, ladder in ladders.items():
+            known = [(at, offset) for at, offset in ladder.items() if offset is not None]
+            again = [each for each in known if each[0] in rungs]
+            others = [each for each in known if each[0] not in rungs]
+            self._ladders[key] = dict(others[len(others) + len(again) - KEPT_RUNGS :] + again)
+
     def latest(self) -> tuple[Look, ...]:
         """Return what the last pass saw of each watched group; without a judgement where it could not be read."""
         return self._latest
@@ -160,44 +180,49 @@ class Sampler:
     def _judged(
         self, watched: Mapping[str, Watched], answers: Mapping[str, GroupOffsets | PortError], ends_at_s: float
     ) -> tuple[Look, ...]:
-        """Judge each group with what is beside its unread data, asked for a few groups at a time until the end.
+        """Judge each group with what is beside its unread data: asked for all groups together, until the end.
 
-        Those with most unread data are asked first. Who is not asked in time is judged by its offsets, which is said.
+        What is not answered by then is said, and the groups are judged by their offsets.
         """
         tracks = {group: self._tracks[group] for group, answer in answers.items() if isinstance(answer, GroupOffsets)}
-        asked: dict[str, Future[tuple[Beside, tuple[str, ...]]]] = {}
-        for group in sorted(tracks, key=lambda name: -_unread(tracks[name])):
-            if _unread(tracks[group]):
-                asked[group] = self._pool.submit(self._beside, watched[group], tracks[group], ends_at_s)
-        wait_for(asked.values(), timeout=max(0.0, ends_at_s - time.monotonic()))
+        behind = [group for group, track in tracks.items() if _is_behind(track)]
+        besides = self._besides([(watched[group], tracks[group]) for group in behind], ends_at_s)
         return tuple(
-            self._look_of(each, tracks.get(group), answers[group], asked.get(group)) for group, each in watched.items()
+            self._look_of(each, tracks.get(group), answers[group], besides.get(group))
+            for group, each in watched.items()
         )
 
-    def _beside(self, watched: Watched, track: GroupTrack, ends_at_s: float) -> tuple[Beside, tuple[str, ...]]:
-        left_s = ends_at_s - time.monotonic()
-        if left_s <= 0:
-            return self._plain(watched), (NOT_ASKED,)
-        return beside_of(self._sources, watched, track, min(self._sources.deadline_s / 2, left_s))
+    def _besides(
+        self, tracked: Sequence[tuple[Watched, GroupTrack]], ends_at_s: float
+    ) -> dict[str, tuple[Beside, tuple[str, ...]]]:
+        left_s, failed = ends_at_s - time.monotonic(), NOT_ASKED
+        self._forget_ladders(tracked)
+        if tracked and left_s > 0 and (self._asking is None or self._asking.done()):
+            deadline_s = min(self._sources.deadline_s, 0.8 * left_s)
+            self._asking = self._pool.submit(besides_of, self._sources, tracked, deadline_s)
+            wait_for([self._asking], timeout=left_s)
+            if self._asking.done() and not self._asking.cancelled():
+                try:
+                    return {each.group: found for (each, _), found in zip(tracked, self._asking.result(), strict=True)}
+                except Exception as error:  # a defect of ours must not take the verdicts that offsets alone prove
+                    log.exception("what is beside the unread data of the groups could not be asked")
+                    self._count_error("sampler")
+                    failed = f"what is beside its unread data: {type(error).__name__}: {error}"
+        return {each.group: (self._plain(each), (failed,)) for each, _ in tracked}
 
     def _look_of(
         self,
         watched: Watched,
         track: GroupTrack | None,
         answer: GroupOffsets | PortError,
-        asked: Future[tuple[Beside, tuple[str, ...]]] | None,
+        found: tuple[Beside, tuple[str, ...]] | None,
     ) -> Look:
         if track is None or isinstance(answer, PortError):
             error = answer if isinstance(answer, PortError) else None
             return Look(watched, self._tracks.get(watched.group), error=error)
+        beside, not_known = found or (self._plain(watched), ())
         try:
-            if asked is None:
-                beside, not_known = self._plain(watched), tuple[str, ...]()
-            elif asked.done() and not asked.cancelled():
-                beside, not_known = asked.result()
-            else:
-                beside, not_known = self._plain(watched), (NOT_ASKED,)
-            return Look(watched, track, judge_group(track, beside), not_known=not_known)
+            return Look(watched, track, judge_group(track, beside), not_known=not_known, beside=beside)
         except Exception as error:  # one group's defect must not take the verdicts of all others
             log.exception("group %s could not be judged", watched.group)
             self._count_error("sampler")
@@ -211,6 +236,10 @@ class Sampler:
 
     def _follow(self, read: GroupOffsets) -> None:
         self._tracks[read.group] = follow(self._tracks.get(read.group), read)
+
+    def _forget_ladders(self, tracked: Sequence[tuple[Watched, GroupTrack]]) -> None:
+        behind = {one.key for _, track in tracked for one in track.newest.partitions if one.lag_records}
+        self._ladders = {key: ladder for key, ladder in self._ladders.copy().items() if key in behind}
 
     def _keep(self, reads: Sequence[GroupOffsets]) -> None:
         self._samples.keep(reads)
@@ -307,8 +336,5 @@ def named_groups(watched: Sequence[Watched], names: Sequence[str]) -> tuple[Watc
     return (*watched, *(Watched(ConsumerGroup(name)) for name in dict.fromkeys(names) if name not in known))
 
 
-NOT_ASKED = "what is beside its unread data: not asked, the pass over all groups took too long"
-
-
-def _unread(track: GroupTrack) -> int:
-    return sum(one.lag_records or 0 for one in track.newest.partitions)
+def _is_behind(track: GroupTrack) -> bool:
+    return any(one.lag_records for one in track.newest.partitions)
