@@ -15,9 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from bot.doctor.check import Check, failed, names, ok, warning
-from bot.doctor.permissions import PRINCIPAL, KafkaNeed, Setup, kafka_command, kafka_needs
+from bot.doctor.permissions import CONFIGS, PRINCIPAL, SCHEMAS_TOPIC, KafkaNeed, Setup, kafka_command, kafka_needs
 from bot.model import Pipeline
-from bot.ports import Kafka, KafkaBrokers, KafkaServer, Missing, PortError
+from bot.ports import Denied, Kafka, KafkaBrokers, KafkaServer, Missing, PortError
 
 PART = "kafka"
 AT_ONCE = 8
@@ -199,6 +199,10 @@ def _try(kafka: Kafka, need: KafkaNeed, deadline_s: float) -> Tried:
     try:
         if need.resource == "group":
             return Tried(need, not_known=kafka.read_group(need.name, need.topics, deadline_s).not_known)
+        if need.operation == CONFIGS:
+            settings = kafka.read_retention([need.name], deadline_s)[need.name]
+            # Unknown topics and silent brokers have a line of their own, by what else is asked of them.
+            return Tried(need, settings if isinstance(settings, Denied) else None)
         if need.operation == "READ":
             return Tried(need, not_known=kafka.sample_tail(need.name, 1, deadline_s).not_known)
         return Tried(need, not_known=kafka.read_topic(need.name, deadline_s).not_known)
@@ -224,7 +228,9 @@ def _permission(tried: Tried, facts: KafkaFacts) -> Check | None:
         return None if told_elsewhere else _missing(need, facts.bootstrap)
     if any(f"{NEEDS_ACL} {need.grant}" in line for line in (*tried.not_known, str(error or ""))):
         if need.optional:
-            return ok(PART, f"not seen, and needed only where the registry itself keeps no times: {need.grant}")
+            where = "needed only where the registry itself keeps no times"
+            use = where if need.name == SCHEMAS_TOPIC else f"optional, for {need.feature}"
+            return ok(PART, f"not seen, and {use}: {need.grant}")
         setup = Setup(bootstrap=facts.bootstrap, secured="security.protocol" in facts.security)
         principal = facts.security.get("principal", PRINCIPAL)
         command = kafka_command(setup, principal, need.operation, need.resource, [need.name])

@@ -33,6 +33,8 @@ FIRE = "doctor --fire"
 
 SCHEMAS_TOPIC = "_schemas"
 
+CONFIGS = "DESCRIBE_CONFIGS"
+
 _TOPIC_FEATURES: Mapping[str, str] = {
     CONSUMER_LAG: "how far the groups are behind",
     CONNECTOR_STATE: "what a connector delivered, beside its state",
@@ -43,6 +45,8 @@ _DLQ_FEATURES: Mapping[str, str] = {
     CONSUMER_LAG: "whether a sink's unread tail is in there",
 }
 _SCHEMAS_FEATURE = "when a version was registered"
+_RETENTION_FEATURE = "how long unread records stay, and so how soon they are lost"
+_PEEK_FEATURE = "whether a short unread tail holds a record at all, or only markers of transactions"
 
 
 @dataclass(frozen=True)
@@ -121,12 +125,18 @@ def grants(setup: Setup) -> tuple[Grant, ...]:
 
 def kafka_needs(pipelines: Sequence[Pipeline]) -> tuple[KafkaNeed, ...]:
     """Return the ACLs that the probes of these pipelines need, each once, topics first."""
-    found: dict[tuple[str, str], KafkaNeed] = {}
+    found: dict[tuple[str, str, str], KafkaNeed] = {}
     for need in (need for pipeline in pipelines for need in _needs_of(pipeline)):
-        key = (need.resource, need.name)
+        key = (need.resource, need.name, need.operation if need.optional or need.operation == CONFIGS else "")
         found[key] = _merged(found[key], need) if key in found else need
+    read = {need.name for need in found.values() if need.operation == "READ" and not need.optional}
     order = ("topic", "group")
-    return tuple(sorted(found.values(), key=lambda need: (need.optional, order.index(need.resource))))
+    return tuple(
+        sorted(
+            (need for need in found.values() if not (need.optional and need.name in read)),
+            key=lambda need: (need.optional, order.index(need.resource), need.operation == CONFIGS),
+        )
+    )
 
 
 def render(setup: Setup, principal: str = PRINCIPAL) -> str:
@@ -176,13 +186,15 @@ def _needs_of(pipeline: Pipeline) -> Iterable[KafkaNeed]:
             yield KafkaNeed(
                 "DESCRIBE", "topic", topic, needed_by, by, f"{here}.topics", _words(_TOPIC_FEATURES, needed_by)
             )
+        if lag:
+            yield from _unread_needs(topic, by, f"{here}.topics")
     for index, group in enumerate(pipeline.groups):
         setting = f"{here}.consumers[{index}].group" if group in pipeline.consumers else f"{here}.sink.connector"
         for topic in group.topics:
             behind = _TOPIC_FEATURES[CONSUMER_LAG]
-            yield KafkaNeed(
-                "DESCRIBE", "topic", topic, (CONSUMER_LAG,), by, setting.replace(".group", ".topics"), behind
-            )
+            where = setting.replace(".group", ".topics")
+            yield KafkaNeed("DESCRIBE", "topic", topic, (CONSUMER_LAG,), by, where, behind)
+            yield from _unread_needs(topic, by, where)
         needed_by = (CONSUMER_LAG,)
         if group.group == sink_group:
             needed_by = (CONSUMER_LAG, *(delivered if pipeline.topics else ()), *processed)
@@ -197,6 +209,12 @@ def _needs_of(pipeline: Pipeline) -> Iterable[KafkaNeed]:
         by_topic = (SCHEMA_CHANGES,)
         where = f"{here}.subjects"
         yield KafkaNeed("READ", "topic", SCHEMAS_TOPIC, by_topic, by, where, _SCHEMAS_FEATURE, optional=True)
+
+
+def _unread_needs(topic: str, by: tuple[str, ...], setting: str) -> Iterable[KafkaNeed]:
+    """Yield what is asked of a topic only where a group has unread data in it."""
+    yield KafkaNeed(CONFIGS, "topic", topic, (CONSUMER_LAG,), by, setting, _RETENTION_FEATURE)
+    yield KafkaNeed("READ", "topic", topic, (CONSUMER_LAG,), by, setting, _PEEK_FEATURE, optional=True)
 
 
 def _reads(group: ConsumerGroup, pipeline: Pipeline) -> bool:
@@ -221,7 +239,7 @@ def _kafka(setup: Setup) -> tuple[Grant, ...]:
     return tuple(
         Grant("kafka", need.grant, need.feature, need.needed_by, need.pipelines, need.optional)
         for need in needs
-        if not (need.optional and not setup.registry)
+        if need.name != SCHEMAS_TOPIC or not need.optional or setup.registry
     )
 
 
@@ -229,7 +247,8 @@ def kafka_command(setup: Setup, principal: str, operation: str, resource: str, n
     """Return the `kafka-acls` command that grants an operation on named resources; never on `*`."""
     words = ["kafka-acls", "--bootstrap-server", setup.bootstrap or "HOST:PORT"]
     words += ["--command-config", "admin.properties"] if setup.secured else []
-    words += ["--add", "--allow-principal", principal, "--operation", operation.capitalize()]
+    as_written = "".join(word.capitalize() for word in operation.split("_"))
+    words += ["--add", "--allow-principal", principal, "--operation", as_written]
     for name in names:
         words += [f"--{resource}", name]
     return shlex.join(words)
@@ -253,13 +272,20 @@ def _kafka_script(setup: Setup, principal: str) -> list[str]:
     for pipeline in setup.pipelines:
         lines += [
             f"# Group {group.group} of pipeline {pipeline.name} has no topics in cdc.yml: it also needs "
-            "Describe on those it reads."
+            "Describe and DescribeConfigs on those it reads."
             for group in pipeline.groups
             if not group.topics and not pipeline.topics
         ]
     lines.append(
         "# `cdc init`, completion and the verbs show what this principal may Describe: they need no more than that."
     )
+    peeked = [need.name for need in kafka_needs(setup.pipelines) if need.optional and need.name != SCHEMAS_TOPIC]
+    if peeked:
+        lines.append(f"# {CONSUMER_LAG}: {_PEEK_FEATURE}.")
+        lines.append(
+            "# It reads one record of such a tail and shows nothing of it. Where that may be: take the # away."
+        )
+        lines.append(f"# {kafka_command(setup, principal, 'READ', 'topic', peeked)}")
     if setup.registry and any(pipeline.subjects for pipeline in setup.pipelines):
         lines.append(
             f"# {SCHEMA_CHANGES}: {_SCHEMAS_FEATURE}. Only where the registry keeps no times itself (Karapace,"

@@ -9,7 +9,7 @@ import pytest
 from bot.doctor.check import Check
 from bot.doctor.kafka import KafkaFacts, Tried, gather, judge
 from bot.doctor.permissions import KafkaNeed, kafka_needs
-from bot.model import ConsumerGroup, GroupKind, GroupOffsets, Pipeline, Sink
+from bot.model import ConsumerGroup, GroupKind, GroupOffsets, Pipeline, Retention, Sink
 from bot.ports import Denied, KafkaBrokers, Missing, PortError, TailSample, TopicOffsets, Unreachable
 
 WHERE = "kafka:9092"
@@ -268,6 +268,10 @@ class Cluster:
         self.asked.append(("tail", topic, count))
         return TailSample(topic, (), TopicOffsets(topic, {}))
 
+    def read_retention(self, topics: Sequence[str], deadline_s: float) -> dict[str, Retention | PortError]:
+        self.asked.append(("settings", *topics))
+        return dict.fromkeys(topics, Retention(None, None))
+
 
 def test_each_permission_is_tried_as_its_probe_uses_it() -> None:
     """Offsets of topics, one record of the DLQ, groups with the topics they are read with."""
@@ -278,11 +282,34 @@ def test_each_permission_is_tried_as_its_probe_uses_it() -> None:
     assert [
         ("topic", "customers"),
         ("tail", "dlq", 1),
+        ("settings", "customers"),
         ("group", "app", ("customers",)),
         ("group", "connect-sink", ("customers",)),
+        ("tail", "customers", 1),
         ("tail", "_schemas", 1),
     ] == cluster.asked
     assert kafka_needs((PIPELINE,)) == tuple(tried.need for tried in facts.tried)
+
+
+def test_a_topics_settings_that_may_not_be_seen_are_a_lack_with_its_command() -> None:
+    """`kafka-acls` spells the operation in one word."""
+    need = KafkaNeed("DESCRIBE_CONFIGS", "topic", "customers", ("consumer_lag",), ("p",), "pipelines.p.topics", "loss")
+    denied = Denied("`settings of topic customers` was refused: needs the ACL DESCRIBE_CONFIGS on topic customers")
+
+    (_, check) = judge(KafkaFacts(WHERE, {}, BROKERS, tried=(Tried(need, denied),)))
+
+    assert "failed" == check.status
+    assert "--operation DescribeConfigs --topic customers" in check.remedy
+
+
+def test_reading_a_topic_is_optional_and_said_to_be() -> None:
+    """A team that lets nobody read its records loses one feature, by name."""
+    need = KafkaNeed("READ", "topic", "customers", ("consumer_lag",), ("p",), "x", "the tail", optional=True)
+    tried = Tried(need, not_known=("records of customers/0: needs the ACL READ on topic customers",))
+
+    (_, check) = judge(KafkaFacts(WHERE, {}, BROKERS, tried=(tried,)))
+
+    assert ("ok", "not seen, and optional, for the tail: READ on topic customers") == (check.status, check.what)
 
 
 def test_a_cluster_that_is_not_reached_is_asked_nothing_more() -> None:

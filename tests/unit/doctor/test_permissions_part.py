@@ -26,6 +26,11 @@ def granted(setup: Setup, system: str) -> dict[str, tuple[str, ...]]:
     return {grant.grant: grant.needed_by for grant in grants(setup) if grant.system == system}
 
 
+def behind(topic: str) -> dict[str, tuple[str, ...]]:
+    """Return what is asked of a topic in which a group has unread data."""
+    return {f"DESCRIBE_CONFIGS on topic {topic}": ("consumer_lag",), f"READ on topic {topic}": ("consumer_lag",)}
+
+
 @pytest.mark.parametrize(
     ("pipeline", "needed"),
     [
@@ -34,11 +39,11 @@ def granted(setup: Setup, system: str) -> dict[str, tuple[str, ...]]:
         (Pipeline("p", "#c", topics=("t",), source_connector="s"), {"DESCRIBE on topic t": ("connector_state",)}),
         (
             Pipeline("p", "#c", topics=("t",), consumers=(ConsumerGroup("g"),)),
-            {"DESCRIBE on topic t": ("consumer_lag",), "DESCRIBE on group g": ("consumer_lag",)},
+            {**behind("t"), "DESCRIBE on topic t": ("consumer_lag",), "DESCRIBE on group g": ("consumer_lag",)},
         ),
         (
             Pipeline("p", "#c", topics=("t",), consumers=(ConsumerGroup("g", topics=("u",)),)),
-            {"DESCRIBE on topic u": ("consumer_lag",), "DESCRIBE on group g": ("consumer_lag",)},
+            {**behind("u"), "DESCRIBE on topic u": ("consumer_lag",), "DESCRIBE on group g": ("consumer_lag",)},
         ),
         (
             Pipeline("p", "#c", sink=Sink("s")),
@@ -47,6 +52,7 @@ def granted(setup: Setup, system: str) -> dict[str, tuple[str, ...]]:
         (
             Pipeline("p", "#c", topics=("t",), sink=Sink("s", dlq="d")),
             {
+                **behind("t"),
                 "DESCRIBE on topic t": ("consumer_lag", "connector_state", "dead_letters"),
                 "READ on topic d": ("dead_letters", "consumer_lag"),
                 "DESCRIBE on group connect-s": ("consumer_lag", "connector_state", "dead_letters"),
@@ -55,6 +61,7 @@ def granted(setup: Setup, system: str) -> dict[str, tuple[str, ...]]:
         (
             Pipeline("p", "#c", topics=("d",), sink=Sink("s", dlq="d")),
             {
+                **behind("d"),
                 "READ on topic d": ("consumer_lag", "connector_state", "dead_letters"),
                 "DESCRIBE on group connect-s": ("consumer_lag", "connector_state", "dead_letters"),
             },
@@ -77,17 +84,21 @@ def test_two_pipelines_on_one_topic_need_one_acl() -> None:
 
 
 def test_the_script_grants_named_resources_and_nothing_else() -> None:
-    """No wildcard, no cluster, no write; only `_schemas` stands there as a comment."""
+    """No wildcard, no cluster, no write; reading `_schemas` and the topics stands there as a comment."""
     commands = [shlex.split(line) for line in render(WHOLE).splitlines() if not line.startswith("#") and line]
 
     assert {"kafka-acls"} == {command[0] for command in commands}
-    assert {"Describe", "Read"} == {command[command.index("--operation") + 1] for command in commands}
+    assert {"Describe", "DescribeConfigs", "Read"} == {
+        command[command.index("--operation") + 1] for command in commands
+    }
     assert not {"*", "--cluster", "--producer", "--consumer", "_schemas"} & {word for one in commands for word in one}
     assert {"customers", "dlq.customers", "app", "connect-sink"} == {
         value for one in commands for word, value in pairwise(one) if word in ("--topic", "--group")
     }
-    assert 1 == sum(line.startswith("# kafka-acls") and line.endswith("--topic _schemas") for line in
-                    render(WHOLE).splitlines())  # fmt: skip
+    optional = [line for line in render(WHOLE).splitlines() if line.startswith("# kafka-acls")]
+    assert ["--operation Read --topic customers", "--operation Read --topic _schemas"] == [
+        line[line.index("--operation") :] for line in optional
+    ]
 
 
 def test_every_command_has_the_feature_that_needs_it_above() -> None:
@@ -157,9 +168,8 @@ def test_a_group_without_topics_is_named_with_what_it_lacks() -> None:
     """cdc.yml does not say what it reads."""
     bare = Pipeline("p", "#c", consumers=(ConsumerGroup("g"),))
 
-    assert "# Group g of pipeline p has no topics in cdc.yml: it also needs Describe on those it reads." in render(
-        Setup((bare,), "kafka:9092")
-    )
+    lacks = "it also needs Describe and DescribeConfigs on those it reads."
+    assert f"# Group g of pipeline p has no topics in cdc.yml: {lacks}" in render(Setup((bare,), "kafka:9092"))
 
 
 def test_what_fire_alone_needs_is_optional() -> None:
