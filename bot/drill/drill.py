@@ -180,7 +180,8 @@ class _Drill:
             self._streams.say(self._scenario.story)
         else:
             repair = self._scenario.repair_command(self._world)
-            for line in beginning(self._scenario.story, repair, task_failed=self._scenario.action is not None):
+            failed = self._scenario.action is not None
+            for line in beginning(self._scenario.story, repair, f"{self._bot.url}/lag", task_failed=failed):
                 self._streams.say(line)
         self._began_s = time.monotonic()
         self._scenario.make_break(self._world)

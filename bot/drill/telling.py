@@ -27,7 +27,7 @@ MISSING = {
 FINISHED = "Every stage is reached. Press Postmortem on the card; Ctrl-C ends the drill."
 
 
-def beginning(story: str, repair_command: str, *, task_failed: bool) -> Iterator[str]:
+def beginning(story: str, repair_command: str, lag_page: str, *, task_failed: bool) -> Iterator[str]:
     """What happens, how to repair it, and how to leave, for a person who has the page before them.
 
     After the repair a failed task waits for its restart; where none failed, the step is marked done by hand.
@@ -39,6 +39,7 @@ def beginning(story: str, repair_command: str, *, task_failed: bool) -> Iterator
     yield "Repair it:     type `/drill repair` in the page's message box, or run"
     yield f"                 {repair_command}"
     yield f"               then {then}, in the thread's checklist."
+    yield f"Lag:           {lag_page} shows it beside the thread."
     yield "Leave:         Ctrl-C; the score is shown."
     yield ""
 

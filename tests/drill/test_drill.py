@@ -215,8 +215,13 @@ def test_the_files_of_a_drill_have_their_shapes(drills: Drills, scenario: str) -
     card = next(one for one in messages if (one["metadata"] or {}).get("event_payload", {}).get("slot") == "card")
     assert {card["ts"]} == {one["thread_ts"] for one in messages} - {None}
     incident_id = card["metadata"]["event_payload"]["incident"]
-    files = [file["name"] for one in messages for file in one["files"]]
-    assert [f"postmortem-{incident_id}.md"] == files
+    files = {file["name"]: file for one in messages for file in one["files"]}
+    charts = [name for name in files if name.endswith(".png")]
+    assert [f"postmortem-{incident_id}.md"] == [name for name in files if name not in charts]
+    assert f"{incident_id}-resolved.png" == charts[-1].rpartition("_flink-")[2]
+    for chart in charts:
+        assert re.match(r"Lag of customers_canonical_flink, .* behind.*; written .* and read ", files[chart]["alt_txt"])
+        assert 2_000 < files[chart]["size"] <= 60_000
     postmortem = (drill.out / "postmortem.md").read_text(encoding="utf-8")
     assert postmortem.startswith("# ") and incident_id in postmortem
 

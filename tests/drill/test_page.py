@@ -233,10 +233,44 @@ def test_recovery_is_proved_and_the_incident_resolves(desk: Desk) -> None:
     expect(desk.card).to_contain_text("Resolved", timeout=PATIENCE_MS)
 
 
+def test_the_chart_of_the_lag_is_seen_in_the_thread(desk: Desk) -> None:
+    """A picture of the size it was drawn in, loaded, with what it shows in words."""
+    picture = desk.thread.locator("img.picture").last
+    picture.scroll_into_view_if_needed()
+    expect(picture).to_be_visible()
+    expect(picture).to_have_attribute("alt", re.compile("^Lag of .* records? behind.* What happened: .* fired"))
+    assert [1000, 560] == picture.evaluate("it => it.decode().then(() => [it.naturalWidth, it.naturalHeight])")
+    width = picture.evaluate("it => it.getBoundingClientRect().width")
+    assert 300 < width <= picture.evaluate("it => it.closest('.body').clientWidth")
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (1200, "dark"), (390, "light"), (390, "dark")])
+def test_the_page_of_a_group_is_read_on_a_desk_and_on_a_phone(desk: Desk, width: int, scheme: Any) -> None:
+    """Verdict, chart and partitions, without a script and without scrolling sideways, by day and by night."""
+    lag = re.search(r"^Lag: +(http\S+/lag) ", desk.told.read_text(encoding="utf-8"), re.MULTILINE)
+    assert lag is not None
+    context = desk.page.context.browser.new_context(  # type: ignore[union-attr]
+        viewport={"width": width, "height": 900}, color_scheme=scheme, java_script_enabled=False
+    )
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+    page.goto(lag[1])
+    page.get_by_role("link", name="customers_canonical_flink").click()
+    expect(page.get_by_role("img", name=re.compile("^Lag of customers_canonical_flink, "))).to_be_visible()
+    expect(page.get_by_role("heading", name="Partitions, worst first")).to_be_visible()
+    expect(page.locator(".verdict").first).to_contain_text(re.compile("[✖▲✔?] [A-Z_]+"))
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    back = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert ("rgb(255, 255, 255)" == back) is (scheme == "light")
+    assert [] == complaints
+    context.close()
+
+
 def test_the_postmortem_can_be_opened(desk: Desk, tmp_path: Path) -> None:
     """Postmortem puts a Markdown file into the thread; its preview is prose, its download the whole text."""
     desk.card.get_by_role("button", name="Postmortem").click()
-    file = desk.thread.locator(".file").last
+    file = desk.thread.locator(".file", has_text="postmortem-").last
     expect(file).to_contain_text("postmortem-", timeout=PATIENCE_MS)
     file.get_by_role("button", name="Preview").click()
     expect(file.locator(".file-preview h1")).to_contain_text("Postmortem")

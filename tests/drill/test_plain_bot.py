@@ -223,7 +223,7 @@ def test_every_stage_has_its_words() -> None:
 @pytest.mark.parametrize(("task_failed", "then"), [(True, "Plan, then Run"), (False, "mark the action step done")])
 def test_the_beginning_says_how_to_repair(task_failed: bool, then: str) -> None:
     """The story, the command, what remains after the repair, and how to leave."""
-    told = "\n".join(beginning("It broke.", "curl -X PUT http://part", task_failed=task_failed))
+    told = "\n".join(beginning("It broke.", "curl -X PUT http://part", "http://bot/lag", task_failed=task_failed))
     missing = [
         one for one in ("It broke.", "/drill repair", "curl -X PUT http://part", then, "Ctrl-C") if one not in told
     ]

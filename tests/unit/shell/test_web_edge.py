@@ -141,6 +141,24 @@ def test_the_same_webhook_at_once_is_one_row(bot: Bot) -> None:
     assert stored(bot, body) in (1, 2)  # two when the clock's window changed in between
 
 
+# --- the pages -----------------------------------------------------------------------------------------
+
+
+def test_the_pages_are_served_to_who_reaches_the_port_and_run_nothing(bot: Bot) -> None:
+    """As /metrics, without a login; no script, nothing from elsewhere, not in a frame, not cached; read-only."""
+    for path, status in (("/lag", 200), ("/lag/", 200), ("/lag/%3Cscript%3Ealert(1)%3C%2Fscript%3E", 404)):
+        answer = requests.get(f"{bot.url}{path}", timeout=10)
+        assert (status, "text/html; charset=utf-8") == (answer.status_code, answer.headers["content-type"])
+        policy = answer.headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'; ")
+        assert "script" not in policy and "frame-ancestors 'none'" in policy
+        assert ("no-store", "nosniff") == (answer.headers["cache-control"], answer.headers["x-content-type-options"])
+        assert "<script" not in answer.text
+        assert 405 == requests.post(f"{bot.url}{path}", timeout=10).status_code
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in answer.text
+    assert "No group was sampled yet" in requests.get(f"{bot.url}/lag", timeout=10).text
+
+
 # --- a journal that does not take it -------------------------------------------------------------------
 
 
