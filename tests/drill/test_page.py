@@ -177,7 +177,7 @@ def test_a_note_is_written_in_a_modal(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("command", "answers"),
     [
-        ("/cdc help", ["/cdc lag GROUP", "/cdc postmortem ID"]),
+        ("/cdc help", ["/cdc lag [GROUP]", "/cdc postmortem ID"]),
         ("/cdc lag customers_canonical_flink", ["customers_canonical_flink", "committed"]),
         ("/cdc lag no_such_group", ["no_such_group"]),
         ("/drill help", ["/drill repair"]),
