@@ -56,7 +56,7 @@ def advice_for(
         case Verdict.REWOUND:
             said = ("Was it meant? A reset, a restored checkpoint, or auto.offset.reset: records are read again.",)
         case Verdict.FALLING_BEHIND:
-            said = (more,)
+            said = (skew or more,)
         case Verdict.SKEWED:
             said = (skew,)
         case Verdict.FLAPPING:

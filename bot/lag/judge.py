@@ -185,6 +185,8 @@ def _verdict(
         own.append((Verdict.SKEWED, skew.evidence))
     if flapping is not None:
         own.append((Verdict.FLAPPING, flapping.evidence))
+    if skew is not None and verdict is Verdict.FALLING_BEHIND:
+        evidence = f"{evidence}; {skew.evidence}"
     for candidate, line in own:
         if candidate.rank < verdict.rank:
             verdict, evidence = candidate, line

@@ -119,7 +119,7 @@ UNSEEN = Seen()
 @dataclass(frozen=True, slots=True)
 class GroupTrack:
     """`reads` are the last of them, oldest first; never empty. `partitions` stand as in the newest read, None where no
-    read has seen both the commit and the log end; `absent` are those that the newest read did not name.
+    read has seen both the commit and the log end behind it; `absent` are those that the newest read did not name.
 
     `total` is of the newest read, `totals` are of the first and of reads at which a commit had moved. `is_complete`:
     the newest read saw every partition that one before it saw. `steps` are the times between the last reads. `moved_s`
@@ -170,11 +170,13 @@ def follow(track: GroupTrack | None, read: GroupOffsets) -> GroupTrack:
         if committed is None or latest is None:
             is_complete = is_complete and was is None
             partitions.append(was)
-        elif was is None:
-            partitions.append(_first(now, committed, latest, at_s))
-        elif committed == was.committed and latest == was.latest and now.last_stable == was.last_stable:
+        elif was is not None and (
+            committed == was.committed and latest == was.latest and now.last_stable == was.last_stable
+        ):
             partitions.append(was)
-        elif latest < was.latest:
+        elif committed > latest:
+            partitions.append(None)  # not the log that was read: whatever comes next begins anew
+        elif was is None or latest < was.latest:
             partitions.append(_first(now, committed, latest, at_s))
         elif committed < was.committed:
             partitions.append(was if step_s < MIN_WINDOW_S else _rewound(was, now, committed, latest, at_s, step_s))
@@ -211,7 +213,9 @@ def _begun(read: GroupOffsets) -> GroupTrack:
     return GroupTrack(
         reads=(read,),
         partitions=tuple(
-            None if one.committed is None or one.latest is None else _first(one, one.committed, one.latest, at_s)
+            None
+            if one.committed is None or one.latest is None or one.committed > one.latest
+            else _first(one, one.committed, one.latest, at_s)
             for one in read.partitions
         ),
         total=total,

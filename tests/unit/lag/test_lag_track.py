@@ -248,3 +248,11 @@ def test_reads_at_odd_times_do_not_disturb_the_verdict():
 
     assert verdicts <= {V.OK, V.UNKNOWN}
     assert V.OK == judge(*reads, kind=GroupKind.CONSUMER).verdict
+
+
+def test_a_commit_beyond_the_log_end_leaves_no_history():
+    """The log that it belongs to is gone; the commits to the new one begin anew."""
+    reads = [group(partition(500, 520)), group(partition(500, 7), after_s=30), group(partition(3, 9), after_s=60)]
+
+    assert "beyond the log end 7: was the topic recreated?" in judge(*reads[:2]).evidence
+    assert "one sample" in judge(*reads).evidence
