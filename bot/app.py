@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -63,6 +62,8 @@ def clock() -> datetime:
 
 def nonce() -> str:
     """The one source of random names."""
+    import secrets
+
     return secrets.token_hex(4)
 
 

@@ -10,6 +10,7 @@ Everything but click is imported inside functions: `cdc --help` must not pay for
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +23,7 @@ from bot.cli_call import JSON, KAFKA_SETTINGS, App, Call, Stop, account, complai
 from bot.cli_doctor import COMMANDS as EXAMINING
 from bot.cli_init import COMMANDS as FIRST
 from bot.cli_keep import COMMANDS as KEEPING
-from bot.cli_keep import COMPLETE_VARIABLE, answer_completion, end_completion, names
+from bot.cli_keep import COMPLETE_VARIABLE, answer_completion, end_at_once, names
 from bot.cli_lag import COMMANDS as LAG
 
 if TYPE_CHECKING:
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
 
 DEFECT = 70
 INTERRUPTED = 130
+# Commands that stay. They are looked for anywhere on the line: at worst a short one collects its garbage.
+LASTING = frozenset({"serve", "watch", "drill"})
+# Where no journal was opened there is nothing to close.
+JOURNAL = "bot.store.sqlite"
 SCENARIOS = ("schema-break", "lag", "connector-failed", "idle")
 
 
@@ -39,9 +44,13 @@ SCENARIOS = ("schema-break", "lag", "connector-failed", "idle")
 
 
 def main() -> None:
+    if not set(sys.argv) & LASTING:
+        gc.disable()  # a question is over before there is garbage: looking for it took a tenth of its time
     code = run(sys.argv[1:], os.environ, _app)
     if COMPLETE_VARIABLE in os.environ:
-        end_completion(code)
+        end_at_once(code)
+    if JOURNAL not in sys.modules:
+        end_at_once(code)
     sys.exit(code)
 
 

@@ -259,9 +259,10 @@ def answer_completion(root: click.Group, environ: Environ, load_app: Callable[[]
     return 0
 
 
-def end_completion(code: int) -> NoReturn:
-    """Leave at once: a client that still waits for a dead server must not hold up the prompt."""
+def end_at_once(code: int) -> NoReturn:
+    """Leave without taking down what the system takes down: a Kafka client waits for its threads, or a dead broker."""
     sys.stdout.flush()
+    sys.stderr.flush()
     os._exit(code)
 
 

@@ -26,6 +26,7 @@ from bot.model import (
     GroupOffsets,
     Objective,
     PartitionKey,
+    PartitionOffsets,
     Pipeline,
     Retention,
     Signal,
@@ -229,18 +230,24 @@ def _wants_second_read(track: GroupTrack, consumer: ConsumerGroup) -> bool:
 
 
 def _short_tails(track: GroupTrack) -> dict[PartitionKey, int]:
-    """Return where the tails begin that may be markers only: short, and standing still as far as is known."""
-    earlier = {one.key: one for one in track.reads[-2].partitions} if len(track.reads) > 1 else {}
+    """Return where the tails begin that may be markers only: short, and standing still as far as is known.
+
+    At a first look nothing is known to stand still: then they are looked into only if all of them are short together.
+    """
+    earlier = {one.key: one for one in track.reads[-2].partitions} if len(track.reads) > 1 else None
+    if earlier is None and _unread(track.newest) > RESIDUE_RECORDS:
+        return {}
     return {
         one.key: one.committed
         for one in track.newest.partitions
         if one.committed is not None
         and 0 < (one.lag_records or 0) <= TAIL_RECORDS
-        and (
-            one.key not in earlier
-            or (earlier[one.key].committed, earlier[one.key].latest) == (one.committed, one.latest)
-        )
+        and (earlier is None or _stands_still(one, earlier.get(one.key)))
     }
+
+
+def _stands_still(now: PartitionOffsets, before: PartitionOffsets | None) -> bool:
+    return before is not None and (now.committed, now.latest) == (before.committed, before.latest)
 
 
 def _group_asks(

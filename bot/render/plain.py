@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from bot.report import Report, Table
 
@@ -25,10 +25,27 @@ def render_plain(report: Report) -> str:
 def render_json(report: Report) -> str:
     """Return exactly one JSON document: the report's, as contract.md promises it.
 
-    JSON itself escapes controls up to U+001F; those from U+007F on steer a terminal too.
+    What holds no other list or object is one line, so that `grep` finds a partition whole, and a thousand of them are
+    written fast. JSON itself escapes controls up to U+001F; those from U+007F on steer a terminal too.
     """
-    text = json.dumps(report.document, indent=2, ensure_ascii=False, allow_nan=False)
+    text = _json(report.document, "")
     return re.sub("[\x7f-\x9f]", lambda char: f"\\u{ord(char[0]):04x}", text) + "\n"
+
+
+def _json(value: object, indent: str) -> str:
+    inner = indent + "  "
+    if isinstance(value, Mapping):
+        if any(isinstance(one, NESTED) for one in value.values()):
+            members = (f"{inner}{_encode(str(key))}: {_json(one, inner)}" for key, one in value.items())
+            return "{\n" + ",\n".join(members) + f"\n{indent}}}"
+        return _encode(value if isinstance(value, dict) else dict(value))
+    if isinstance(value, (list, tuple)) and any(isinstance(one, NESTED) for one in value):
+        return "[\n" + ",\n".join(f"{inner}{_json(one, inner)}" for one in value) + f"\n{indent}]"
+    return _encode(value)
+
+
+NESTED = (list, tuple, dict, Mapping)
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 def safe(text: str) -> str:
