@@ -48,11 +48,14 @@ def interval_of(
     track: GroupTrack, kind: GroupKind, configured_s: float | None, checkpoint_s: float | None
 ) -> Interval | None:
     """Return the group's commit interval by the best source there is; None where there is none."""
-    known_s = configured_s or checkpoint_s or learned_s(track.waits)
+    step_s, known_s = track.step_s, configured_s or checkpoint_s
+    if known_s is None:
+        known_s = learned_s(track.waits)
+        if known_s is not None and step_s is not None and known_s < step_s:
+            known_s = step_s
     if known_s is None:
         assumed_s = ASSUMED_S.get(kind)
         return None if assumed_s is None else Interval(assumed_s, is_proved=False)
-    step_s = track.step_s
     return Interval(known_s, True, step_s is not None and known_s > SAWTOOTH_STEPS * step_s)
 
 

@@ -19,7 +19,7 @@ from bot.lag.checkpoints import checkpoint_interval_s, not_checkpointing
 from bot.lag.flapping import flapping_of
 from bot.lag.interval import Interval, interval_of
 from bot.lag.ladder import NOTHING_UNREAD, Ladder, TimeLag, oldest, time_lag_of
-from bot.lag.life import readers_of
+from bot.lag.life import RUNNING, readers_of
 from bot.lag.partition import Circumstances, PartitionJudgement, judge_partition
 from bot.lag.rates import TREND_INTERVALS, TREND_S
 from bot.lag.retention import Margin, loss_horizon
@@ -190,6 +190,8 @@ def _verdict(
     for candidate, line in own:
         if candidate.rank < verdict.rank:
             verdict, evidence = candidate, line
+    if verdict is Verdict.OK and beside.job is not None and beside.job.state != RUNNING:
+        evidence = f"{evidence}, though Flink job {beside.job.job} is {beside.job.state}"
     if verdict.rank >= Verdict.NEVER_COMMITTED.rank:
         return verdict, evidence, ()
     read = sum(one.committed is not None for one in now.partitions)
@@ -282,7 +284,9 @@ def _rates(track: GroupTrack, interval: Interval | None) -> tuple[float | None, 
     at_s, seconds = track.total.at_s, RATES_AT_LEAST_S / TREND_INTERVALS if interval is None else interval.seconds
     since_s = at_s - max(TREND_S, TREND_INTERVALS * seconds)
     totals = track.totals
-    first = next((total for total in reversed(totals) if total.at_s <= since_s), totals[0])
+    first = totals[0]
+    if first.at_s <= since_s:
+        first = next(total for total in reversed(totals) if total.at_s <= since_s)
     last, window_s = totals[-1], at_s - first.at_s
     if window_s < TREND_INTERVALS * seconds:
         return None, None

@@ -59,7 +59,9 @@ def readers_of(
             return _by_job(job, frozen_s, interval_s)
         why = f"Flink did not tell ({job_error})" if job_error else "Flink's REST is not configured"
         reason = f"{why}: judged by commits alone"
-        return Readers(Life.ALIVE if others else Life.GONE, reason, frozen_s, interval_s, by_commits=True)
+        if others:
+            return Readers(Life.ALIVE, f"other partitions are committed ({reason})", frozen_s, interval_s)
+        return Readers(Life.GONE, reason, frozen_s, interval_s, by_commits=True)
     if newest.members is None:
         if newest.state == "STABLE":
             return Readers(Life.ALIVE, "the group is STABLE", frozen_s, interval_s)

@@ -58,7 +58,9 @@ def test_a_flink_group_is_stopped_when_its_job_does_not_run(verdict, state, afte
 def test_an_ended_job_is_stopped_at_the_first_read_but_not_without_unread_data():
     """The state of the job is history enough; with nothing unread nothing waits for it."""
     assert V.STOPPED == judge(group(partition(10, 20), **EMPTY), kind=FLINK, job=job("FAILED")).verdict
-    assert V.OK == judge(group(partition(20, 20), **EMPTY), kind=FLINK, job=job("FAILED")).verdict
+    level = judge(group(partition(20, 20), **EMPTY), kind=FLINK, job=job("FAILED"))
+    assert V.OK == level.verdict
+    assert level.evidence.endswith("though Flink job canonical is FAILED")
 
 
 @pytest.mark.parametrize(
@@ -132,6 +134,18 @@ def test_without_flinks_rest_commits_alone_tell_and_that_is_said(job_error, said
     judgement = judge(*reads, kind=FLINK, commit_interval_s=60, job_error=job_error)
     assert V.STOPPED == judgement.verdict
     assert judgement.evidence.endswith(said)
+
+
+def test_one_frozen_partition_without_flinks_rest_is_stuck_as_the_others_are_committed():
+    """Somebody commits: the job is there."""
+    reads = [
+        group(partition(10 * n, 10 * n + 5), partition(7, 50 + n, number=1), after_s=30 * n, **EMPTY) for n in range(7)
+    ]
+
+    judgement = judge(*reads, kind=FLINK, commit_interval_s=60)
+
+    assert V.STUCK == judgement.verdict
+    assert "other partitions are committed (Flink's REST is not configured" in judgement.evidence
 
 
 def test_data_lost_of_a_flink_group_says_that_it_reads_on_from_its_own_state():

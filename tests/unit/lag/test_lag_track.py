@@ -256,3 +256,10 @@ def test_a_commit_beyond_the_log_end_leaves_no_history():
 
     assert "beyond the log end 7: was the topic recreated?" in judge(*reads[:2]).evidence
     assert "one sample" in judge(*reads).evidence
+
+
+def test_what_is_learned_is_never_below_the_step_between_reads():
+    """A pair of reads that both show a commit proves no interval of 1.5 s."""
+    seconds = sorted({*every(30, 8), *(second + 1.5 for second in every(30, 8))})
+
+    assert 28.5 == judge(*committer(seconds, 1, 2)).commit_interval_s
