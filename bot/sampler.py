@@ -37,8 +37,10 @@ log = logging.getLogger("cdc.sampler")
 RECALLED_FOR = timedelta(hours=2)
 RECALLED_PARTITIONS = 12_000
 """How much of a group is recalled at most, in partitions read: two hours of 50, less of a wider group."""
+RECALLED_IN_ALL = 600_000
+"""The same of all watched groups together: some seconds at the start."""
 RECALLED_IN_HASTE = 200
-"""The same, once recalling has taken half of a pass."""
+"""The same of one group, once recalling has taken half of a pass."""
 FORGOTTEN_AFTER = timedelta(days=1)
 MOST_NOTED = 200
 NOTED_APART_S = 5.0
@@ -92,8 +94,10 @@ class Sampler:
         for each in self._watched():
             watched.setdefault(each.group, each)
         self._forget(self._clock(), watched)
-        for number, group in enumerate(watched):
-            self._recall(group, in_haste=number > 0 and ends_at_s - time.monotonic() < self.every_s / 2)
+        share = min(RECALLED_PARTITIONS, RECALLED_IN_ALL // max(1, len(watched)))
+        for group in watched:
+            is_late = ends_at_s - time.monotonic() < self.every_s / 2
+            self._recall(group, RECALLED_IN_HASTE if is_late else share)
         answers = self._read(kafka, watched, min(self._sources.deadline_s, self.every_s / 2))
         reads = [answer for answer in answers.values() if isinstance(answer, GroupOffsets)]
         with self._lock:
@@ -249,7 +253,7 @@ class Sampler:
         if self._samples.wrong and not was_wrong:
             self._count_error("samples")
 
-    def _recall(self, group: str, in_haste: bool = False) -> None:
+    def _recall(self, group: str, most_partitions: int = RECALLED_PARTITIONS) -> None:
         """Follow the stored samples of a group, once, before its first new read."""
         if group in self._recalled:
             return
@@ -257,9 +261,8 @@ class Sampler:
             if group in self._recalled:
                 return
             now = self._clock()
-            most = RECALLED_IN_HASTE if in_haste else RECALLED_PARTITIONS
             track = None
-            for read in self._samples.since(group, now - RECALLED_FOR, now, most_partitions=most):
+            for read in self._samples.since(group, now - RECALLED_FOR, now, most_partitions=most_partitions):
                 track = follow(track, read)
             with self._lock:
                 if track is not None:
