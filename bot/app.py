@@ -144,6 +144,7 @@ def sources(config: Config, environ: Mapping[str, str]) -> Sources:
         cluster=kafka,
         flink=flink,
         horizon_s=config.lag.horizon,
+        groups=config.lag.groups,
     )
 
 

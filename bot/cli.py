@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from bot.cli_call import JSON, KAFKA_SETTINGS, App, Call, Stop, account, complain, print_report, stop
+from bot.cli_call import JSON, KAFKA_SETTINGS, App, Call, Stop, account, complain, is_interrupt, print_report, stop
 from bot.cli_doctor import COMMANDS as EXAMINING
 from bot.cli_init import COMMANDS as FIRST
 from bot.cli_keep import COMMANDS as KEEPING
@@ -78,6 +78,8 @@ def run(arguments: Sequence[str], environ: Mapping[str, str], load_app: Callable
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
+        if is_interrupt(error):
+            return INTERRUPTED
         if debug:
             raise
         lines, code = _told(error)

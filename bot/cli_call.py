@@ -124,6 +124,15 @@ def complain(lines: Sequence[str]) -> None:
         click.echo(one_line(line), err=True)
 
 
+def is_interrupt(error: BaseException | None) -> bool:
+    """Return whether Ctrl-C is behind an error: inside a call into C it comes out as a SystemError."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def print_report(report: Report, as_json: bool) -> int:
     """Print a report as a person or a script wants it, and return its exit code. Only a terminal pays for one."""
     import json

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bot.cli_call import JSON, KAFKA_SETTINGS, Call, print_report, stop
+from bot.cli_call import JSON, KAFKA_SETTINGS, Call, is_interrupt, print_report, stop
 from bot.cli_keep import names
 
 if TYPE_CHECKING:
@@ -129,7 +129,9 @@ def watch(
                     return LOST
                 time.sleep(max(0.0, every_s - (time.monotonic() - began_s)))
                 finding = look_at_group(said, sources, pipelines, call.app.clock())
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemError) as error:
+        if not is_interrupt(error):
+            raise
         watching.end("stopped")
         return INTERRUPTED
     watching.end("drained")
@@ -243,13 +245,15 @@ class _Watching:
         from rich.live import Live
         from rich.text import Text
 
+        from bot.render.terminal import STYLES
         from bot.render.watch import panel_of
 
         with Live(auto_refresh=False) as live:
 
             def show(finding: Finding) -> None:
                 self._keep(finding)
-                live.update(Text("\n".join(panel_of(self._looks))), refresh=True)
+                first, *lines = panel_of(self._looks)
+                live.update(Text("\n").join((Text(first, STYLES[finding.status]), *map(Text, lines))), refresh=True)
 
             yield show
 
