@@ -16,7 +16,7 @@ cannot be told there; on Kafka an unknown group is "DEAD with 0 members", not an
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -27,6 +27,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from bot.clients.kafka_connection import (
     REREAD_S,
     Settings,
+    is_name,
     kafka_error_of,
     left_s,
     lines_of,
@@ -217,7 +218,8 @@ class ConfluentKafka(KafkaLog):
         except PortError as error:
             cause = kafka_error_of(error)
             return None if cause is not None and cause.code() == KafkaError._UNSUPPORTED_FEATURE else {}
-        codes = {error.args[0].code() for error in answer.errors or () if isinstance(error, KafkaException)}
+        causes = [error.args[0] if isinstance(error, KafkaException) else error for error in answer.errors or ()]
+        codes = {cause.code() for cause in causes if isinstance(cause, KafkaError)}
         if not answer.valid and KafkaError._UNSUPPORTED_FEATURE in codes:
             return None
         return {each.group_id: _word(each.state.name) for each in answer.valid or () if each.state is not None}
@@ -231,14 +233,11 @@ class ConfluentKafka(KafkaLog):
         """
         if not named:
             return dict.fromkeys(groups)
-        return {
-            group: {
-                topic: layout.partitions[topic]
-                for topic in wanted[group] or layout.partitions
-                if topic in layout.partitions
-            }
-            for group in groups
-        }
+        named_of: dict[str, Any] = {}
+        for group in groups:
+            topics = [topic for topic in wanted[group] or layout.partitions if topic in layout.partitions]
+            named_of[group] = {topic: layout.partitions[topic] for topic in topics} or None
+        return named_of
 
     def _commits_told(self, group: str, answer: Mapping[str, Any], within_s: float) -> tuple[Commits, PortError | None]:
         """Return what the reading process was told of a group's commits, or why they are not known."""
@@ -290,8 +289,8 @@ class ConfluentKafka(KafkaLog):
     # --- one group --------------------------------------------------------------------------------
 
     def _check_name(self, group: str) -> None:
-        if not group or "\0" in group:
-            raise Missing(f"no consumer group {group!r} on {self._where}: no group can have that name")
+        if not is_name(group):
+            raise Missing(f"no consumer group {group!a} on {self._where}: no group can have that name")
 
     def _named_keys(self, topics: Sequence[str], layout: Layout) -> list[PartitionKey]:
         """Return the partitions of named topics; of an absent topic those that it once had, or the first."""
@@ -347,23 +346,24 @@ class ConfluentKafka(KafkaLog):
         return sorted(keys)
 
     def _gone(
-        self, keys: Iterable[PartitionKey], layout: Layout, commits: Commits, about: Described
+        self, keys: Sequence[PartitionKey], layout: Layout, commits: Commits, about: Described
     ) -> dict[PartitionKey, str]:
         """Return why partitions are not in the cluster's metadata: deleted, unknown or not to be seen."""
-        gone: dict[PartitionKey, str] = {}
-        proofs = {topic for topic, _ in (*commits.offsets, *about.assigned)} | self._partitions_seen.keys()
-        for key in keys:
-            topic, partition = key
-            if topic not in layout.partitions:
-                absent = layout.absent.get(topic)
-                if absent is not None and not isinstance(absent, Missing):
-                    why = reason_of(kafka_error_of(absent), f"DESCRIBE on topic {topic}")
-                    gone[key] = f"partitions of topic {topic}: {why}"
-                else:
-                    gone[key] = f"topic {topic} {'no longer exists' if topic in proofs else 'does not exist'}"
-            elif partition not in layout.partitions[topic]:
-                gone[key] = f"topic {topic} no longer has partition {partition}"
-        return gone
+        shown = set(layout.keys({topic for topic, _ in keys}))
+        gone = [key for key in keys if key not in shown]
+        known = {topic for topic, _ in (*commits.offsets, *about.assigned)} if gone else set()
+
+        def why(topic: str, partition: int) -> str:
+            absent = layout.absent.get(topic)
+            if topic in layout.partitions:
+                return f"topic {topic} no longer has partition {partition}"
+            if absent is not None and not isinstance(absent, Missing):
+                reason = reason_of(kafka_error_of(absent), f"DESCRIBE on topic {topic}")
+                return f"partitions of topic {topic}: {reason}"
+            was = topic in known or topic in self._partitions_seen
+            return f"topic {topic} {'no longer exists' if was else 'does not exist'}"
+
+        return {key: why(*key) for key in gone}
 
     # --- one request each -------------------------------------------------------------------------
 

@@ -37,6 +37,7 @@ from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaExcep
 from confluent_kafka.admin import AdminClient
 
 DESCRIBE_AT_ONCE = 50
+_INVALID = KafkaError._INVALID_ARG
 DESCRIBE_TIMEOUT_S = 30.0
 
 
@@ -68,16 +69,24 @@ def _ignore(_: KafkaError) -> None:
 def _answer(admin: AdminClient, asked: Mapping[str, Any]) -> dict[str, Any]:
     ends_at = time.monotonic() + asked["deadline_s"]
     timeout_s = max(0.001, asked["deadline_s"])
-    committed = {
-        group: admin.list_consumer_group_offsets([_wanted(group, topics)], request_timeout=timeout_s)[group]
-        for group, topics in asked["committed"].items()
-    }
+    committed = {group: _fired(admin, group, topics, timeout_s) for group, topics in asked["committed"].items()}
     described = _described(admin, asked["describe"], ends_at)
     return {
         "id": asked["id"],
         "committed": {group: _committed(future, ends_at) for group, future in committed.items()},
         "described": described,
     }
+
+
+def _fired(admin: AdminClient, group: str, topics: Any, timeout_s: float) -> Future[Any]:
+    """Return the answer to come; a question that librdkafka refuses is one group's error."""
+    try:
+        return admin.list_consumer_group_offsets([_wanted(group, topics)], request_timeout=timeout_s)[group]
+    except (KafkaException, ValueError, TypeError) as error:
+        refused: Future[Any] = Future()
+        cause = error if isinstance(error, KafkaException) else KafkaException(KafkaError(_INVALID, str(error)))
+        refused.set_exception(cause)
+        return refused
 
 
 def _wanted(group: str, topics: Mapping[str, Sequence[int]] | None) -> ConsumerGroupTopicPartitions:
@@ -110,7 +119,11 @@ def _described(admin: AdminClient, groups: Sequence[str], ends_at: float) -> dic
         if time.monotonic() >= ends_at:
             found.update({group: {"error": [KafkaError._TIMED_OUT, "not asked in time"]} for group in batch})
             continue
-        fired = admin.describe_consumer_groups(list(batch), request_timeout=DESCRIBE_TIMEOUT_S)
+        try:
+            fired = admin.describe_consumer_groups(list(batch), request_timeout=DESCRIBE_TIMEOUT_S)
+        except (KafkaException, ValueError, TypeError) as error:
+            found.update({group: {"error": [_INVALID, str(error)]} for group in batch})
+            continue
         for group, future in fired.items():
             try:
                 answer = future.result(max(0.001, ends_at - time.monotonic()))

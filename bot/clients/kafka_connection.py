@@ -156,6 +156,7 @@ class KafkaConnection:
 
     def _consumer(self, group: str, settings: Mapping[str, Any]) -> Consumer:
         """Return a consumer that neither joins `group` nor commits. Its name is mandatory to librdkafka."""
+        self._admin()  # reads the settings anew where that is due
         settings = {
             **self._settings(),
             "group.id": group,
@@ -238,6 +239,14 @@ def _changed_at(path: object) -> object:
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def is_name(text: str) -> bool:
+    """Whether a topic or a group may be called so as far as librdkafka's strings go; an argument may hold any bytes."""
+    try:
+        return bool(text.encode()) and "\0" not in text
+    except UnicodeEncodeError:
+        return False
 
 
 def left_s(ends_at: float) -> float:

@@ -33,6 +33,7 @@ from bot.clients.kafka_connection import (
     REREAD_S,
     KafkaConnection,
     Settings,
+    is_name,
     kafka_error_of,
     left_s,
     lines_of,
@@ -318,8 +319,8 @@ class KafkaLog(KafkaConnection):
         asked, acl = f"partitions of topic {topic}", acl or f"DESCRIBE on topic {topic}"
         if topic is None:
             asked, acl = "topics", "DESCRIBE on the topics"
-        elif not topic or "\0" in topic:
-            raise Missing(f"{self._where}: no topic {topic!r}: no topic can have that name")
+        elif not is_name(topic):
+            raise Missing(f"{self._where}: no topic {topic!a}: no topic can have that name")
         timeout_s = left_s(ends_at)
         admin = self._admin()
         try:

@@ -287,7 +287,7 @@ def test_odd_characters_in_a_name_are_a_name(two: Two, group: str) -> None:
     ]
 
 
-@pytest.mark.parametrize("group", ["", "a\0b", "never heard of", "z" * 5000])
+@pytest.mark.parametrize("group", ["", "a\0b", "never heard of", "z" * 5000, "\udcff"])
 def test_a_name_that_no_group_has_is_missing(two: Two, group: str) -> None:
     """Whatever it is: the name, not an exception of the client."""
     assert ["Missing", "Missing"] == [type(one).__name__ for one in two.each(group, ["fill"])]
