@@ -24,7 +24,8 @@ from typing import NamedTuple, TypeVar
 from bot.lag.flapping import Change, Seen, changed, recent
 from bot.model import GroupOffsets, PartitionKey, PartitionOffsets
 
-# Two reads closer than this are one read: the second committed fetch may be served before a commit in flight.
+# Two reads closer than this are one read: the second committed fetch may be served before a commit in flight. So a
+# commit went back only where it was seen further on longer ago than this.
 MIN_WINDOW_S = 1.0
 
 KEPT_READS = 3
@@ -179,7 +180,8 @@ def follow(track: GroupTrack | None, read: GroupOffsets) -> GroupTrack:
         elif was is None or latest < was.latest:
             partitions.append(_first(now, committed, latest, at_s))
         elif committed < was.committed:
-            partitions.append(was if step_s < MIN_WINDOW_S else _rewound(was, now, committed, latest, at_s, step_s))
+            is_one_read = at_s - was.moved_s < MIN_WINDOW_S
+            partitions.append(was if is_one_read else _rewound(was, now, committed, latest, at_s, step_s))
         else:
             produced += latest - was.latest
             if committed > was.committed:

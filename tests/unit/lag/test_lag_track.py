@@ -263,3 +263,10 @@ def test_what_is_learned_is_never_below_the_step_between_reads():
     seconds = sorted({*every(30, 8), *(second + 1.5 for second in every(30, 8))})
 
     assert 28.5 == judge(*committer(seconds, 1, 2)).commit_interval_s
+
+
+def test_reads_in_quick_succession_see_a_rewind():
+    """Each of them is less than a second after the one before; the commit is not."""
+    reads = [group(partition(20 if index < 3 else 9, 30), after_s=0.9 * index) for index in range(6)]
+
+    assert V.REWOUND == judge(*reads).verdict
