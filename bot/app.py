@@ -775,7 +775,7 @@ def serve(config: Config, environ: Mapping[str, str]) -> None:
         from bot.config import SecretError
 
         raise SecretError(" ".join(missing))  # deaf and dumb is not a way to run
-    for noisy in ("apscheduler", "slack_bolt", "urllib3"):
+    for noisy in ("apscheduler", "slack_bolt", "urllib3", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     done = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -82,14 +82,22 @@ def draw(chart: Chart, form: Literal["png", "svg"]) -> bytes:
             canvas = FigureCanvasAgg(figure)
             canvas.draw()  # type: ignore[no-untyped-call]
             pixels = bytes(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
-            picture = Image.frombuffer("RGBA", (WIDTH_PX, HEIGHT_PX), pixels, "raw", "RGBA", 0, 1)
-            few = picture.convert("RGB").quantize(COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-            few.save(out, "PNG", optimize=True)
+            _few_colours(pixels).save(out, "PNG", optimize=True)
             return out.getvalue()
         unsaid = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         FigureCanvasSVG(figure).print_svg(out, metadata=unsaid)  # type: ignore[no-untyped-call]
     _, _, element = out.getvalue().decode().partition("<svg")  # a page has its own prolog
     return f'<svg role="img" aria-label="{escape(alt_text(chart))}"{element}'.encode()
+
+
+def _few_colours(pixels: bytes) -> Image.Image:
+    """Return the picture in COLOURS colours, with the corner's as white as it was drawn: they are means of many."""
+    picture = Image.frombuffer("RGBA", (WIDTH_PX, HEIGHT_PX), pixels, "raw", "RGBA", 0, 1).convert("RGB")
+    few = picture.quantize(COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    palette, corner = few.getpalette() or [], few.tobytes()[0]
+    palette[3 * corner : 3 * corner + 3] = [255] * 3
+    few.putpalette(palette)
+    return few
 
 
 # --- the drawing ---------------------------------------------------------------------------------------
@@ -192,7 +200,8 @@ class _Drawing:
 
     def _shade_gaps(self, axes: Axes, times: Sequence[float], values: Sequence[float]) -> None:
         """Grey what is not known: between two known points, before the first of them, from the last until now."""
-        for begin, end in _gaps(times, values, self._until_s, self._chart.stale_s):
+        unseen = [(self._since_s, times[0])] if times and times[0] - self._since_s > 1 else []
+        for begin, end in [*unseen, *_gaps(times, values, self._until_s, self._chart.stale_s)]:
             axes.axvspan(begin, end, facecolor=GAP, edgecolor="#c9c9c9", hatch="///", linewidth=0, zorder=1)
             width_px = (end - begin) / (self._until_s - self._since_s) * (RIGHT_PX - LEFT_PX)
             if width_px > 100:

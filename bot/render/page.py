@@ -178,7 +178,7 @@ dd { margin: 0; font-size: 1.125rem; font-weight: 600; font-variant-numeric: tab
   border-bottom: 1px solid var(--line); } td { display: flex; justify-content: space-between; gap: 16px; border: 0;
   padding: 2px 0; white-space: normal; } td::before { content: attr(data-name); color: var(--quiet); flex: none; }
   .number { text-align: right; } td > * { text-align: right; }
-  .chart { overflow-x: auto; direction: rtl; } .chart svg { width: 720px; direction: ltr; } }
+  .chart { overflow-x: auto; direction: rtl; } .chart svg { width: 560px; direction: ltr; } }
 """
 
 _HEAD = (

@@ -81,7 +81,8 @@ def texts(picture: bytes) -> list[str]:
 def test_a_chart_of_any_shape_is_small_of_its_size_and_always_the_same(shape: Chart) -> None:
     """At most 60 kB and 1000 x 560 pixels; the same input gives the same bytes, so a test can tell a change."""
     png = draw(shape, "png")
-    assert (1000, 560) == Image.open(io.BytesIO(png)).size
+    picture = Image.open(io.BytesIO(png))
+    assert ((1000, 560), (255, 255, 255)) == (picture.size, picture.convert("RGB").getpixel((0, 0)))
     assert len(png) <= 60_000
     assert png == draw(shape, "png")
     assert draw(shape, "svg") == draw(shape, "svg")
