@@ -15,16 +15,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bot.lag.advice import advice_for, more_readers
+from bot.lag.age import group_time_lag, margins_of
 from bot.lag.checkpoints import checkpoint_interval_s, not_checkpointing
 from bot.lag.flapping import flapping_of
 from bot.lag.interval import Interval, interval_of
-from bot.lag.ladder import NOTHING_UNREAD, Ladder, TimeLag, oldest, time_lag_of
+from bot.lag.ladder import Ladder, TimeLag
 from bot.lag.life import RUNNING, readers_of
 from bot.lag.partition import Circumstances, PartitionJudgement, judge_partition
 from bot.lag.rates import TREND_INTERVALS, TREND_S
-from bot.lag.retention import Margin, loss_horizon
 from bot.lag.skew import Skew, owner_of, skew_of
-from bot.lag.track import MIN_WINDOW_S as MIN_WINDOW_S
 from bot.lag.track import GroupTrack, PartitionTrack
 from bot.lag.verdict import Verdict
 from bot.model import (
@@ -122,7 +121,7 @@ def judge_group(track: GroupTrack, beside: Beside) -> Judgement:
         dead_lettered=beside.dead_lettered,
         holds_record=beside.holds_record,
         exact=_exact(beside),
-        margins=_margins(now, beside) if beside.retention else {},
+        margins=margins_of(now, beside.ladders, beside.retention, beside.horizon_s) if beside.retention else {},
         job=beside.job,
     )
     partitions = tuple(
@@ -133,7 +132,7 @@ def judge_group(track: GroupTrack, beside: Beside) -> Judgement:
     )
     lag_records = at_least_records if lags and is_known else None
     known_interval_s = interval.seconds if interval is not None and interval.is_proved else None
-    time_lag, time_lag_unknown = _time_lag(now, lags, is_known, beside)
+    time_lag, time_lag_unknown = group_time_lag(now, lags, is_known, beside.ladders)
     consumed_per_s, produced_per_s = _rates(track, interval)
     skew = skew_of(now.partitions, track.partitions, troughs, now.membership, at_s) if over_warn else None
     verdict, evidence, advice = _verdict(track, beside, interval, partitions, lags, skew, lag_records)
@@ -295,51 +294,6 @@ def _rates(track: GroupTrack, interval: Interval | None) -> tuple[float | None, 
     if committed_s < TREND_INTERVALS * seconds or (interval is not None and at_s - last.at_s > interval.frozen_s):
         committed_s = window_s
     return (last.consumed - first.consumed) / committed_s, produced_per_s
-
-
-def _time_lag(
-    now: GroupOffsets, lags: Mapping[PartitionKey, int], is_known: bool, beside: Beside
-) -> tuple[TimeLag | None, str]:
-    """Return the age of the group's oldest unread record, and why it or its upper bound is not known.
-
-    A partition of which nothing is known leaves the others' minimum standing, and takes the maximum away.
-    """
-    unread = [one for one in now.partitions if lags.get(one.key)]
-    if not unread:
-        return (NOTHING_UNREAD, "") if lags and is_known else (None, "")
-    if not beside.ladders:
-        return None, ""
-    ages, silent = [], []
-    for one in unread:
-        ladder = beside.ladders.get(one.key)
-        age = None if ladder is None else time_lag_of(one.committed or 0, one.earliest, one.latest, ladder, now.at)
-        if age is None:
-            silent.append(f"{one.topic}/{one.partition}")
-        else:
-            ages.append(age)
-    time_lag = oldest(ages)
-    if not silent and is_known:
-        return time_lag, ""
-    if not silent:
-        why = "the lag of some partitions is not known"
-    else:
-        more = f" and {len(silent) - 3} more" if len(silent) > 3 else ""
-        why = f"no offset by timestamp is known of {', '.join(silent[:3])}{more}"
-    if time_lag is None or time_lag.min_s == 0:
-        return None, why
-    return TimeLag(time_lag.min_s, None, time_lag.about_s, time_lag.is_disordered), why
-
-
-def _margins(now: GroupOffsets, beside: Beside) -> dict[PartitionKey, Margin]:
-    margins = {}
-    for one in now.partitions:
-        ladder, retention = beside.ladders.get(one.key), beside.retention.get(one.topic)
-        if ladder is None or retention is None or not one.lag_records or one.committed is None:
-            continue
-        margin = loss_horizon(one.committed, one.earliest, one.latest, ladder, retention, beside.horizon_s, now.at)
-        if margin is not None:
-            margins[one.key] = margin
-    return margins
 
 
 def _exact(beside: Beside) -> frozenset[str]:

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from bot.lag.judge import DEFAULT_OBJECTIVE, MIN_WINDOW_S, Beside, Judgement, judge_group
+from bot.lag.judge import DEFAULT_OBJECTIVE, Beside, Judgement, judge_group
 from bot.lag.ladder import EPOCH, Ladder, refine_oldest, times_to_ask
 from bot.lag.retention import time_to_ask
-from bot.lag.track import GroupTrack, follow
+from bot.lag.track import MIN_WINDOW_S, GroupTrack, follow
 from bot.lag.verdict import Verdict
 from bot.model import (
     ConsumerGroup,

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from bot.lag.judge import MIN_WINDOW_S, Beside, Judgement
+from bot.lag.judge import Beside, Judgement
 from bot.lag.ladder import TimeLag, words
 from bot.lag.retention import Margin, loss_horizon
+from bot.lag.track import MIN_WINDOW_S
 from bot.lag.verdict import Verdict
 from bot.model import GroupKind, GroupOffsets, PartitionOffsets, counted
 
