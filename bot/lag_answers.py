@@ -351,7 +351,7 @@ def _summary(look: Look, finding: Finding) -> dict[str, Any]:
     return {
         "group": look.watched.group,
         "pipeline": look.watched.pipeline,
-        "verdict": finding.verdict,
+        "verdict": facts["verdict"],
         "lag_records": facts["lag_records"],
         "time_lag_s": facts["time_lag_s"],
         "time_lag_min_s": facts["time_lag_min_s"],
