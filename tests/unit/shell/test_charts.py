@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import struct
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -24,9 +27,9 @@ from bot.sampler import Sampler
 from bot.store.samples import Samples
 from tests.unit.shell.conftest import T0, Clock
 
-GROUP = "customers_canonical_flink"
+GROUP, WEIRD = "customers_canonical_flink", 'we"ird\\g'
 PIPELINE = Pipeline(
-    "customers", "#c", consumers=(ConsumerGroup(GROUP, topics=("t",)), ConsumerGroup("app", topics=("t",)))
+    "customers", "#c", consumers=tuple(ConsumerGroup(group, topics=("t",)) for group in (GROUP, "app", WEIRD))
 )
 
 
@@ -45,7 +48,7 @@ class FakeKafka:
 
     def read_group(self, group: str, topics: Sequence[str], deadline_s: float) -> GroupOffsets:
         self.asked.append(group)
-        lag = self.lags[group]
+        lag = self.lags.get(group)
         if lag is None:
             raise Unreachable("Kafka did not answer")
         return read(group, self.clock(), lag)
@@ -53,7 +56,7 @@ class FakeKafka:
     def read_groups(
         self, wanted: Mapping[str, Sequence[str]], deadline_s: float
     ) -> Mapping[str, GroupOffsets | PortError]:
-        return {group: read(group, self.clock(), lag) for group in wanted if (lag := self.lags[group]) is not None}
+        return {group: read(group, self.clock(), lag) for group in wanted if (lag := self.lags.get(group)) is not None}
 
     def read_retention(self, topics: Sequence[str], deadline_s: float) -> Mapping[str, Retention | PortError]:
         return {}
@@ -89,7 +92,7 @@ class Room:
     """Charts over real samples in a file; what is drawn is kept as it was asked for."""
 
     def __init__(self, path: Path, clock: Clock, prometheus: FakePrometheus | None = None) -> None:
-        self.clock, self.kafka = clock, FakeKafka(clock, {GROUP: 40, "app": 7})
+        self.clock, self.kafka = clock, FakeKafka(clock, {GROUP: 40, "app": 7, WEIRD: 1})
         self.samples = Samples(path / "samples.db")
         watched = tuple(Watched(consumer, PIPELINE.name) for consumer in PIPELINE.groups)
         sources = Sources(kafka=self.kafka)  # type: ignore[arg-type]
@@ -243,3 +246,41 @@ def test_a_page_shows_every_watched_group_and_one_with_its_chart(room: Room) -> 
     assert "<svg role=" in pages[0][1] and "CDCLag fired" in pages[0][1]
     assert 1 == len(room.drawn)
     assert not room.charts.group_page("nobody")[0]
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is missing: the expressions were NOT tried")
+def test_prometheus_is_asked_what_it_understands(tmp_path: Path, clock: Clock) -> None:
+    """By promtool: partitions are summed, two that scrape the same do not double, kafka_exporter answers where we do
+    not, and a group called anything is one.
+    """
+    prometheus = FakePrometheus(clock)
+    room = Room(tmp_path, clock, prometheus)
+    room.sampled(1)
+    room.charts.of_incident("chart:opened", room.incident())
+    room.close()
+    lag, _, consumed = (asked.replace(GROUP, r"we\"ird\\g") for asked in prometheus.asked)
+    ours = ", ".join(("pipeline='p'", f"group={json.dumps(WEIRD)}", "topic='t'"))
+    theirs = f"consumergroup={json.dumps(WEIRD)}, topic='t', partition='0'"
+    told = [
+        (f"cdc_consumergroup_lag{{job='a', {ours}, partition='0'}}", "5x20"),
+        (f"cdc_consumergroup_lag{{job='a', {ours}, partition='1'}}", "7x20"),
+        (f"cdc_consumergroup_lag{{job='b', {ours}, partition='0'}}", "5x20"),
+        (f"kafka_consumergroup_lag{{job='k', {theirs}}}", "99x20"),
+        (f"kafka_consumergroup_current_offset{{job='k', {theirs}}}", "0+60x20"),
+    ]
+    tests = {
+        "evaluation_interval": "1m",
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [{"series": series, "values": values} for series, values in told],
+                "promql_expr_test": [
+                    {"expr": expression, "eval_time": "10m", "exp_samples": [{"labels": "{}", "value": value}]}
+                    for expression, value in ((lag, 12), (consumed, 1))
+                ],
+            }
+        ],
+    }
+    (tmp_path / "test.yml").write_text(json.dumps(tests))
+    run = subprocess.run(["promtool", "test", "rules", tmp_path / "test.yml"], capture_output=True, text=True)
+    assert 0 == run.returncode, run.stdout + run.stderr
