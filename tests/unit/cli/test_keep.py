@@ -264,6 +264,7 @@ def offered(shell: str, line: str, config: Path | None = None) -> list[str]:
     ("found", "line"),
     [
         (["connect-customers-sink"], "cdc lag "),
+        (["connect-customers-sink"], "cdc watch "),
         (["dlq.customers"], "cdc dlq d"),
         (["customers-value", "customers:key"], "cdc schema cust"),
         (["customers-sink"], "cdc connector "),

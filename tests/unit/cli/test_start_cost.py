@@ -37,4 +37,19 @@ def test_a_question_does_not_pay_for_the_server() -> None:
     )
     imported = imported_by(program)
     assert "confluent_kafka" in imported
-    assert set() == SERVER & imported
+    assert set() == (HEAVY - {"confluent_kafka"}) & imported
+
+
+def test_a_lag_pays_for_no_other_verb() -> None:
+    """No incident, no journal, no schema: what `cdc lag GROUP --bootstrap ...` imports of ours is what it uses."""
+    program = (
+        "import bot.app\nfrom bot import cli\n"
+        "cli.run(['lag', 'g', '--bootstrap', '127.0.0.1:x'], {}, lambda: bot.app)\n"
+        "print(sorted(name for name in sys.modules if name.startswith('bot.')))\n"
+    )
+    listed = subprocess.run(
+        [sys.executable, "-c", f"import sys\n{program}"], capture_output=True, text=True, check=True
+    ).stdout
+    parts = {name.strip("' []").split(".")[1] for name in listed.splitlines()[-1].split(",")}
+    assert "lag" in parts
+    assert set() == parts & {"incident", "store", "config", "commands", "runner", "slo", "edge", "drill"}
