@@ -35,7 +35,7 @@ from bot.clients.kafka_connection import (
     reason_of,
 )
 from bot.clients.kafka_groups import GroupReader, ReaderFailed
-from bot.clients.kafka_log import Ends, KafkaLog, Layout
+from bot.clients.kafka_log import EndsRow, KafkaLog, Layout
 from bot.model import GroupOffsets, Member, PartitionKey, PartitionOffsets
 from bot.ports import Denied, KafkaBrokers, Missing, PortError, Unreachable
 
@@ -51,6 +51,7 @@ FEW_GROUPS = 4
 """So many groups are read each by itself; a process for more costs 0.1 s to start and 40 MB."""
 
 _NOT_A_CONSUMER_GROUP = "it is of a kind that this client cannot describe (Kafka Streams, share group)"
+_NOTHING: EndsRow = (None, None, None, None)
 _CANNOT_DESCRIBE = "this broker cannot list or describe groups"
 
 
@@ -143,8 +144,8 @@ class ConfluentKafka(KafkaLog):
         if about.denied is not None and not topics:
             raise about.denied
         seen = self._seen(group, at, topics, layout, about, commits, failed)
-        ends = self._ends([key for key in seen.keys if key not in seen.gone], ends_at, layout.leaderless)
-        return _group_offsets(seen, ends)
+        there = [key for key in seen.keys if key not in seen.gone]
+        return _group_offsets(seen, self._ends(there, ends_at, layout.leaderless).rows(there))
 
     def read_groups(
         self, wanted: Mapping[str, Sequence[str]], deadline_s: float
@@ -205,10 +206,10 @@ class ConfluentKafka(KafkaLog):
                 found[group] = error
         keys = {key for one in seen for key in one.keys if key not in one.gone}
         try:
-            ends = self._ends(list(keys), ends_at, layout.leaderless)
+            rows = self._ends(list(keys), ends_at, layout.leaderless).rows(keys)
         except PortError as error:
             return {**dict.fromkeys(groups, error), **found}
-        found.update({one.group: _group_offsets(one, ends) for one in seen})
+        found.update({one.group: _group_offsets(one, rows) for one in seen})
         return {group: found[group] for group in wanted}
 
     def _listed(self, listing: Future[Any], ends_at: float) -> dict[str, str] | None:
@@ -451,33 +452,30 @@ def _member_told(id: str, client: str, host: str, assigned: Mapping[str, Sequenc
     return Member(id, client, host, tuple(keys))
 
 
-def _group_offsets(seen: Seen, ends: Ends) -> GroupOffsets:
+def _group_offsets(seen: Seen, rows: Mapping[PartitionKey, EndsRow]) -> GroupOffsets:
     """Return one group's answer; a partition that is gone and has no commit is not known, not "never committed"."""
-    offsets, gone, about = seen.commits.offsets, seen.gone, seen.about
-    errors = {key: why for key, why in seen.commits.errors.items() if key not in gone} if seen.commits.errors else {}
-    partitions = tuple(
-        PartitionOffsets(
-            key[0],
-            key[1],
-            offsets.get(key),
-            ends.earliest.get(key),
-            ends.latest.get(key),
-            key not in errors and (key not in gone or key in offsets),
-            gone.get(key) or errors.get(key) or ends.errors.get(key),
-            ends.last_stable.get(key),
-        )
-        for key in seen.keys
-    )
+    gone, about, committed_of = seen.gone, seen.about, seen.commits.offsets.get
+    errors = seen.commits.errors
+    partitions = []
+    for key in seen.keys:
+        topic, partition = key
+        committed, (earliest, latest, last_stable, error) = committed_of(key), rows.get(key, _NOTHING)
+        is_known = True
+        if gone or errors:
+            is_known = committed is not None if key in gone else key not in errors
+            error = gone.get(key) or errors.get(key) or error
+        partitions.append(PartitionOffsets(topic, partition, committed, earliest, latest, is_known, error, last_stable))
     return GroupOffsets(
-        seen.group, seen.at, about.state, about.members, partitions, _not_known(seen, ends), about.membership
+        seen.group, seen.at, about.state, about.members, tuple(partitions), _not_known(seen, rows), about.membership
     )
 
 
-def _not_known(seen: Seen, ends: Ends) -> tuple[str, ...]:
+def _not_known(seen: Seen, rows: Mapping[PartitionKey, EndsRow]) -> tuple[str, ...]:
     """Return what could not be seen, each reason once."""
     lines = list(seen.about.lines)
-    if ends.errors:
-        lines += lines_of("log offsets", {key: ends.errors[key] for key in seen.keys if key in ends.errors})
+    ends = {key: why for key in seen.keys if key in rows and (why := rows[key][3]) is not None}
+    if ends:
+        lines += lines_of("log offsets", ends)
     if seen.failed is not None and seen.about.denied is None:
         lines.append(str(seen.failed))
     elif seen.failed is None and seen.commits.errors:

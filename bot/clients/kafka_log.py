@@ -89,6 +89,9 @@ class Layout:
         return [(topic, partition) for topic in topics for partition in self.partitions.get(topic, ())]
 
 
+EndsRow = tuple[int | None, int | None, int | None, str | None]
+
+
 @dataclass(frozen=True)
 class Ends:
     """Offsets per partition, absent where not known; `errors` says why."""
@@ -97,6 +100,13 @@ class Ends:
     latest: dict[PartitionKey, int] = field(default_factory=dict)
     last_stable: dict[PartitionKey, int] = field(default_factory=dict)
     errors: dict[PartitionKey, str] = field(default_factory=dict)
+
+    def rows(self, keys: Iterable[PartitionKey]) -> dict[PartitionKey, EndsRow]:
+        """Return earliest, latest, last stable offset and error of each partition: many groups ask for the same."""
+        return {
+            key: (self.earliest.get(key), self.latest.get(key), self.last_stable.get(key), self.errors.get(key))
+            for key in keys
+        }
 
 
 class KafkaLog(KafkaConnection):
@@ -204,28 +214,37 @@ class KafkaLog(KafkaConnection):
         ends_at = time.monotonic() + deadline_s
         pending, found = set(starts), dict[PartitionKey, bool]()
         failed: PortError | None = None
+        # A consumer is told nothing of a topic that it may not describe.
+        for topic in sorted({topic for topic, _ in pending}):
+            try:
+                self._layout_of(topic, ends_at, f"READ on topic {topic}")
+            except PortError as error:
+                failed, pending = error, {key for key in pending if key[0] != topic}
         if not pending:
+            if failed is not None:
+                raise failed
             return found
+        asked = frozenset(pending)
         consumer = self._consumer(_SAMPLER_GROUP, _READER_SETTINGS)
         try:
-            consumer.assign([TopicPartition(*key, offset) for key, offset in starts.items()])
+            consumer.assign([TopicPartition(*key, starts[key]) for key in asked])
             while pending and (wait_s := ends_at - time.monotonic()) > 0:
                 message = consumer.poll(min(wait_s, 0.5))
-                topic, partition = (message.topic(), message.partition()) if message is not None else (None, None)
+                topic_of, partition = (message.topic(), message.partition()) if message is not None else (None, None)
                 # Without a topic it is an event of the client: see `_take`.
-                if message is None or topic is None or partition is None or (topic, partition) not in pending:
+                if message is None or topic_of is None or partition is None or (topic_of, partition) not in pending:
                     continue
-                key, error = (topic, partition), message.error()
-                if error is None:
+                key, told = (topic_of, partition), message.error()
+                if told is None:
                     found[key] = True
-                elif error.code() == KafkaError._PARTITION_EOF:
+                elif told.code() == KafkaError._PARTITION_EOF:
                     log_end = consumer.get_watermark_offsets(TopicPartition(*key), cached=True)[1]
                     # Short of the log end stands an open transaction: what is in it nobody can tell yet.
                     if 0 <= log_end <= (message.offset() or 0):
                         found[key] = False
                 else:
                     failed = self._port_error(
-                        KafkaException(error), f"records of {topic}/{partition}", f"READ on topic {topic}"
+                        KafkaException(told), f"records of {topic_of}", f"READ on topic {topic_of}"
                     )
                 pending.discard(key)
                 consumer.incremental_unassign([TopicPartition(*key)])
@@ -235,7 +254,7 @@ class KafkaLog(KafkaConnection):
             consumer.close()
         if failed is not None and not found:
             raise failed
-        if not found and pending == set(starts):
+        if not found and pending == asked:
             raise Unreachable(f"{self._where}: no answer to `records of {_named(pending)}` within {deadline_s:.2g} s")
         return found
 

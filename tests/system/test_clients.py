@@ -27,7 +27,7 @@ from bot.actions import restart_failed_tasks
 from bot.clients.alertmanager import HttpAlertmanager
 from bot.clients.connect import HttpConnect
 from bot.clients.http import JsonHttp
-from bot.clients.kafka import ConfluentKafka
+from bot.clients.kafka import FEW_GROUPS, ConfluentKafka
 from bot.clients.registry import HttpSchemaRegistry
 from bot.model import ConsumerGroup, GroupKind, Pipeline, Plan, Status
 from bot.ports import Denied, Matcher, Missing, PortError, Rejected, SchemaVersion, SubjectState, Unreachable
@@ -352,6 +352,22 @@ def test_a_user_without_any_permission_is_told_which_one_it_lacks(secured: Secur
         kafka.sample_tail("orders", 5, 5)
     with pytest.raises(Denied, match="needs the ACL DESCRIBE on group shipping"):
         kafka.read_group("shipping", [], 5)
+    with pytest.raises(Denied, match="needs the ACL READ on topic orders"):
+        kafka.holds_record({("orders", 0): 0}, 5)
+    retention = kafka.read_retention(["orders"], 5)["orders"]
+    assert isinstance(retention, Denied)
+    assert str(retention).endswith("needs the ACL DESCRIBE_CONFIGS on topic orders")
+
+
+def test_many_groups_lack_each_its_own_permission(secured: SecuredKafka) -> None:
+    """Read in one pass, by the process that reads many: each names the ACL of its own group."""
+    groups = [f"hidden-{number}" for number in range(FEW_GROUPS + 1)]
+
+    answers = ConfluentKafka(secured.settings(), now).read_groups(dict.fromkeys(groups, ()), 5)
+
+    for group in groups:
+        assert isinstance(answers[group], Denied)
+        assert str(answers[group]).endswith(f"needs the ACL DESCRIBE on group {group}")
 
 
 def test_a_lacking_permission_is_one_line_beside_what_can_be_seen(secured: SecuredKafka) -> None:
