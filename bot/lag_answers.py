@@ -24,8 +24,11 @@ from bot.report import Report, Table, failure
 
 SHOWN_PARTITIONS = 10
 
-# A member with this share of the lag is named; with less it is only one of several.
+# A partition or a member with this share of the lag is named; with less it is only one of several.
 LARGE_SHARE = 0.5
+
+# So many times the median makes a partition the hot one.
+HOT_TIMES = 3
 
 # Groups asked in one go, so that a progress bar moves and one slow broker does not hold all.
 GROUPS_AT_ONCE = 50
@@ -97,7 +100,7 @@ def group_report(finding: Finding, known: Known, command: str, all_partitions: b
         (_next(finding, again),) if finding.verdict == Verdict.UNKNOWN and entries else (),
         known,
         command,
-        (*left_out, *_members(facts)),
+        (*left_out, *_hot(facts), *_members(facts)),
         tables[1:],
     )
 
@@ -192,6 +195,22 @@ def _left_out(entries: Sequence[Mapping[str, Any]], command: str) -> tuple[str, 
     return (f"{counted(len(entries), 'more partition')} with {records(behind)} of lag: {verdicts}{where}",)
 
 
+def _hot(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """Name the partition that most of the lag is in, where the verdict has not done so."""
+    lags = sorted(
+        ((entry["lag_records"] or 0), f"{topic['topic']}/{entry['partition']}")
+        for topic in facts["topics"]
+        for entry in topic["partitions"]
+    )
+    total = sum(lag for lag, _ in lags)
+    if len(lags) < 3 or facts["verdict"] == Verdict.SKEWED:
+        return ()
+    lag, name = lags[-1]
+    if lag <= LARGE_SHARE * total or lag <= HOT_TIMES * lags[len(lags) // 2][0]:
+        return ()
+    return (f"{name} has {100 * lag / total:.0f} % of the lag",)
+
+
 def _members(facts: Mapping[str, Any]) -> tuple[str, ...]:
     """Name the member that most of the lag waits for, where there are several."""
     members = facts["membership"]
@@ -249,7 +268,7 @@ def groups_report(
         )
         for look, finding in found
     )
-    worst = next((finding for _, finding in found if finding.verdict != Verdict.OK), None)
+    worst = next((one for _, one in found if one.verdict != Verdict.OK and one.target.isprintable()), None)
     return Report(
         f"{title}, {unread} not read" if unread else title,
         min((finding.status for _, finding in found), key=_WORST_FIRST.index),

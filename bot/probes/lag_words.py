@@ -169,9 +169,20 @@ def who(sample: GroupOffsets, judgement: Judgement, kind: GroupKind) -> tuple[st
 
 
 def not_summed(sample: GroupOffsets) -> tuple[str, ...]:
-    unknown = [f"{p.topic}/{p.partition}" for p in sample.partitions if p.lag_is_unknown]
-    more = f" and {len(unknown) - NAMED} more" if len(unknown) > NAMED else ""
-    return (f"lag of {', '.join(unknown[:NAMED])}{more}",) if unknown else ()
+    """Return whose lag is not in the sum; a commit beyond the log end is of another topic of that name."""
+    unknown = [one for one in sample.partitions if one.lag_is_unknown]
+    beyond = [one for one in unknown if one.committed is not None and one.latest is not None]
+    others = [one for one in unknown if one.committed is None or one.latest is None]
+    return (
+        *(f"lag of {named}" for named in _named(others)),
+        *(f"lag of {named}: its commit is beyond the log end, was the topic made anew?" for named in _named(beyond)),
+    )
+
+
+def _named(partitions: Sequence[PartitionOffsets]) -> tuple[str, ...]:
+    names = [f"{one.topic}/{one.partition}" for one in partitions]
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return (f"{', '.join(names[:NAMED])}{more}",) if names else ()
 
 
 def _total(values: Sequence[int | None]) -> int | None:

@@ -104,6 +104,31 @@ def test_more_than_one_topic_makes_a_table_of_topics() -> None:
     assert ["b", "1", "910"] in [line.split()[:3] for line in render_plain(report).splitlines()]
 
 
+@pytest.mark.parametrize(
+    ("named", "lags"),
+    [
+        (True, (10, 10, 31)),
+        (False, (10, 11, 30)),  # over half of it, and not three times the median
+        (False, (0, 31, 0, 31)),  # half of it is not most of it
+        (False, (0, 9)),  # of two partitions one always has most
+        (False, (0, 0, 0)),
+    ],
+)
+def test_the_partition_that_most_of_the_lag_is_in_is_named(named: bool, lags: tuple[int, ...]) -> None:
+    """One look proves no SKEWED; it shows where the lag is."""
+    partitions = tuple(PartitionOffsets("t", n, 1000 - lag, 0, 1000) for n, lag in enumerate(lags))
+    report = ask("lag g", Cluster({"g": read("g", *partitions)}))
+
+    assert named is any(note.startswith("t/2 has ") and note.endswith(" % of the lag") for note in report.notes)
+
+
+def test_a_commit_beyond_the_log_end_says_what_may_have_happened() -> None:
+    """It is never a negative lag."""
+    report = ask("lag g", Cluster({"g": read("g", PartitionOffsets("t", 0, 50, 0, 10), *wide(1, "u"))}))
+
+    assert ("lag of t/0: its commit is beyond the log end, was the topic made anew?",) == report.not_known
+
+
 @pytest.mark.parametrize(("named", "lags"), [(True, (40, 60)), (False, (50, 50))])
 def test_the_member_that_most_of_the_lag_waits_for_is_named(named: bool, lags: tuple[int, int]) -> None:
     """Half of it is not most of it."""
