@@ -118,6 +118,7 @@ def _facts(facts: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     lag_records = facts["lag_records"]
     known = sum(topic["lag_records"] or 0 for topic in facts["topics"])
     members = facts["members"]
+    yield "verdict", facts["verdict"]
     yield "state", facts["state"] or "not known"
     yield "members", number(members)
     yield "lag", records(lag_records) if lag_records is not None or not known else f"at least {records(known)}"
