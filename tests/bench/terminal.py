@@ -34,7 +34,7 @@ BARE_PROGRAM = Path(__file__).with_name("bare_lag.py")
 
 def measure_help(runs: int) -> list[Row]:
     """Return the row of `cdc --help`."""
-    ours, floor = _in_turns([str(CDC), "--help"], [sys.executable, "-c", "pass"], runs)
+    ours, floor = run_in_turns([[str(CDC), "--help"], [sys.executable, "-c", "pass"]], runs)
     return [_row("cdc --help, whole process", ours, floor, "python -c pass", HELP_WITHIN_S)]
 
 
@@ -53,7 +53,7 @@ def measure_lag(available: Available, folder: Path, runs: int) -> list[Row]:
             ),
             (f"cdc -c cdc.yml lag GROUP, whole process ({brokers})", [str(CDC), "-c", str(config), "lag", GROUP]),
         ):
-            rows.append(_row(what, *_in_turns(ours, bare, runs), "bare script", LAG_WITHIN_S))
+            rows.append(_row(what, *run_in_turns([ours, bare], runs), "bare script", LAG_WITHIN_S))
     return rows
 
 
@@ -65,10 +65,10 @@ def _row(what: str, ours: Sequence[float], floor: Sequence[float], peer: str, wi
     )  # fmt: skip
 
 
-def _in_turns(ours: Sequence[str], floor: Sequence[str], runs: int) -> tuple[list[float], list[float]]:
-    """Run both `runs` times in turns, after one turn that warms the caches; return the seconds of each."""
-    pairs = [(_wall_s(ours), _wall_s(floor)) for _ in range(runs + 1)][1:]
-    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+def run_in_turns(commands: Sequence[Sequence[str]], runs: int) -> list[list[float]]:
+    """Run each `runs` times in turns, after one turn that warms the caches; return the seconds of each."""
+    turns = [[_wall_s(command) for command in commands] for _ in range(runs + 1)][1:]
+    return [list(taken) for taken in zip(*turns, strict=True)]
 
 
 def _wall_s(command: Sequence[str]) -> float:
