@@ -15,7 +15,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor, wait
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -214,7 +214,7 @@ class Runner:
         """Run every probe of a pipeline in parallel, each with its own deadline."""
         sources = self.sources()
         futures = [self._executor.submit(probe, sources, pipeline, self._clock) for probe in PROBES.values()]
-        wait(futures)
+        # No `concurrent.futures.wait`: it never wakes for a future that the executor cancelled when it was shut down.
         findings = tuple(finding for future in futures for finding in future.result())
         self._note_versions(findings)
         return findings

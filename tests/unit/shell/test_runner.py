@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from typing import Any
 
 import pytest
@@ -264,3 +266,27 @@ def test_a_verification_that_we_fail_on_ends_in_words(shell: Shell, connect: Fak
         shell.incident().actions[-1].verified, shell.rows("SELECT state FROM tasks WHERE kind = 'verify'"),
     )  # fmt: skip
     assert "a defect of ours" in shell.incident().actions[-1].evidence[0]
+
+
+def test_a_look_that_the_stop_cancels_ends(shell: Shell) -> None:
+    """A probe that waits for its turn when the bot stops is cancelled: who waits for it is told, and ends."""
+    begun, busy = threading.Barrier(3), threading.Event()
+    for _ in range(2):  # all threads of the pool
+        shell.pool.submit(lambda: (begun.wait(10), busy.wait(10)))
+    begun.wait(10)
+    ended: list[str] = []
+
+    def look() -> None:
+        try:
+            shell.runner.probe_all(CUSTOMERS)
+        except CancelledError:
+            ended.append("cancelled")
+
+    looking = threading.Thread(target=look, daemon=True)
+    looking.start()
+    while shell.pool._work_queue.empty():
+        time.sleep(0.01)
+    shell.pool.shutdown(wait=False, cancel_futures=True)
+    busy.set()
+    looking.join(5)
+    assert ["cancelled"] == ended
