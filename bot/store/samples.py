@@ -3,7 +3,7 @@
 They lie in a file of their own beside the journal, because they are measurements and not truth: losing them loses
 charts and what was learned of a group, no incident. Nothing here raises for the state of the file or the disk. What
 cannot be written now is kept in memory, bounded, and written with the next pass; a file that cannot be read is set
-aside as `NAME.unreadable` and begun anew.
+aside as `NAME.unreadable` and begun anew, and so is one that was deleted or replaced under the running bot.
 
 Invariants
     One pass is one transaction (BEGIN IMMEDIATE), `synchronous=NORMAL`, WAL: a crash loses the last passes at most.
@@ -58,6 +58,7 @@ class Samples:
         self._local = threading.local()
         self._writing = threading.RLock()
         self._file_number = 0
+        self._file: tuple[int, int] | None = None
         self._closed = False
         self._groups: dict[str, int] = {}
         self._frames: dict[str, tuple[int, Frame]] = {}
@@ -198,14 +199,26 @@ class Samples:
         return False
 
     def _db(self) -> sqlite3.Connection:
+        if self._file is not None and _file_at(self.path) != self._file:
+            self._lose_file()
         number, db = getattr(self._local, "connection", (None, None))
         if db is None or number != self._file_number:
             self._forget_connection()
             with self._writing:
                 db = _opened(self.path)
+                self._file = _file_at(self.path)
                 self._local.connection = self._file_number, db
         connection: sqlite3.Connection = db
         return connection
+
+    def _lose_file(self) -> None:
+        """Let every thread open the file that has the name now: its groups and frames have numbers of their own."""
+        with self._writing:
+            if _file_at(self.path) != self._file:  # else another thread was faster
+                self._file = None
+                self._file_number += 1
+                self._groups.clear()
+                self._frames.clear()
 
     def _forget_connection(self) -> None:
         _, db = getattr(self._local, "connection", (None, None))
@@ -236,6 +249,15 @@ class Samples:
 
 
 # --- leaves ----------------------------------------------------------------------------------------
+
+
+def _file_at(path: Path) -> tuple[int, int] | None:
+    """Return which file has the name now, None where none has it."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _opened(path: Path) -> sqlite3.Connection:

@@ -374,3 +374,33 @@ def rows(path: Path, query: str) -> int:
         return int(first)
     finally:
         db.close()
+
+
+@pytest.mark.parametrize("gone", ["cdc-oncall.samples.db", "cdc-oncall.samples.db*"])
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_a_file_deleted_or_replaced_under_the_bot_is_begun_anew(
+    tmp_path: Path, samples: Samples, gone: str, is_replaced: bool
+) -> None:
+    """From the next pass on, in every thread; no sample takes the number of a group or frame of the file before."""
+    samples.keep([read(T0, group=group) for group in ("other", GROUP)])
+    other = Samples(tmp_path / "another.db")
+    other.keep([read(after(10), partition(0, 1, 2), group="another")])
+    other.close()
+    reader = threading.Thread(target=samples.since, args=(GROUP, T0))
+    reader.start()
+    reader.join()
+    for file in tmp_path.glob(gone):
+        file.unlink()
+    if is_replaced:
+        (tmp_path / "another.db").rename(samples.path)
+    kept = [read(after(30), group=group) for group in (GROUP, "other")]
+    writer = threading.Thread(target=samples.keep, args=(kept,))
+    writer.start()
+    writer.join()
+    samples.keep([read(after(60))])
+    assert "" == samples.wrong
+    samples.close()
+    again = Samples(samples.path)
+    assert (kept[0], read(after(60))) == again.since(GROUP, after(1))
+    assert (kept[1],) == again.since("other", after(1))
+    again.close()
