@@ -42,8 +42,9 @@ class LagSeries:
 def series_of(reads: Sequence[GroupOffsets], points: int, window_s: float = 0.0) -> LagSeries:
     """Return the series of a group's reads, in whatever order, thinned to at most `points` (at least 4).
 
-    A rate is over `window_s` at least where the reads go back that far without a break, else over what there is since
-    the last read or break: twice the commit interval makes a line of the steps of a committer that commits each minute.
+    What is written shows at each read. What is consumed shows at commits: its rate is over `window_s` at least, where
+    the reads go back that far without a break, else over what there is since the last read or break. Twice the commit
+    interval makes a line of the steps of a committer that commits each minute.
     """
     ordered = sorted({read.at: read for read in reads}.values(), key=lambda read: read.at)
     silent = _silences([read.at for read in ordered])
@@ -51,7 +52,7 @@ def series_of(reads: Sequence[GroupOffsets], points: int, window_s: float = 0.0)
     commits = [_offsets(read, lambda partition: partition.committed) for read in ordered]
     # Where a log end went back the topic is another one, and so are the commits.
     new_logs = {index for index, (before, after) in enumerate(pairwise(ends), 1) if _went_back(before, after)}
-    produced = _rates(ordered, ends, silent, window_s)
+    produced = _rates(ordered, ends, silent, 0.0)
     consumed = _rates(ordered, commits, silent | new_logs, window_s)
     told = list[Point]()
     for index, read in enumerate(ordered):

@@ -96,6 +96,13 @@ def test_a_window_makes_a_line_of_a_sawtooth():
     assert [2.0] * 6 == smooth[2:]
 
 
+def test_a_burst_is_no_wider_for_a_slow_committer():
+    """What is written shows at each read: a window would draw a burst of one read as minutes of writing."""
+    told = reads((0, 0), (0, 6000), (0, 6000), (0, 6000))
+    produced = [produced for produced, _ in rates(series_of(told, 100, window_s=600))]
+    assert [None, produced[1], 0.0, 0.0] == produced and produced[1]
+
+
 def test_a_window_does_not_reach_over_a_break():
     """What was read before a rewind is no part of the rate after it."""
     told = reads((0, 1000), (300, 1000), (0, 1000), (30, 1000), (60, 1000))
