@@ -6,21 +6,34 @@ What one partition's ladder proves is in `ladder.py` and `retention.py`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from bot.lag.ladder import NOTHING_UNREAD, Ladder, TimeLag, oldest, time_lag_of
 from bot.lag.retention import Margin, loss_horizon
-from bot.model import GroupOffsets, PartitionKey, Retention
+from bot.model import GroupOffsets, PartitionKey, PartitionOffsets, Retention
+
+NOTHING_TOLD: Mapping[PartitionKey, bool] = MappingProxyType({})
 
 
 def group_time_lag(
-    now: GroupOffsets, lags: Mapping[PartitionKey, int], is_known: bool, ladders: Mapping[PartitionKey, Ladder]
+    now: GroupOffsets,
+    lags: Mapping[PartitionKey, int],
+    is_known: bool,
+    ladders: Mapping[PartitionKey, Ladder],
+    holds_record: Mapping[PartitionKey, bool] = NOTHING_TOLD,
 ) -> tuple[TimeLag | None, str]:
     """Return the age of the group's oldest unread record, and why it or its upper bound is not known.
 
-    A partition of which nothing is known leaves the others' minimum standing, and takes the maximum away.
+    A partition of which nothing is known leaves the others' minimum standing, and takes the maximum away; one that was
+    written and never committed does not count, but where nothing else is unread there is no "nothing is unread". A tail
+    that `holds_record` says holds none has no age.
     """
-    unread = [one for one in now.partitions if lags.get(one.key)]
+    unread = [one for one in now.partitions if lags.get(one.key) and holds_record.get(one.key) is not False]
     if not unread:
+        never = [one for one in now.partitions if _was_never_read(one)]
+        if lags and is_known and never:
+            more = f" and {len(never) - 1} more" if len(never) > 1 else ""
+            return None, f"{never[0].topic}/{never[0].partition}{more} was written and never committed"
         return (NOTHING_UNREAD, "") if lags and is_known else (None, "")
     if not ladders:
         return None, ""
@@ -43,6 +56,11 @@ def group_time_lag(
     if time_lag is None or time_lag.min_s == 0:
         return None, why
     return TimeLag(time_lag.min_s, None, time_lag.about_s, time_lag.is_disordered), why
+
+
+def _was_never_read(one: PartitionOffsets) -> bool:
+    """Return whether a partition holds something, or may, of which nothing was ever committed."""
+    return one.committed is None and one.committed_known and (one.latest is None or one.latest != one.earliest)
 
 
 def margins_of(

@@ -21,7 +21,7 @@ from bot.lag.flapping import flapping_of
 from bot.lag.interval import Interval, interval_of
 from bot.lag.ladder import Ladder, TimeLag
 from bot.lag.life import RUNNING, readers_of
-from bot.lag.partition import Circumstances, PartitionJudgement, judge_partition
+from bot.lag.partition import Circumstances, PartitionJudgement, judge_partition, past_loss
 from bot.lag.rates import TREND_INTERVALS, TREND_S
 from bot.lag.skew import Skew, owner_of, skew_of
 from bot.lag.track import GroupTrack, PartitionTrack
@@ -40,6 +40,8 @@ DEFAULT_OBJECTIVE = Objective()
 
 # The shortest window for the rates of a group whose commit interval nothing tells.
 RATES_AT_LEAST_S = 60.0
+
+LOSSES_TOLD = 5
 
 _DRAINING = frozenset({Verdict.CATCHING_UP, Verdict.RESIDUAL, Verdict.OK})
 _MAY_HAVE_ETA = frozenset({Verdict.CATCHING_UP, Verdict.SKEWED, Verdict.FLAPPING})
@@ -90,6 +92,8 @@ class Judgement:
     produced_per_s: float | None = None
     advice: tuple[str, ...] = ()
     """What to do about it, each a sentence; never "scale it" where members are not what is lacking."""
+    losses: tuple[str, ...] = ()
+    """What was lost lately and the commit has passed since: no verdict shows it any more, and it stays lost."""
     not_known: tuple[str, ...] = ()
     trough_records: int | None = None
     """What to hold against a threshold: `at_least_records` with the partitions of a slow committer as they stood after
@@ -132,11 +136,12 @@ def judge_group(track: GroupTrack, beside: Beside) -> Judgement:
     )
     lag_records = at_least_records if lags and is_known else None
     known_interval_s = interval.seconds if interval is not None and interval.is_proved else None
-    time_lag, time_lag_unknown = group_time_lag(now, lags, is_known, beside.ladders)
+    time_lag, time_lag_unknown = group_time_lag(now, lags, is_known, beside.ladders, beside.holds_record)
     consumed_per_s, produced_per_s = _rates(track, interval)
     skew = skew_of(now.partitions, track.partitions, troughs, now.membership, at_s) if over_warn else None
     verdict, evidence, advice = _verdict(track, beside, interval, partitions, lags, skew, lag_records)
     eta = _eta(verdict, partitions)
+    passed = _past_losses(track, kind)
     return Judgement(
         verdict=verdict,
         evidence=evidence,
@@ -151,9 +156,28 @@ def judge_group(track: GroupTrack, beside: Beside) -> Judgement:
         consumed_per_s=consumed_per_s,
         produced_per_s=produced_per_s,
         advice=advice,
+        losses=tuple(line for is_proved, line in passed if is_proved),
+        not_known=tuple(line for is_proved, line in passed if not is_proved),
         trough_records=trough_records if lags else None,
         commit_interval_s=known_interval_s,
     )
+
+
+def _past_losses(track: GroupTrack, kind: GroupKind) -> list[tuple[bool, str]]:
+    """Return what was deleted lately and is passed by the commit, a few of them: proved or not, and in words."""
+    rows = zip(track.newest.partitions, track.partitions, strict=True)
+    lost = [(one, tracked) for one, tracked in rows if tracked is not None and tracked.loss is not None]
+    found = [past_loss(one, tracked, track.total.at_s, kind) for one, tracked in lost]
+    told = [one for one in found if one is not None]
+    return [each for proved in (True, False) for each in _few([one for one in told if one[0] is proved])]
+
+
+def _few(told: list[tuple[bool, str]]) -> list[tuple[bool, str]]:
+    if len(told) <= LOSSES_TOLD:
+        return told
+    is_proved, line = told[LOSSES_TOLD - 1]
+    more = counted(len(told) - LOSSES_TOLD, "more partition")
+    return [*told[: LOSSES_TOLD - 1], (is_proved, f"{line} (and so of {more})")]
 
 
 def _verdict(

@@ -27,7 +27,15 @@ KEEPS_UP_S = 120.0
 # A reader of committed transactions stands at the last stable offset, or before the markers that precede it.
 NEAR_STABLE_RECORDS = 10
 
-DELETED_TOPIC = ("unknown topic", "unknown_topic", "does not exist", "no such topic")
+DELETED_TOPIC = ("unknown topic", "unknown_topic", "does not exist", "no longer exists", "no such topic")
+
+# Kafka Streams deletes the records of its repartition topics as soon as it has committed them.
+PURGED = "-repartition"
+
+# A loss that the commit has passed is told for so long.
+LOSS_TOLD_S = 86_400.0
+
+_NO_RECORDS = "transaction markers, aborted or compacted records"
 
 
 class PartitionJudgement(NamedTuple):
@@ -99,6 +107,12 @@ def judge_partition(
     if committed is None:
         return judged(Verdict.NEVER_COMMITTED, _never_committed(now, track))
     if earliest is not None and committed < earliest:
+        if circumstances.holds_record.get(now.key) is False:
+            gone = f"nothing to read was deleted: offsets {committed:,}..{earliest - 1:,} held {_NO_RECORDS}"
+            return judged(Verdict.RESIDUAL, gone)
+        if now.topic.endswith(PURGED) and (track is None or track.moved_s >= circumstances.at_s):
+            seen = f"committed {committed:,}, deleted up to {earliest:,} a moment later: Kafka Streams deletes what it read"
+            return judged(Verdict.UNKNOWN, f"{seen}; a commit that stays there would prove a loss")
         return judged(
             Verdict.DATA_LOST, _data_lost(committed, earliest, now.topic in circumstances.exact, circumstances)
         )
@@ -122,14 +136,14 @@ def _judge_unread(
 ) -> PartitionJudgement:
     """Judge known offsets with something unread, or a rewind behind them."""
     unread, at_s = latest - committed, circumstances.at_s
-    if circumstances.margins:
-        margin = circumstances.margins.get(now.key)
-        if margin is not None and margin.is_imminent:
-            return judged(Verdict.LOSS_IMMINENT, _loss_imminent(unread, margin))
     if unread:
         residue = _residue(now, circumstances, committed, unread)
         if residue:
             return judged(Verdict.RESIDUAL, residue)
+    if circumstances.margins:
+        margin = circumstances.margins.get(now.key)
+        if margin is not None and margin.is_imminent and not _keeps_ahead(track, committed, at_s, margin):
+            return judged(Verdict.LOSS_IMMINENT, _loss_imminent(unread, margin))
     one_sample = track is None or (at_s <= track.first_s and track.rewind is None)
     readers = circumstances.readers
     if one_sample and not (unread and readers.life is Life.GONE and readers.frozen_s == 0):
@@ -157,7 +171,10 @@ def _judge_frozen(
     if readers.life is Life.GONE:
         if readers.frozen_s == 0:
             return judged(Verdict.STOPPED, f"{unread:,} unread, {readers.reason}")
-        return judged(Verdict.STOPPED, f"{unread:,} unread, no commit in {for_long}, {readers.reason}")
+        usual = (
+            "" if readers.interval_s is not None or not readers.by_commits else "; how often it commits is not known"
+        )
+        return judged(Verdict.STOPPED, f"{unread:,} unread, no commit in {for_long}, {readers.reason}{usual}")
     assumed = (
         "" if readers.interval_s is not None else "; its commit interval is not known, the longest usual one is over"
     )
@@ -235,6 +252,17 @@ def _covered(track: PartitionTrack, committed: int, at_s: float) -> tuple[float 
     return (None, False) if level_s is None else (at_s - level_s, track.moved_s > level_s)
 
 
+def _keeps_ahead(track: PartitionTrack | None, committed: int, at_s: float, margin: Margin) -> bool:
+    """Return whether what is unread has not waited long, though its timestamps are old: a backfill that is being read.
+
+    One read cannot tell. A wait as long as the horizon is no keeping ahead of a short retention.
+    """
+    if track is None or at_s <= track.first_s or track.rewind is not None:
+        return False
+    waited_s, _ = _covered(track, committed, at_s)
+    return waited_s is not None and waited_s <= min(KEEPS_UP_S, margin.horizon_s / 2)
+
+
 def _not_frozen_yet(frozen_s: float, circumstances: Circumstances) -> str:
     """Say what a commit that stands still does not prove yet, and why."""
     readers, for_long = circumstances.readers, f"no commit in {in_words(frozen_s)}"
@@ -288,10 +316,7 @@ def _residue(now: PartitionOffsets, circumstances: Circumstances, committed: int
             "a sink commits no offset for a dead-lettered tail"
         )
     if circumstances.holds_record and circumstances.holds_record.get(now.key) is False:
-        return (
-            f"nothing to read in the last {counted(unread, 'offset')} from {committed:,}: transaction markers, aborted "
-            "or compacted records"
-        )
+        return f"nothing to read in the last {counted(unread, 'offset')} from {committed:,}: {_NO_RECORDS}"
     return None
 
 
@@ -324,6 +349,24 @@ def _data_lost(committed: int, earliest: int, is_exact: bool, circumstances: Cir
     if circumstances.kind is GroupKind.FLINK:
         return f"{line}; Flink reads on from its own state, not from the committed offset: it may have read them"
     return line
+
+
+def past_loss(
+    now: PartitionOffsets, track: PartitionTrack | None, at_s: float, kind: GroupKind
+) -> tuple[bool, str] | None:
+    """Return whether a loss that the commit has passed is proved, and what it was; None: there was none lately."""
+    loss = None if track is None else track.loss
+    if loss is None or at_s - loss.at_s > LOSS_TOLD_S or now.committed is None or now.committed < loss.until:
+        return None
+    span = f"{now.topic}/{now.partition}: offsets {loss.first:,}..{loss.until - 1:,}"
+    ago = "just now" if at_s <= loss.at_s else f"{in_words(at_s - loss.at_s)} ago"
+    if loss.is_proved:
+        lost = counted(loss.until - loss.first, "record")
+        whose = "; Flink may have read them" if kind is GroupKind.FLINK else ""
+        return True, f"{span} were deleted before the group committed them, seen {ago}: up to {lost} lost{whose}"
+    if now.topic.endswith(PURGED):
+        return None
+    return False, f"{span} were deleted between two reads, {ago}: whether they were read first"
 
 
 def _never_committed(now: PartitionOffsets, track: PartitionTrack | None) -> str:

@@ -83,6 +83,18 @@ class Rewind(NamedTuple):
     to: int
 
 
+class Loss(NamedTuple):
+    """Offsets `first` up to `until` that were deleted; `is_proved`: a read saw the commit before them when they were gone.
+
+    Otherwise the commit passed them between two reads, and whether the records were read first cannot be told.
+    """
+
+    at_s: float
+    first: int
+    until: int
+    is_proved: bool
+
+
 _Dated = TypeVar("_Dated", bound=Point | Total)
 
 
@@ -92,7 +104,8 @@ class PartitionTrack(NamedTuple):
     `committed`, `latest` and `last_stable` are the newest that are known, `seen_s` is when they were new. `moved_s` is
     the last read at which the commit had moved, `unread_s` the first of the reads since then that saw unread data
     (None: nothing is unread), `level_s` the last read known to have seen none. The last stable offset stands since
-    `stable_s`, when the log end was at `stable_end`; None while it is the log end.
+    `stable_s`, when the log end was at `stable_end`; None while it is the log end. `loss` is the newest one, kept after
+    the commit has passed it.
     """
 
     committed: int
@@ -107,6 +120,7 @@ class PartitionTrack(NamedTuple):
     stable_end: int
     points: tuple[Point, ...]
     rewind: Rewind | None = None
+    loss: Loss | None = None
 
     @property
     def has_moved(self) -> bool:
@@ -172,7 +186,10 @@ def follow(track: GroupTrack | None, read: GroupOffsets) -> GroupTrack:
             is_complete = is_complete and was is None
             partitions.append(was)
         elif was is not None and (
-            committed == was.committed and latest == was.latest and now.last_stable == was.last_stable
+            committed == was.committed
+            and latest == was.latest
+            and now.last_stable == was.last_stable
+            and (now.earliest is None or now.earliest <= committed or _is_told(was.loss, now.earliest))
         ):
             partitions.append(was)
         elif committed > latest:
@@ -260,6 +277,7 @@ def _first(now: PartitionOffsets, committed: int, latest: int, at_s: float) -> P
         at_s if _is_held(now.last_stable, latest) else None,
         latest,
         (Point(at_s, committed, latest),),
+        loss=_loss(None, now, committed, committed, latest, at_s),
     )
 
 
@@ -267,7 +285,8 @@ def _rewound(
     was: PartitionTrack, now: PartitionOffsets, committed: int, latest: int, at_s: float, step_s: float
 ) -> PartitionTrack:
     highest = max(was.committed, was.rewind.highest if was.rewind else 0)
-    return _first(now, committed, latest, at_s)._replace(rewind=Rewind(at_s, step_s, highest, was.committed, committed))
+    begun, rewind = _first(now, committed, latest, at_s), Rewind(at_s, step_s, highest, was.committed, committed)
+    return begun._replace(rewind=rewind, loss=begun.loss or was.loss)
 
 
 def _moved(
@@ -299,7 +318,24 @@ def _moved(
         stable_end,
         _kept(was.points, Point(at_s, committed, latest), KEPT_POINTS) if has_moved else was.points,
         None if rewind is None or committed >= rewind.highest else rewind,
+        _loss(was.loss, now, was.committed, committed, was.latest, at_s),
     )
+
+
+def _loss(
+    known: Loss | None, now: PartitionOffsets, was_committed: int, committed: int, was_latest: int, at_s: float
+) -> Loss | None:
+    """Return the newest loss with this read: of what was written at the read before, and is deleted at this one."""
+    earliest = now.earliest
+    if earliest is None or earliest <= was_committed or _is_told(known, earliest):
+        return known
+    if committed < earliest:
+        return Loss(at_s, committed, earliest, True)
+    return Loss(at_s, was_committed, earliest, False) if earliest <= was_latest else known
+
+
+def _is_told(known: Loss | None, earliest: int) -> bool:
+    return known is not None and earliest <= known.until
 
 
 def _is_held(last_stable: int | None, latest: int) -> bool:

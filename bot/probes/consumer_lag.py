@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from bot.lag.judge import DEFAULT_OBJECTIVE, Beside, Judgement, judge_group
 from bot.lag.ladder import EPOCH, Ladder, refine_oldest, times_to_ask
@@ -136,10 +137,15 @@ def besides_of(
         ("", RETENTION): lambda: kafka.read_retention(topics, deadline_s / 2),
         ("", AGE): lambda: rounds.ask_ladder(deadline_s / 2),
     }
+    starts = {watched.group: tails for watched, track in behind if (tails := _short_tails(track))}
+    if starts:
+        asked["", HOLDS_RECORD] = lambda: _tails_told(kafka, starts, deadline_s)
     for watched, track in behind:
         asked |= {(watched.group, what): call for what, call in _group_asks(sources, watched, track, deadline_s)}
     found, errors = _together(asked)
     retention, refused = _sorted_out(found.get(("", RETENTION), {}))
+    held, unheld = _sorted_out(found.get(("", HOLDS_RECORD), {}))
+    errors |= {(group, HOLDS_RECORD): error for group, error in unheld.items()}
     times = rounds.second_round(retention, sources.horizon_s)
     if times and ("", AGE) not in errors:
         _, failed = _together({("", AGE): lambda: rounds.ask(times, max(0.05, ends_at - time.monotonic()))})
@@ -159,7 +165,7 @@ def besides_of(
             retention={topic: one for topic, one in retention.items() if topic in read},
             ladders={key: rounds.ladders[key] for key in unread if rounds.ladders.get(key)},
             dead_lettered=found.get((watched.group, DEAD_LETTERED), {}),
-            holds_record=found.get((watched.group, HOLDS_RECORD), {}),
+            holds_record=held.get(watched.group, {}),
             job=job,
             job_error=str(mine.get(JOB, "")),
         )
@@ -192,6 +198,7 @@ def finding_of(look: Look, now: datetime) -> Finding:
         facts=words.document(newest, judgement, beside, margin, tuple(not_known)),
         evidence=(
             judgement.evidence,
+            *judgement.losses,
             *words.age(judgement),
             *words.safe_for(margin),
             *words.who(newest, judgement, kind),
@@ -255,11 +262,9 @@ def _group_asks(
 ) -> Iterator[tuple[str, Callable[[], object]]]:
     """Yield what concerns one group alone."""
     kafka, flink, consumer = sources.kafka, sources.flink, watched.consumer
-    dlq, job, starts = watched.dlq, consumer.job, _short_tails(track)
+    dlq, job = watched.dlq, consumer.job
     if kafka and dlq and consumer.kind is GroupKind.CONNECT_SINK and _unread(track.newest) <= RESIDUE_RECORDS:
         yield DEAD_LETTERED, lambda: _dead_letters(kafka, dlq, deadline_s)
-    if kafka and starts:
-        yield HOLDS_RECORD, lambda: kafka.holds_record(starts, deadline_s)
     if flink and job and consumer.kind is GroupKind.FLINK:
         yield JOB, lambda: flink.read_job(job, deadline_s)
 
@@ -315,9 +320,59 @@ class _Rungs:
         return {key: tuple(dict.fromkeys(times)) for key, times in asked.items()}
 
 
-def _sorted_out(
-    answers: Mapping[str, Retention | PortError],
-) -> tuple[dict[str, Retention], dict[str, PortError]]:
+Tails = Mapping[PartitionKey, int]
+Told = Mapping[PartitionKey, bool]
+
+
+def _tails_told(kafka: Kafka, starts: Mapping[str, Tails], deadline_s: float) -> dict[str, Told | PortError]:
+    """Return per group whether its short tails hold a record, all groups asked together.
+
+    A reader stands at one place of a partition: groups that stand elsewhere in it are asked about by another one. Of
+    whom nothing is told that way is asked about once more, with those that read the same topics: the reason is theirs.
+    """
+    ends_at = time.monotonic() + deadline_s
+    told: dict[tuple[PartitionKey, int], bool] = {}
+
+    def ask(tails: Tails, share: float = 1.0) -> None:
+        answers = kafka.holds_record(tails, share * max(0.05, ends_at - time.monotonic()))
+        told.update({(key, tails[key]): answer for key, answer in answers.items()})
+
+    share = 1.0 if len(starts) == 1 else 0.5
+    parts = _one_place_each(starts.values())
+    _, refused = _together({("", str(number)): partial(ask, tails, share) for number, tails in enumerate(parts)})
+    alone: dict[frozenset[str], list[str]] = {}
+    for group, tails in starts.items():
+        if not any(one in told for one in tails.items()):
+            alone.setdefault(frozenset(topic for topic, _ in tails), []).append(group)
+    errors: dict[str, PortError] = {}
+    if len(starts) == 1:
+        errors = dict.fromkeys(starts, next(iter(refused.values()))) if refused else {}
+    elif alone:
+        again = {(groups[0], ""): partial(ask, starts[groups[0]]) for groups in alone.values()}
+        _, reasons = _together(again)
+        errors = {group: reasons[one[0], ""] for one in alone.values() if (one[0], "") in reasons for group in one}
+
+    def of_group(group: str, tails: Tails) -> Told | PortError:
+        return errors.get(group) or {one[0]: told[one] for one in tails.items() if one in told}
+
+    return {group: of_group(group, tails) for group, tails in starts.items()}
+
+
+def _one_place_each(tails: Iterable[Tails]) -> list[dict[PartitionKey, int]]:
+    """Return all places to look at, in as few parts as have no partition twice."""
+    parts: list[dict[PartitionKey, int]] = []
+    for key, start in dict.fromkeys(place for each in tails for place in each.items()):
+        free = next((part for part in parts if key not in part), None)
+        if free is None:
+            parts.append(free := {})
+        free[key] = start
+    return parts
+
+
+T = TypeVar("T")
+
+
+def _sorted_out(answers: Mapping[str, T | PortError]) -> tuple[dict[str, T], dict[str, PortError]]:
     known = {topic: one for topic, one in answers.items() if not isinstance(one, PortError)}
     return known, {topic: one for topic, one in answers.items() if isinstance(one, PortError)}
 

@@ -1,0 +1,158 @@
+"""What an on-call has seen happen to a group, read by read: nothing is paged for nothing, and no loss is hidden."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from bot.lag.ladder import EPOCH
+from bot.lag.verdict import Verdict
+from bot.model import GroupKind, PartitionOffsets, Retention
+from tests.unit.lag.lag_reads import T0, group, judge, partition
+
+V = Verdict
+KEY = ("t", 0)
+
+
+def reads(*rows: tuple[float, int, int, int]):
+    """Return reads of one partition: (after_s, committed, latest, earliest)."""
+    return [group(partition(committed, latest, earliest), after_s=s) for s, committed, latest, earliest in rows]
+
+
+# --- records that were deleted ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("said", "rows"),
+    [
+        ("offsets 100..499 were deleted before the group committed them, seen 30 s ago: up to 400 records lost",
+         [(0, 100, 1000, 50), (30, 100, 1000, 500), (60, 1000, 1000, 500)]),
+        ("offsets 100..699 were deleted before the group committed them, seen 60 s ago: up to 600 records lost",
+         [(0, 100, 1000, 500), (30, 100, 1000, 700), (60, 800, 1000, 700), (90, 1000, 1000, 700)]),
+        ("offsets 100..499 were deleted before the group committed them, seen 24.0 h ago: up to 400 records lost",
+         [(0, 100, 1000, 500), (86_400, 1000, 1000, 500)]),
+        ("", [(0, 100, 1000, 500), (86_401, 1000, 1000, 500)]),
+        ("", [(0, 100, 1000, 50), (30, 1000, 1000, 100)]),  # deleted up to the commit
+    ],
+)  # fmt: skip
+def test_a_loss_is_told_after_the_commit_has_passed_it(said, rows):
+    """A consumer out of range resets within seconds, and its lag looks sound again: what is gone stays gone."""
+    judgement = judge(*reads(*rows))
+
+    assert V.OK == judgement.verdict
+    assert ((f"t/0: {said}",) if said else ()) == judgement.losses
+    assert () == judgement.not_known
+
+
+def test_what_flink_may_have_read_is_not_called_lost_for_certain():
+    """It reads on from its own state."""
+    judgement = judge(*reads((0, 100, 900, 500), (30, 900, 900, 500)), kind=GroupKind.FLINK)
+
+    assert judgement.losses[0].endswith("up to 400 records lost; Flink may have read them")
+
+
+@pytest.mark.parametrize(
+    ("is_said", "topic", "rows"),
+    [
+        (True, "t", [(0, 100, 1000, 50), (30, 1000, 1000, 500)]),
+        (False, "t", [(0, 100, 1000, 50), (30, 2000, 2000, 1500)]),  # not what was written at the read before
+        (False, "app-by-key-repartition", [(0, 100, 1000, 50), (30, 1000, 1000, 500)]),
+    ],
+)
+def test_what_was_deleted_between_two_reads_is_not_known_to_have_been_read(is_said, topic, rows):
+    """No read saw the commit behind the log's start; a fast reader looks the same as one that was reset."""
+    seen = [group(PartitionOffsets(topic, 0, now, begin, end), after_s=s) for s, now, end, begin in rows]
+
+    judgement = judge(*seen)
+
+    assert (V.OK, ()) == (judgement.verdict, judgement.losses)
+    line = "t/0: offsets 100..499 were deleted between two reads, just now: whether they were read first"
+    assert ((line,) if is_said else ()) == judgement.not_known
+
+
+@pytest.mark.parametrize(
+    ("verdict", "topic", "rows"),
+    [
+        (V.UNKNOWN, "app-by-key-repartition", [(0, 100, 1000, 90), (30, 500, 1000, 600)]),
+        (V.DATA_LOST, "t", [(0, 100, 1000, 90), (30, 500, 1000, 600)]),
+        (V.DATA_LOST, "app-by-key-repartition", [(0, 500, 1000, 90), (30, 500, 1000, 600)]),
+        (V.UNKNOWN, "app-by-key-repartition", [(0, 500, 1000, 600)]),
+    ],
+)
+def test_what_kafka_streams_deletes_after_its_commit_is_no_loss(verdict, topic, rows):
+    """The commit is read first, then Streams commits and purges, then the log's start is read."""
+    seen = [group(PartitionOffsets(topic, 0, now, begin, end), after_s=s) for s, now, end, begin in rows]
+
+    assert verdict == judge(*seen).verdict
+
+
+# --- tails of markers ------------------------------------------------------------------------------
+
+
+def test_markers_that_retention_is_about_to_delete_are_no_loss():
+    """An exactly-once pipeline that was idle for a week: record and marker expire, and nothing was unread."""
+    written = T0 - timedelta(hours=23)
+    beside = {
+        "ladders": {KEY: {EPOCH: 0, written: 9, written + timedelta(minutes=1): None, T0: None}},
+        "retention": {"t": Retention(86_400, None)},
+    }
+    assert V.LOSS_IMMINENT == judge(group(partition(9, 10)), **beside).verdict
+
+    judgement = judge(group(partition(9, 10)), holds_record={KEY: False}, **beside)
+
+    assert V.RESIDUAL == judgement.verdict
+    assert judgement.time_lag is not None
+    assert 0 == judgement.time_lag.max_s
+
+
+def test_markers_that_retention_has_deleted_are_no_loss():
+    """What is known of the tail stays true when it is gone."""
+    judgement = judge(group(partition(9, 10, earliest=10)), holds_record={KEY: False})
+
+    assert V.RESIDUAL == judgement.verdict
+    assert "nothing to read was deleted: offsets 9..9" in judgement.evidence
+    assert V.DATA_LOST == judge(group(partition(9, 10, earliest=10)), holds_record={KEY: True}).verdict
+
+
+# --- how old --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("is_level", "other"),
+    [
+        (False, partition(None, 50, number=1)),
+        (False, partition(None, None, earliest=None, number=1)),
+        (True, partition(None, 50, earliest=50, number=1)),  # all that was written is deleted
+        (True, partition(None, 0, number=1)),
+    ],
+)
+def test_a_partition_that_was_never_committed_is_not_nothing_unread(is_level, other):
+    """Its lag is in no sum, so the others' age must not speak for it."""
+    judgement = judge(group(partition(10, 10), other))
+
+    assert is_level is (judgement.time_lag is not None)
+    assert ("" if is_level else "t/1 was written and never committed") == judgement.time_lag_unknown
+
+
+@pytest.mark.parametrize(
+    ("verdict", "rows"),
+    [
+        (V.OK, [(0, 100, 110, 0), (30, 140, 150, 0), (60, 180, 190, 0)]),  # all of 30 s ago is committed
+        (V.OK, [(0, 110, 110, 0), (30, 110, 115, 0)]),  # level half a minute ago
+        (V.LOSS_IMMINENT, [(0, 100, 190, 0), (30, 120, 190, 0), (60, 140, 190, 0)]),
+        (V.LOSS_IMMINENT, [(60, 180, 190, 0)]),  # one read cannot tell
+    ],
+)
+def test_a_backfill_that_is_read_as_it_comes_is_in_no_danger(verdict, rows):
+    """Its timestamps are as old as the retention, its records have waited for seconds."""
+    old = T0 - timedelta(days=1)
+
+    judgement = judge(
+        *reads(*rows),
+        commit_interval_s=30,
+        ladders={KEY: {EPOCH: 0, old: 0, old + timedelta(minutes=1): 1000}},
+        retention={"t": Retention(86_400, None)},
+    )
+
+    assert verdict == judgement.verdict
