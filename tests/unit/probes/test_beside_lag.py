@@ -283,3 +283,50 @@ def test_the_members_and_what_they_read_are_facts() -> None:
     assert [
         {"id": "m-1", "client": "orders-app", "host": "/10.0.0.7", "partitions": [{"topic": "t", "partition": 0}]}
     ] == finding.facts["membership"]
+
+
+@dataclass
+class Tails(Log):
+    """A log of which each topic in `denied` may not be read, alone or, in silence, among others."""
+
+    denied: frozenset[str] = frozenset()
+
+    def holds_record(self, starts: Mapping[PartitionKey, int], deadline_s: float) -> Mapping[PartitionKey, bool]:
+        self._told("records", dict(starts))
+        told = {key: start == 997 for key, start in starts.items() if key[0] not in self.denied}
+        if not told:
+            raise Denied(f"needs the ACL READ on topic {min(starts)[0]}")
+        return told
+
+
+def short_tails(log: Log, committed: Mapping[str, Mapping[PartitionKey, int]]) -> list[tuple[Watched, GroupTrack]]:
+    reads = {
+        group: GroupOffsets(group, AT, "EMPTY", 0, tuple(PartitionOffsets(*key, at, 0, 1000) for key, at in at.items()))
+        for group, at in committed.items()
+    }
+    return [(Watched(ConsumerGroup(group)), follow(None, read)) for group, read in reads.items()]
+
+
+def test_short_tails_of_all_groups_are_looked_into_together() -> None:
+    """One reader for all of them; another one only where groups stand at different places of one partition."""
+    log = Tails({("t", 0): 1000, ("u", 0): 1000})
+    tracked = short_tails(log, {"a": {("t", 0): 997}, "b": {("u", 0): 997}, "c": {("t", 0): 998}, "d": {("t", 0): 997}})
+    besides = besides_of(Sources(kafka=log), tracked, 2.0)  # type: ignore[arg-type]
+
+    assert [
+        {("t", 0): True}, {("u", 0): True}, {("t", 0): False}, {("t", 0): True}
+    ] == [beside.holds_record for beside, _ in besides]  # fmt: skip
+    assert [{("t", 0): 997, ("u", 0): 997}, {("t", 0): 998}] == sorted(
+        (what for question, what in log.asked if question == "records"), key=lambda starts: -len(starts)  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def test_a_topic_that_may_not_be_read_is_named_to_its_own_groups() -> None:
+    """What one group may not see is no line of another's answer, and hides nothing of it."""
+    log = Tails({("t", 0): 1000, ("u", 0): 1000}, denied=frozenset("u"))
+    tracked = short_tails(log, {"a": {("t", 0): 997}, "b": {("u", 0): 997}, "c": {("u", 0): 998}})
+    besides = besides_of(Sources(kafka=log), tracked, 2.0)  # type: ignore[arg-type]
+    refused = "whether the unread tail holds a record: needs the ACL READ on topic u"
+
+    assert [{("t", 0): True}, {}, {}] == [beside.holds_record for beside, _ in besides]
+    assert [False, True, True] == [refused in lines for _, lines in besides]
