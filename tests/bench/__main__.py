@@ -1,7 +1,8 @@
 """`python -m tests.bench`: measure everything, print one table.
 
 Exits 0 whether goals are met or not (the table says it), and 1 when something could not run, which it names.
-`--only storm,card,ack,help,lag,memory,accuracy` picks; `--small` makes everything short, to develop with.
+`--only` picks some of NAMES; `--small` makes everything short, to develop with. `--peers` first builds the exporters
+that our scrape stands beside, which takes minutes.
 """
 
 from __future__ import annotations
@@ -16,18 +17,27 @@ from pathlib import Path
 from tests.bench.accuracy import measure_accuracy
 from tests.bench.ack import measure_ack
 from tests.bench.card import measure_card
+from tests.bench.many import measure_flat, measure_many
 from tests.bench.memory import measure_memory
+from tests.bench.peers import build_peers
+from tests.bench.scrape import measure_scrape
 from tests.bench.storm import measure_storm
 from tests.bench.table import Row, render_table
 from tests.bench.terminal import measure_help, measure_lag
+from tests.bench.wide import measure_wide
 from tests.system import fetch, parts
+
+NAMES = "storm,card,ack,help,lag,memory,accuracy,wide,many,scrape,flat"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Speed, as ratios in one run.")
-    parser.add_argument("--only", default="", metavar="NAMES", help="storm,card,ack,help,lag,memory,accuracy")
+    parser.add_argument("--only", default="", metavar="NAMES", help=NAMES)
     parser.add_argument("--small", action="store_true", help="short runs, to develop with")
+    parser.add_argument("--peers", action="store_true", help="build the other exporters first")
     asked = parser.parse_args()
+    if asked.peers:
+        build_peers()
 
     folder = parts.scratch_folder()
     measures = _measures(fetch.fetch(), folder, asked.small)
@@ -63,6 +73,10 @@ def _measures(available: fetch.Available, folder: Path, small: bool) -> dict[str
         "lag": lambda: measure_lag(available, folder / "lag", runs=3 if small else 10),
         "memory": lambda: measure_memory(folder / "memory", idle_s=5.0 if small else 30.0),
         "accuracy": lambda: measure_accuracy(500 if small else 3000),
+        "wide": lambda: measure_wide(available, folder / "wide", 100 if small else 1000, runs=3 if small else 9),
+        "many": lambda: measure_many(available, folder / "many", 50 if small else 500, runs=3 if small else 9),
+        "scrape": lambda: measure_scrape(available, folder / "scrape", 50 if small else 500, runs=5 if small else 15),
+        "flat": lambda: measure_flat(available, folder / "flat", 50 if small else 500, 120 if small else 1000),
     }
 
 

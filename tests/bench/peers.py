@@ -1,16 +1,16 @@
 """The exporters that stand beside ours: where they lie, how they are fetched and how they are run.
 
 klag-exporter (Rust) comes from crates.io and takes minutes to build; it wants Debian's libsasl2-dev,
-libcurl4-openssl-dev and cmake. prometheus-kafka-consumer-group-exporter (Python) comes from PyPI into a folder of its
-own. kafka_exporter and kminion are Go modules that the module proxy here does not hand out: their figures were noted
-on another day, on such a machine (../shared/notes/peers-lag.md), and are marked so.
+libcurl4-openssl-dev and cmake. kafka_exporter and kminion are Go modules that the module proxy here does not hand out:
+their figures were noted on another day, on such a machine (../shared/notes/peers-lag.md), and are marked so.
+prometheus-kafka-consumer-group-exporter (PyPI) starts with an old client, but tells of no group: it reads
+`__consumer_offsets`, and not what Kafka 4.1 writes there.
 """
 
 from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import requests
@@ -19,12 +19,12 @@ from tests.system.fetch import cache_folder
 from tests.system.parts import HOST, Process, free_port
 
 KLAG, KLAG_VERSION = "klag-exporter", "0.1.29"
-OLD, OLD_VERSION = "prometheus-kafka-consumer-group-exporter", "0.5.5"
-# The last kafka-python that has the modules it imports.
-OLD_CLIENT = "kafka-python==2.0.2"
 
 NOTED_DAY = "noted on another day, not measured in this run"
-NOT_AVAILABLE = "not available: the Go module proxy refuses danielqsj/kafka_exporter and redpanda-data/kminion (403)"
+NOT_AVAILABLE = (
+    "not available: the Go module proxy refuses danielqsj/kafka_exporter and redpanda-data/kminion (403)",
+    "not usable: prometheus-kafka-consumer-group-exporter 0.5.5 cannot parse the commits of Kafka 4.1 (version 4)",
+)
 NOTED_KMINION_S = 0.165
 NOTED_KAFKA_EXPORTER_S = 1.9
 
@@ -33,12 +33,8 @@ def klag_program() -> Path:
     return cache_folder() / "peers" / f"{KLAG}-{KLAG_VERSION}" / "bin" / KLAG
 
 
-def old_program() -> Path:
-    return cache_folder() / "peers" / f"{OLD}-{OLD_VERSION}" / "bin" / OLD
-
-
 def build_peers() -> None:
-    """Fetch what is missing. Raises subprocess.CalledProcessError when a peer cannot be built."""
+    """Build what is missing. Raises subprocess.CalledProcessError when that fails."""
     if not klag_program().is_file():
         cargo = shutil.which("cargo")
         if cargo is None:
@@ -47,11 +43,6 @@ def build_peers() -> None:
             [cargo, "install", "--quiet", KLAG, "--version", KLAG_VERSION, "--root", klag_program().parents[1]],
             check=True,
         )
-    if not old_program().is_file():
-        folder = old_program().parents[1]
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        wanted = [f"{OLD}=={OLD_VERSION}", OLD_CLIENT]
-        subprocess.run([folder / "bin" / "pip", "install", "--quiet", *wanted], check=True)
 
 
 class Klag:
@@ -83,16 +74,7 @@ topic_blacklist = ["^__.*"]
         self.process = Process(KLAG, [klag_program(), "-c", config, "-l", "warn"], folder)
 
 
-class Old:
-    """prometheus-kafka-consumer-group-exporter, reading `__consumer_offsets` from its start."""
-
-    def __init__(self, folder: Path, bootstrap: str) -> None:
-        port = free_port()
-        self.url = f"http://{HOST}:{port}/metrics"
-        self.process = Process(OLD, [old_program(), "-b", bootstrap, "-p", str(port), "-s"], folder)
-
-
-def wait_for_series(peer: Klag | Old, name: str, count: int, deadline_s: float = 60.0) -> None:
+def wait_for_series(peer: Klag, name: str, count: int, deadline_s: float = 60.0) -> None:
     """Wait until the peer tells `count` series of a name."""
 
     def tells_all() -> bool:

@@ -19,7 +19,7 @@ from tests.bench.bots import BotProcess
 from tests.bench.groups import fill, many_estate
 from tests.bench.table import Row, in_ms
 from tests.system.fetch import Available
-from tests.system.parts import HOST, PartFailed, free_port, wait_until
+from tests.system.parts import HOST, free_port, wait_until
 
 THEIR_LAG, KLAG_LAG = "kafka_consumergroup_lag", "kafka_consumergroup_group_lag"
 KLAG_TOOK = re.compile(r"^kafka_lag_exporter_scrape_duration_seconds(?:\{.*\})? (\S+)", re.MULTILINE)
@@ -39,32 +39,27 @@ def measure_scrape(available: Available, folder: Path, groups: int, runs: int) -
         environ = {"BOT_TOKEN": TOKEN, "SIGNING_SECRET": SECRET}
         bot = stack.enter_context(BotProcess(folder / "bot", f"http://{HOST}:{port}", config, environ))
         wait_until(lambda: _count(f"{bot.url}/metrics", THEIR_LAG) == series, "the bot tells of all", 90, every_s=1.0)
-        urls, silent = {"ours": f"{bot.url}/metrics"}, dict[str, str]()
-        for name, program, start, family in (
-            (peers.KLAG, peers.klag_program(), peers.Klag, KLAG_LAG),
-            (peers.OLD, peers.old_program(), peers.Old, "kafka_consumer_group_offset"),
-        ):
-            if not program.is_file():
-                silent[name] = "not built: --peers"
-                continue
-            peer = start(folder / name, estate.bootstrap)
-            stack.callback(peer.process.stop)
-            try:
-                peers.wait_for_series(peer, family, series)
-                urls[name] = peer.url
-            except PartFailed as error:
-                silent[name] = f"does not tell of these groups within a minute: {_last_line(str(error))}"
+        urls = {"ours": f"{bot.url}/metrics"}
+        if peers.klag_program().is_file():
+            klag = peers.Klag(folder / peers.KLAG, estate.bootstrap)
+            stack.callback(klag.process.stop)
+            peers.wait_for_series(klag, KLAG_LAG, series)
+            urls[peers.KLAG] = klag.url
         time.sleep(5)
         turns = [{name: _seconds(at) for name, at in urls.items()} for _ in range(runs + 1)][1:]
         taken = {name: statistics.median(turn[name] for turn in turns) for name in urls}
         size = len(requests.get(urls["ours"], timeout=30).content)
         rows = [*_ours(taken["ours"], groups, size)]
-        rows += [_beside(name, taken) for name in urls if name != "ours"]
         if peers.KLAG in urls:
+            theirs = taken[peers.KLAG]
+            rows.append(
+                Row("  the same", in_ms(taken["ours"]), f"{in_ms(theirs)} {peers.KLAG}", taken["ours"] / theirs)
+            )
             took = KLAG_TOOK.search(requests.get(urls[peers.KLAG], timeout=30).text)
             rows.append(Row(f"  one pass of {peers.KLAG}, as it tells", "", f"{float(took[1]):.2f} s" if took else "?"))
-    rows += [Row(f"  beside {name}", "", why) for name, why in silent.items()]
-    return [*rows, Row(f"  {peers.NOT_AVAILABLE}", "")]
+        else:
+            rows.append(Row(f"  {peers.KLAG}: not built: --peers", ""))
+    return [*rows, *(Row(f"  {line}", "") for line in peers.NOT_AVAILABLE)]
 
 
 def _ours(ours: float, groups: int, size: int) -> tuple[Row, ...]:
@@ -77,10 +72,6 @@ def _ours(ours: float, groups: int, size: int) -> tuple[Row, ...]:
     )  # fmt: skip
 
 
-def _beside(name: str, taken: dict[str, float]) -> Row:
-    return Row("  the same", in_ms(taken["ours"]), f"{in_ms(taken[name])} {name}", taken["ours"] / taken[name])
-
-
 def _seconds(url: str) -> float:
     began = time.perf_counter()
     requests.get(url, timeout=30).raise_for_status()
@@ -90,10 +81,6 @@ def _seconds(url: str) -> float:
 def _count(url: str, family: str) -> int:
     text = requests.get(url, timeout=30).text
     return sum(line.startswith(family + "{") for line in text.splitlines())
-
-
-def _last_line(text: str) -> str:
-    return text.strip().splitlines()[-1][:120]
 
 
 def _config(bootstrap: str, port: int, slack_url: str) -> str:
