@@ -68,10 +68,11 @@ class GroupReader:
     def _asked_once(
         self, settings: Mapping[str, Any], version: object, question: Mapping[str, Any], ends_at: float
     ) -> dict[str, Any]:
-        process = self._started(settings, version)
         self._asked += 1
         left_s = max(0.001, ends_at - time.monotonic())
         try:
+            process = self._started(settings, version)
+            left_s = max(0.001, ends_at - time.monotonic())
             _write(process, {**question, "id": self._asked, "deadline_s": left_s}, ends_at + _GRACE_S)
             answer: dict[str, Any] = json.loads(_read_line(process, ends_at + _GRACE_S))
         except EOFError:
@@ -80,6 +81,10 @@ class GroupReader:
         except TimeoutError:
             self._ended()
             raise ReaderFailed(f"the process that reads many groups did not answer within {left_s:.2g} s") from None
+        except OSError as error:  # no descriptor, no memory or no process left to start it with
+            if self._process is not None:
+                self._ended()
+            raise ReaderFailed(f"the process that reads many groups cannot be started: {error.strerror}") from error
         return answer
 
     def _started(self, settings: Mapping[str, Any], version: object) -> subprocess.Popen[bytes]:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import signal
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -134,6 +136,20 @@ def test_a_process_that_hangs_is_killed_at_the_deadline(producer: Producer) -> N
 
     assert time.monotonic() - started < 1.0
     assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_process_that_cannot_be_started_is_an_answer_that_failed() -> None:
+    """Of descriptors there are none left: it is told, and the next question is asked anew."""
+    reader = GroupReader()
+    question: dict[str, Any] = {"committed": {}, "describe": []}
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1, hard))
+    try:
+        with pytest.raises(ReaderFailed, match="cannot be started: Too many open files"):
+            reader.ask({"bootstrap.servers": "127.0.0.1:9"}, 1, question, 10)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert {} == reader.ask({"bootstrap.servers": "127.0.0.1:9"}, 1, question, 10)["committed"]
 
 
 def test_offsets_by_time_are_never_invented(kafka: ConfluentKafka) -> None:
