@@ -23,7 +23,7 @@ from functools import cache
 from html import escape
 from typing import Literal
 
-from matplotlib import rcParams
+from matplotlib import rcdefaults, rcParams
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -67,6 +67,8 @@ THRESHOLD_SHOWN_FROM, THRESHOLD_SHOWN_TO = 0.3, 50
 """A peak below or above that much of a threshold is drawn without it."""
 STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 172_800)
 
+# Whoever runs the bot may have a matplotlibrc, in the folder or at home: it may load LaTeX, or paint anything.
+rcdefaults()
 # Text is text: `$` is a letter, an SVG's words are words, and its ids do not depend on chance.
 rcParams.update({"text.parse_math": False, "svg.fonttype": "none", "svg.hashsalt": "cdc", "font.family": "DejaVu Sans"})
 _one_at_a_time = threading.Lock()

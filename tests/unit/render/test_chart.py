@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from random import Random
 from xml.etree import ElementTree
 
@@ -240,3 +242,18 @@ def test_drawing_is_quick_and_only_drawing_loads_matplotlib() -> None:
     assert (
         "False\n" == subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     )
+
+
+def test_nobodys_matplotlibrc_changes_the_chart(tmp_path: Path) -> None:
+    """One in the folder where the bot is started, or at home, may want LaTeX or paint everything red."""
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\nlines.color: red\nxtick.labelsize: 40\n")
+    script = (
+        "import sys; from tests.unit.render.test_chart import SHAPES; from bot.render.chart import draw; "
+        "sys.stdout.buffer.write(draw(SHAPES['one point'], 'svg'))"
+    )
+    root = Path(__file__).parents[3]
+    run = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": str(root)}, cwd=tmp_path, capture_output=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert draw(SHAPES["one point"], "svg") == run.stdout
