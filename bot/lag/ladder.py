@@ -129,7 +129,11 @@ def refine(now: datetime, ladder: Ladder, committed: int, rungs: int = REFINED_R
     bracket that is narrow already, in a disordered one. Beyond the oldest rung they reach 10 years back.
     """
     bracket = _bracket(ladder, committed)
-    if bracket is None or bracket.is_disordered or bracket.older_than is None or bracket.older_than >= now:
+    return () if bracket is None else _refined(now, ladder, bracket, rungs)
+
+
+def _refined(now: datetime, ladder: Ladder, bracket: _Bracket, rungs: int) -> tuple[datetime, ...]:
+    if bracket.is_disordered or bracket.older_than is None or bracket.older_than >= now:
         return ()
     min_s, max_s = bracket.ages_s(now)
     if max_s is None:
@@ -151,12 +155,13 @@ def refine_oldest(
     `committed` are the partitions with unread data. One whose record is certainly younger than another's is not asked:
     its bounds cannot move the group's. All together it is at most MAX_ASKED questions, or one per partition.
     """
-    brackets = {key: _bracket(ladders.get(key, {}), offset) for key, offset in committed.items()}
-    ages_s = {key: bracket.ages_s(now) for key, bracket in brackets.items() if bracket is not None}
+    drawn = ((key, _bracket(ladders.get(key, {}), offset)) for key, offset in committed.items())
+    brackets = {key: bracket for key, bracket in drawn if bracket is not None}
+    ages_s = {key: bracket.ages_s(now) for key, bracket in brackets.items()}
     oldest_s = max((min_s for min_s, _ in ages_s.values()), default=0.0)
     asked = [key for key, (_, max_s) in ages_s.items() if max_s is None or max_s > oldest_s]
     rungs = max(1, min(REFINED_RUNGS, MAX_ASKED // max(1, len(asked))))
-    refined = {key: refine(now, ladders[key], committed[key], rungs) for key in asked}
+    refined = {key: _refined(now, ladders[key], brackets[key], rungs) for key in asked}
     return {key: times for key, times in refined.items() if times}
 
 
@@ -226,23 +231,51 @@ def _bracket(ladder: Ladder, committed: int, earliest: int = 0) -> _Bracket | No
     the bracket reaches from the newest reached rung below all the others to the oldest other rung above all that are
     reached: whatever each answer proved by itself, it proved of something inside.
     """
-    told = {at: answer for at, answer in ladder.items() if answer is not None}
-    if not told:
+    offset = max(committed, ladder.get(EPOCH) or 0)  # below the first record there is none to be old
+    newest_told = newest_reached = oldest_beyond = None
+    highest = -1
+    for at, answer in ladder.items():
+        if answer is None:
+            continue
+        if newest_told is None or at > newest_told:
+            newest_told = at
+        if answer > highest:
+            highest = answer
+        if answer > offset:
+            if (oldest_beyond is None or at < oldest_beyond) and at != EPOCH:
+                oldest_beyond = at
+        elif (newest_reached is None or at > newest_reached) and at != EPOCH:
+            newest_reached = at
+    if newest_told is None:
         return None
-    newest_told = max(told) if max(told.values()) >= earliest else None
-    offset = max(committed, told.get(EPOCH, 0))  # below the first record there is none to be old
-    reached = [at for at, answer in told.items() if at != EPOCH and answer <= offset]
-    beyond = [at for at, answer in told.items() if at != EPOCH and answer > offset]
-    if newest_told is not None:
-        beyond += [at for at, answer in ladder.items() if answer is None and at > newest_told]
-    if not reached and not beyond:
+    if oldest_beyond is None and highest >= earliest:
+        silent = [at for at, answer in ladder.items() if answer is None and at > newest_told]
+        oldest_beyond = min(silent, default=None)
+    if newest_reached is None and oldest_beyond is None:
         return None
-    newest_reached, oldest_beyond = max(reached, default=None), min(beyond, default=None)
     if newest_reached is None or oldest_beyond is None or newest_reached < oldest_beyond:
         return _Bracket(newest_reached, oldest_beyond, is_disordered=False)
+    return _disordered(ladder, offset, newest_reached, oldest_beyond, newest_told if highest >= earliest else None)
+
+
+def _disordered(
+    ladder: Ladder, offset: int, newest_reached: datetime, oldest_beyond: datetime, newest_told: datetime | None
+) -> _Bracket:
+    """Return the bracket around all rungs that contradict each other; `newest_told` None: no None is believed."""
+
+    def is_beyond(at: datetime, answer: int | None) -> bool:
+        return newest_told is not None and at > newest_told if answer is None else answer > offset
+
     return _Bracket(
-        max((at for at in reached if at < oldest_beyond), default=None),
-        min((at for at in beyond if at > newest_reached), default=None),
+        max(
+            (
+                at
+                for at, answer in ladder.items()
+                if answer is not None and answer <= offset and EPOCH != at < oldest_beyond
+            ),
+            default=None,
+        ),
+        min((at for at, answer in ladder.items() if at > newest_reached and is_beyond(at, answer)), default=None),
         is_disordered=True,
     )
 
