@@ -47,6 +47,8 @@ RETENTION_REFUSED_KEPT_S = 60.0
 RETENTION_DEADLINE_S = 1.0
 """Settings stand beside the answer: whatever the caller's deadline, they are not waited for longer."""
 
+TAIL_KEPT_S = 600.0
+
 SETTLED = timedelta(minutes=1)
 """Records of the last minute may still be on their way: what is at or after such a time is asked again."""
 
@@ -117,6 +119,7 @@ class KafkaLog(KafkaConnection):
         self._ends_seen: dict[PartitionKey, tuple[int, int]] = {}
         self._by_time: dict[PartitionKey, dict[datetime, int]] = {}
         self._retention: dict[str, tuple[float, Retention | PortError]] = {}
+        self._tails: dict[PartitionKey, tuple[int, int, float, bool]] = {}
 
     def read_topic(self, topic: str, deadline_s: float) -> TopicOffsets:
         return self._read_topic(topic, time.monotonic() + deadline_s, f"DESCRIBE on topic {topic}")
@@ -209,10 +212,13 @@ class KafkaLog(KafkaConnection):
         """Return whether a reader of committed data gets a record at or after each offset, or only the partition's end.
 
         Not told, and absent: a partition whose end for such a reader is an open transaction, one whose offset is out of
-        range, one that was not read in time. Raises PortError when nothing is told.
+        range, one that was not read in time. Raises PortError when nothing is told. A tail that was looked into is not
+        looked into again while its start and its end stay; one that held a record, which compaction may take away, is
+        after TAIL_KEPT_S.
         """
         ends_at = time.monotonic() + deadline_s
-        pending, found = set(starts), dict[PartitionKey, bool]()
+        found = {key: held for key, start in starts.items() if (held := self._kept_tail(key, start)) is not None}
+        pending = set(starts) - found.keys()
         failed: PortError | None = None
         # A consumer is told nothing of a topic that it may not describe.
         for topic in sorted({topic for topic, _ in pending}):
@@ -221,7 +227,7 @@ class KafkaLog(KafkaConnection):
             except PortError as error:
                 failed, pending = error, {key for key in pending if key[0] != topic}
         if not pending:
-            if failed is not None:
+            if failed is not None and not found:
                 raise failed
             return found
         asked = frozenset(pending)
@@ -237,11 +243,13 @@ class KafkaLog(KafkaConnection):
                 key, told = (topic_of, partition), message.error()
                 if told is None:
                     found[key] = True
+                    self._keep_tail(key, starts[key], True)
                 elif told.code() == KafkaError._PARTITION_EOF:
                     log_end = consumer.get_watermark_offsets(TopicPartition(*key), cached=True)[1]
                     # Short of the log end stands an open transaction: what is in it nobody can tell yet.
                     if 0 <= log_end <= (message.offset() or 0):
                         found[key] = False
+                        self._keep_tail(key, starts[key], False, log_end)
                 else:
                     failed = self._port_error(
                         KafkaException(told), f"records of {topic_of}", f"READ on topic {topic_of}"
@@ -406,9 +414,24 @@ class KafkaLog(KafkaConnection):
         """Forget a partition's answers by time when its ends go back: it is another log of the same name."""
         seen_earliest, seen_latest = self._ends_seen.get(key, (earliest, latest))
         self._ends_seen[key] = (earliest, latest)
+        if latest < seen_latest:
+            self._tails.pop(key, None)
         if earliest < seen_earliest or latest < seen_latest:
             for one in [one for one in self._by_time if one[0] == key[0]]:
                 self._by_time.pop(one, None)
+
+    def _kept_tail(self, key: PartitionKey, start: int) -> bool | None:
+        kept_start, kept_end, until_s, held = self._tails.get(key, (-1, -1, 0.0, False))
+        is_same = (kept_start, kept_end) == (start, self._ends_seen.get(key, (0, -2))[1])
+        return held if is_same and (not held or time.monotonic() < until_s) else None
+
+    def _keep_tail(self, key: PartitionKey, start: int, held: bool, end: int | None = None) -> None:
+        seen_end = self._ends_seen.get(key, (0, -1))[1]
+        if seen_end < 0 or (end is not None and end != seen_end):
+            return
+        if key not in self._tails and len(self._tails) >= KEPT_PARTITIONS:
+            self._tails.pop(next(iter(self._tails)), None)
+        self._tails[key] = (start, seen_end, time.monotonic() + TAIL_KEPT_S, held)
 
     def _keep(self, key: PartitionKey, at: datetime, offset: int) -> None:
         kept = self._by_time.get(key)

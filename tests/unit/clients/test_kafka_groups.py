@@ -179,6 +179,18 @@ def test_whether_a_record_is_there_is_told_per_partition(kafka: ConfluentKafka) 
     assert {} == kafka.holds_record({}, 5)
 
 
+def test_a_tail_that_stands_is_looked_into_once(kafka: ConfluentKafka) -> None:
+    """A sampler asks each 30 s about the same markers: from memory, while nothing is written behind them."""
+    starts = {("orders", 0): 4, ("orders", 1): 5}
+    kafka.read_topic("orders", 5)
+    found = kafka.holds_record(starts, 5)
+
+    assert {("orders", 0): True, ("orders", 1): False} == found
+    assert found == kafka.holds_record(starts, 1e-9)
+    with pytest.raises(PortError):
+        kafka.holds_record({("orders", 0): 3}, 1e-9)
+
+
 def test_a_record_that_cannot_be_looked_for_in_time_is_an_error() -> None:
     """Nobody answers: not False."""
     kafka = ConfluentKafka({"bootstrap.servers": "127.0.0.1:1"}, now=lambda: AT)
