@@ -111,8 +111,9 @@ def judge_partition(
             gone = f"nothing to read was deleted: offsets {committed:,}..{earliest - 1:,} held {_NO_RECORDS}"
             return judged(Verdict.RESIDUAL, gone)
         if now.topic.endswith(PURGED) and (track is None or track.moved_s >= circumstances.at_s):
-            seen = f"committed {committed:,}, deleted up to {earliest:,} a moment later: Kafka Streams deletes what it read"
-            return judged(Verdict.UNKNOWN, f"{seen}; a commit that stays there would prove a loss")
+            gap = f"committed {committed:,}, the log begins at {earliest:,} a moment later"
+            why = "Kafka Streams deletes what it has committed, only a commit that stands still would prove a loss"
+            return judged(Verdict.UNKNOWN, f"{gap}: {why}")
         return judged(
             Verdict.DATA_LOST, _data_lost(committed, earliest, now.topic in circumstances.exact, circumstances)
         )

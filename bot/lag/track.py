@@ -84,7 +84,7 @@ class Rewind(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """Offsets `first` up to `until` that were deleted; `is_proved`: a read saw the commit before them when they were gone.
+    """Offsets `first` up to `until` that were deleted. `is_proved`: a read saw them gone, and the commit still there.
 
     Otherwise the commit passed them between two reads, and whether the records were read first cannot be told.
     """
