@@ -84,14 +84,21 @@ Lags = Mapping[tuple[str, ...], int | None]
 
 NONE: Lags = MappingProxyType({})
 
+Verdicts = Mapping[tuple[str, str], tuple[str, int | None]]
+"""(verdict, partitions whose lag could not be seen) by pipeline and group."""
+
+NO_VERDICTS: Verdicts = MappingProxyType({})
+
 Lines = dict[str, list[str]]
 """Of each family, by its name: what stands behind the name, labels and value."""
 
 
-def render_looks(looks: Sequence[Look], exporter_names: bool, lags: Lags = NONE) -> str:
+def render_looks(
+    looks: Sequence[Look], exporter_names: bool, lags: Lags = NONE, verdicts: Verdicts = NO_VERDICTS
+) -> str:
     """Return the text of all families. Of two looks at a group for one pipeline the first counts.
 
-    `lags` are those of groups that no look tells of.
+    `lags` and `verdicts` are those of groups that no look tells of.
     """
     lines: Lines = {family.name: [] for family in FAMILIES}
     seen: set[tuple[str | None, str]] = set()
@@ -101,6 +108,10 @@ def render_looks(looks: Sequence[Look], exporter_names: bool, lags: Lags = NONE)
             seen.add(name)
             _add_look(lines, look)
     lines[LAG.name] += [f"{_labels(LAG.labels, key)} {lag}" for key, lag in sorted(lags.items()) if lag is not None]
+    for key, (verdict, unknown) in sorted(verdicts.items()):
+        lines[VERDICT.name].append(f"{_labels(VERDICT.labels, (*key, verdict))} 1")
+        if unknown is not None:
+            lines[UNKNOWN_PARTITIONS.name].append(f"{_labels(_GROUP, key)} {unknown}")
     text = write(FAMILIES, lines)
     return text + write(EXPORTER_FAMILIES, _exporter_lines(looks)) if exporter_names else text
 

@@ -27,6 +27,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from bot.incident.announce import LANES
+from bot.lag.verdict import Verdict
 from bot.lag_metrics import EXPORTER_FAMILIES, FAMILIES, render_looks, sees
 from bot.model import Finding, Pipeline, Severity, Signal, counted
 from bot.probes.consumer_lag import PROBE as CONSUMER_LAG
@@ -358,13 +359,19 @@ def _families(snapshot: Snapshot) -> Iterator[Metric]:
 
 def _lag_text(snapshot: Snapshot) -> str:
     sampled, lags = _sampled(snapshot), dict[Labels, int | None]()
+    verdicts = dict[tuple[str, str], tuple[str, int | None]]()
     for pipeline, findings in snapshot.findings.items():
         for finding in findings:
-            if finding.signal is Signal.LAG and (pipeline, finding.target) not in sampled:
-                for topic, partition in _partitions(finding):
-                    labels = (pipeline, finding.target, topic, str(partition.get("partition")))
-                    lags[labels] = _whole(partition.get("lag_records"))
-    return render_looks(_shown(snapshot), snapshot.exporter_names, lags)
+            told = (pipeline, finding.target)
+            if finding.signal is not Signal.LAG or told in sampled or finding.verdict == NOT_CONFIGURED:
+                continue
+            verdicts[told] = (str(Verdict.UNKNOWN), None)
+            if finding.verdict not in UNSEEN:
+                partitions = list(_partitions(finding))
+                verdicts[told] = (finding.verdict, sum(_is_unknown(partition) for _, partition in partitions))
+                for topic, partition in partitions:
+                    lags[(*told, topic, str(partition.get("partition")))] = _whole(partition.get("lag_records"))
+    return render_looks(_shown(snapshot), snapshot.exporter_names, lags, verdicts)
 
 
 def _sampled(snapshot: Snapshot) -> frozenset[tuple[str | None, str]]:
@@ -427,6 +434,10 @@ def _partitions(finding: Finding) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for topic in finding.facts.get("topics", ()):
         for partition in topic["partitions"]:
             yield str(topic["topic"]), partition
+
+
+def _is_unknown(partition: Mapping[str, Any]) -> bool:
+    return partition.get("lag_records") is None and partition.get("verdict") == Verdict.UNKNOWN
 
 
 def _label_names(family: Metric) -> tuple[str, ...]:

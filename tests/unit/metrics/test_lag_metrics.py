@@ -325,6 +325,34 @@ def test_a_number_has_one_source() -> None:
     }
 
 
+def test_a_group_of_two_pipelines_has_a_verdict_in_both() -> None:
+    """The sampler tells of it for the first; without the other's, its CDCDataLost could never fire."""
+    facts = {
+        "topics": [
+            {
+                "topic": "t",
+                "partitions": [
+                    {"partition": 0, "lag_records": 3, "verdict": "DATA_LOST"},
+                    {"partition": 1, "lag_records": None, "verdict": "UNKNOWN"},
+                    {"partition": 2, "lag_records": None, "verdict": "NEVER_COMMITTED"},
+                ],
+            }
+        ]
+    }
+    lost = replace(probed("g", 0, "DATA_LOST"), facts=facts)
+    blind = replace(probed("h", 0, "UNREACHABLE"), facts={})
+    off = replace(probed("off", 0, "NOT_CONFIGURED"), facts={})
+    text = render(Snapshot("1", {"p": (probed("g", 7),), "q": (lost, blind, off)}, sampled=(look(at(0, 40)),))).decode()
+    found = {(name, tuple(value for _, value in labels)): value for (name, labels), value in series_of(text).items()}
+
+    assert {("g", "p", "OK"), ("g", "q", "DATA_LOST"), ("h", "q", "UNKNOWN")} == {
+        labels for (name, labels) in found if name == "cdc_consumergroup_verdict"
+    }
+    assert {("g", "p"): 0, ("g", "q"): 1} == {
+        labels: value for (name, labels), value in found.items() if name == "cdc_consumergroup_unknown_partitions"
+    }
+
+
 @pytest.mark.parametrize(
     ("up", "error"),
     [(1, None), (0, Unreachable("no answer")), (0, Denied("needs DESCRIBE")), (1, Missing("no such group"))],
