@@ -172,9 +172,10 @@ def found_part(found: Finding) -> str:
     return f"{STATUS_SIGN[found.status]} {line(word, 40)} · {part} `{line(found.target, 120)}`"
 
 
+DURATION = "duration"
 NUMBERS = (
     ("lag_records", "Lag", "records"),
-    ("time_lag_s", "Behind by", "seconds"),
+    ("time_lag_s", "Time lag", DURATION),
     ("dead_letters", "Dead letters", "records"),
     ("records", "Dead letters", "records"),
     ("failed_tasks", "Failed tasks", ""),
@@ -190,10 +191,11 @@ def number_lines(incident: Incident) -> list[str]:
         shown: set[str] = set()
         for fact, label, unit in NUMBERS:
             value, then = _number(now, fact), _number(first, fact)
-            if label in shown or (value is None and then is None):
+            if label in shown or (value is None and then is None) or (unit == DURATION and not (value or then)):
                 continue
             shown.add(label)
-            before = f", {_amount(then, '')} at alert time" if then is not None and then != value else ""
+            before_unit = unit if unit == DURATION else ""
+            before = f", {_amount(then, before_unit)} at alert time" if then is not None and then != value else ""
             lines.append(f"{label} *{_amount(value, unit)}*{before} · {line(now.target, 120)}")
     return lines
 
@@ -208,6 +210,8 @@ def _number(finding: Finding, fact: str) -> float | int | None:
 def _amount(value: float | int | None, unit: str) -> str:
     if value is None:
         return "not known"
+    if unit == DURATION:
+        return duration(value)
     number = f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"
     return f"{number} {unit if value != 1 else unit.removesuffix('s')}".strip()
 

@@ -223,6 +223,25 @@ def test_an_unknown_number_is_not_zero() -> None:
     assert "Lag *not known*, 12,408 at alert time" in words(shown(scene, "card"))
 
 
+@pytest.mark.parametrize(
+    ("expected", "then_s", "now_s"),
+    [
+        ("Time lag *17 min*, 45 s at alert time · customers_canonical_flink", 45.0, 1_020.4),
+        ("Time lag *0 s*, 45 s at alert time", 45.0, 0.0),
+        ("Time lag *not known*, 45 s at alert time", 45.0, None),
+        (None, 0.0, 0.0),
+        (None, None, None),
+    ],
+)
+def test_time_behind_is_told_in_words(expected: str | None, then_s: float | None, now_s: float | None) -> None:
+    """A group that is level and always was needs no line for it."""
+    scene = scenes.opened()
+    for time_lag_s in (then_s, now_s):
+        scene.add(e.ProbeReported(replace(scenes.LAG, facts={"lag_records": 9, "time_lag_s": time_lag_s})))
+    text = words(shown(scene, "card"))
+    assert expected in text if expected else "Time lag" not in text
+
+
 def test_without_a_broken_part_the_suspect_is_not_known() -> None:
     """No finding is no acquittal."""
     assert "not known yet, no probe has answered" in words(shown(scenes.opened(), "card"))
