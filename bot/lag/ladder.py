@@ -33,6 +33,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from bot.model import PartitionKey
 
@@ -135,6 +136,12 @@ def refine(now: datetime, ladder: Ladder, committed: int, rungs: int = REFINED_R
 def _refined(now: datetime, ladder: Ladder, bracket: _Bracket, rungs: int) -> tuple[datetime, ...]:
     if bracket.is_disordered or bracket.older_than is None or bracket.older_than >= now:
         return ()
+    return tuple([at for at in _times_within(now, bracket, rungs) if at not in ladder])
+
+
+@lru_cache(maxsize=1024)
+def _times_within(now: datetime, bracket: _Bracket, rungs: int) -> tuple[datetime, ...]:
+    """Return the times on their grids. The partitions of a pass share their rungs, and so a few brackets."""
     min_s, max_s = bracket.ages_s(now)
     if max_s is None:
         ages_s = [age_s for age_s in _DEEP_S if age_s > min_s][:rungs]
@@ -144,7 +151,7 @@ def _refined(now: datetime, ladder: Ladder, bracket: _Bracket, rungs: int) -> tu
     else:
         return ()
     times = {rounded_down(now - timedelta(seconds=age_s), _grid_s(age_s / _FINE)) for age_s in ages_s}
-    return tuple(sorted(at for at in times if at not in ladder and bracket.holds(at)))
+    return tuple(sorted(at for at in times if bracket.holds(at)))
 
 
 def refine_oldest(
