@@ -16,9 +16,11 @@ import time
 from collections.abc import Callable, Sequence
 
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 Key = tuple[str, int]
+
+EARLIEST, LATEST = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
 
 def main() -> None:
@@ -49,7 +51,7 @@ def by_consumer(admin: AdminClient, bootstrap: str, group: str) -> Callable[[], 
         except KafkaException:
             pass
         committed = {(at.topic, at.partition): at.offset for at in answers if at.offset >= 0}
-        starts, ends = offsets(admin, list(committed), (OffsetSpec.earliest(), OffsetSpec.latest()))
+        starts, ends = offsets(admin, list(committed), (EARLIEST, LATEST))
         return {key: end - max(committed[key], starts[key]) for key, end in ends.items()}
 
     return lags
@@ -62,7 +64,7 @@ def by_admin(admin: AdminClient, groups: Sequence[str]) -> Callable[[], dict[Key
         for group, future in zip(groups, fired, strict=True):
             for at in future.result(20).topic_partitions:
                 committed[(group, (at.topic, at.partition))] = at.offset
-        (ends,) = offsets(admin, list({key for _, key in committed}), (OffsetSpec.latest(),))
+        (ends,) = offsets(admin, list({key for _, key in committed}), (LATEST,))
         return {(group, *key): ends[key] - offset for (group, key), offset in committed.items()}  # type: ignore[misc]
 
     return lags

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.cimpl import NewTopic
@@ -61,11 +63,12 @@ def many_estate(available: Available, folder: Path, groups: int, partitions: int
         yield estate
 
 
-def fill(estate: Estate) -> Estate:
+def fill(estate: Estate, one_topic_in: int = 1) -> Estate:
     """Write RECORDS to every partition, making the topics first where there are none; return the estate as it is then.
 
-    The groups are then behind by so many in each partition.
+    The groups are then behind by so many in each partition; those of one topic in `one_topic_in`.
     """
+    written = dict(list(estate.topics.items())[::one_topic_in])
     if not estate.end:
         admin = estate.kafka.admin()
         wanted = [NewTopic(name, partitions, 1) for name, partitions in estate.topics.items()]
@@ -83,7 +86,7 @@ def fill(estate: Estate) -> Estate:
     began_ms = int((time.time() - SPREAD_S) * 1000)
     step_ms = int(SPREAD_S * 1000 / RECORDS)
     for number in range(RECORDS):
-        for topic, partitions in estate.topics.items():
+        for topic, partitions in written.items():
             for partition in range(partitions):
                 producer.produce(topic, b"x" * 100, partition=partition, timestamp=began_ms + number * step_ms)
         producer.poll(0)
@@ -97,7 +100,7 @@ def commit(estate: Estate, groups: Sequence[str], offset: int) -> None:
     admin = estate.kafka.admin()
 
     def is_committed(some: Sequence[str]) -> bool:
-        fired = []
+        fired: list[Future[Any]] = []
         for group in some:
             topic = estate.groups[group]
             places = [TopicPartition(topic, partition, offset) for partition in range(estate.topics[topic])]

@@ -43,16 +43,16 @@ def measure_many(available: Available, folder: Path, groups: int, runs: int) -> 
 
 
 def measure_flat(available: Available, folder: Path, groups: int, passes: int) -> list[Row]:
-    """Return the row of the memory of a sampler and of the process that reads for it, each partition behind."""
+    """Return the row of the memory of a sampler and of the process that reads for it, one group in ten behind."""
     with many_estate(available, folder, groups) as estate:
-        fill(estate)
+        fill(estate, one_topic_in=10)
         with Worker(OURS, estate.bootstrap, "pass", str(folder), *estate.groups) as ours:
             warm = _memory_after(ours, WARM_PASSES)
             late = _memory_after(ours, passes - WARM_PASSES)
     before, after = sum(warm), sum(late)
     return [
-        Row(f"memory after {passes:,} passes, sampler + reading process", f"{late[0]} + {late[1]} MB",
-            f"{warm[0]} + {warm[1]} MB after {WARM_PASSES}", after / before, f"< {GROWN_WITHIN:g} x",
+        Row(f"memory after {passes:,} passes over {groups} groups, sampler + reading process",
+            f"{late[0]} + {late[1]} MB", f"{warm[0]} + {warm[1]} MB after {WARM_PASSES}", after / before, f"< {GROWN_WITHIN:g} x",
             after < GROWN_WITHIN * before)
     ]  # fmt: skip
 
