@@ -157,6 +157,19 @@ def kind(connector: ConnectorFacts) -> str:
     return f"Debezium {name}" if java_class.startswith("io.debezium.") else name
 
 
+def coordinator(sink: ConnectorFacts, listed: Collection[str] | None) -> tuple[str, str] | None:
+    """Return (group, control topic) of an Iceberg sink's coordinator, or None.
+
+    Its workers commit their offsets when data files are announced on the control topic; rows are visible once the
+    coordinator has read that and committed the table (iceberg: kafka-connect, `Coordinator.java`). A lag of 0 in the
+    sink's own group says nothing of the table.
+    """
+    group, topic = sink_group(sink), sink.settings.get("iceberg.control.topic") or "control-iceberg"
+    if kind(sink) != "Iceberg" or group is None or listed is None or topic not in listed:
+        return None
+    return f"{group}-coord", topic
+
+
 # --- leaves --------------------------------------------------------------------------------------
 
 

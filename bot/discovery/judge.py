@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bot.discovery.connectors import (
+    coordinator,
     dead_letter_queue,
     is_internal,
     is_name,
@@ -165,6 +166,8 @@ def _from_connectors(connectors: Sequence[ConnectorFacts], facts: Facts) -> list
         topics, home = reads[sink.name], homes[sink.name]
         name = sink_group(sink)
         groups = [] if name is None else [FoundGroup(name, GroupKind.CONNECT_SINK, topics)]
+        if (found := coordinator(sink, facts.topics)) is not None:
+            groups.append(FoundGroup(found[0], GroupKind.CONSUMER, (found[1],)))
         notes = _topic_notes(sink, facts)
         questions = name_questions(sink, topics)
         if home is not None and home.sink is None:

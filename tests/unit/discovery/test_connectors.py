@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bot.discovery.connectors import (
+    coordinator,
     dead_letter_queue,
     is_internal,
     kind,
@@ -214,6 +215,23 @@ def test_table_of_a_sink(settings, url, topics, expected):
     """One table is named with its database; several, or none, are left to a person."""
     state = ConnectorState("s", "sink", "RUNNING", None, None, (), {**settings, "connection.url": url})
     assert expected == sink_table(connector_facts(state, ()), topics)
+
+
+@pytest.mark.parametrize(
+    ("settings", "listed", "expected"),
+    [
+        ({}, ["control-iceberg"], ("connect-customers-sink-coord", "control-iceberg")),
+        ({"iceberg.control.topic": "lake.control"}, ["lake.control"], ("connect-customers-sink-coord", "lake.control")),
+        ({"consumer.override.group.id": "lake-writer"}, ["control-iceberg"], ("lake-writer-coord", "control-iceberg")),
+        ({}, ["customers"], None),  # it has not committed a table yet
+        ({}, None, None),
+        ({"connector.class": "io.debezium.connector.jdbc.JdbcSinkConnector"}, ["control-iceberg"], None),
+    ],
+)  # fmt: skip
+def test_coordinator_of_an_iceberg_sink(settings, listed, expected):
+    """Rows are visible once it has read the control topic, whatever the lag of the sink's own group."""
+    settings = {"connector.class": "org.apache.iceberg.connect.IcebergSinkConnector", **settings}
+    assert expected == coordinator(sink(settings), listed)
 
 
 def test_facts_hold_no_secret():

@@ -355,3 +355,13 @@ def test_while_connect_is_down_topics_are_no_pipelines():
 def test_a_broken_file_is_no_obstacle(written):
     """What cannot be read is not kept."""
     assert (CRM,) == with_kept(Findings((CRM,)), written).pipelines
+
+
+def test_the_coordinator_of_an_iceberg_sink_is_watched_beside_it():
+    """Lag 0 in the sink's own group is no visible row: the coordinator commits the table."""
+    lake = sink("lake", "a", **{"connector.class": "org.apache.iceberg.connect.IcebergSinkConnector"})
+    [pipeline] = found(source("s", "a"), lake, topics=("a", "control-iceberg")).pipelines
+    assert (
+        FoundGroup("connect-lake", GroupKind.CONNECT_SINK, ("a",)),
+        FoundGroup("connect-lake-coord", GroupKind.CONSUMER, ("control-iceberg",)),
+    ) == pipeline.consumers
