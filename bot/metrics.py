@@ -340,9 +340,9 @@ def _families(snapshot: Snapshot) -> Iterator[Metric]:
     yield _gauge("cdc_outbox_depth", "Messages that wait to be sent.", ("lane",), _by_name(lanes))
     yield _gauge(
         "cdc_outbox_oldest_seconds",
-        "Age of the oldest message that waits; 0 when none does.",
+        "Age of the oldest message that waits, charts left out; 0 when none does.",
         (),
-        {(): _age(sum(snapshot.outbox_depth.values()), snapshot.outbox_oldest_s)},
+        {(): snapshot.outbox_oldest_s or 0.0},
     )
     yield _gauge("cdc_tasks_depth", "Probes, plans and actions that wait.", ("kind",), _by_name(snapshot.tasks_depth))
     yield _gauge(

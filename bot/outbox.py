@@ -131,9 +131,7 @@ class Outbox:
 
     def _pass(self, are_charts: bool) -> int:
         moved = 0
-        for row in self._store.due_messages(self._clock(), 50):
-            if row.slot.startswith(CHART) is not are_charts:
-                continue
+        for row in self._store.due_messages(self._clock(), 50, are_charts):
             try:
                 moved += self._deliver(row)
             except ChatError as error:

@@ -216,20 +216,21 @@ class Store:
 
     # --- outbox ---
 
-    def due_messages(self, now: datetime, limit: int) -> tuple[OutboxRow, ...]:
+    def due_messages(self, now: datetime, limit: int, charts: bool | None = None) -> tuple[OutboxRow, ...]:
         """Return messages that are due, most urgent lane first, oldest first within a lane.
 
         At most `limit` of one channel, and as many answers: a storm in one channel holds up no other. A reply
-        is not due before its card is posted.
+        is not due before its card is posted. `charts`: these alone, or all others.
         """
         rows = self._db().execute(
             "SELECT id, key, incident, slot, lane, channel, body, wanted, shown, attempts, uncertain, ts, channel_id, "
             "created_at FROM (SELECT o.*, row_number() OVER (PARTITION BY channel, slot = 'answer' "
             f"ORDER BY {LANE_ORDER}, id) AS place FROM outbox o WHERE state = 'due' AND not_before <= ? "
+            "AND coalesce(? = (slot GLOB 'chart:*'), 1) "
             "AND (slot IN ('card', 'answer') OR EXISTS (SELECT 1 FROM outbox c "
             "WHERE c.key = o.incident || '/card' AND c.ts IS NOT NULL))) "
             f"WHERE place <= ? ORDER BY {LANE_ORDER}, id",
-            (_stamp(now), limit),
+            (_stamp(now), charts, limit),
         )
         return tuple(
             OutboxRow(r[0], r[1], r[2], r[3], r[4], r[5], json.loads(r[6]), r[7], r[8], r[9], bool(r[10]), r[11],
@@ -388,12 +389,15 @@ class Store:
     def depths(self) -> Mapping[str, Any]:
         """Return what waits: inbox and outbox depth and age, tasks per kind, failed messages, unreadable rows.
 
-        `outbox_held` are replies that wait for a card which was refused; `outbox_waits` is the oldest of the others.
+        `outbox_oldest` is the oldest message, charts left out: nobody misses one. `outbox_held` are replies that wait
+        for a card which was refused; `outbox_waits` is the oldest of the others.
         `write_error` is why the last write failed, empty once one has succeeded.
         """
         db = self._db()
         inbox = db.execute("SELECT count(*), min(received_at) FROM inbox WHERE state = 'new'").fetchone()
-        oldest = db.execute("SELECT min(created_at) FROM outbox WHERE state = 'due'").fetchone()[0]
+        oldest = db.execute(
+            "SELECT min(created_at) FROM outbox WHERE state = 'due' AND slot NOT GLOB 'chart:*'"
+        ).fetchone()[0]
         waits = db.execute(
             f"SELECT min(created_at), max(attempts) FROM outbox o WHERE state = 'due' AND NOT {HELD}"
         ).fetchone()

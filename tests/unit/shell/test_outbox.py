@@ -565,3 +565,20 @@ def test_a_429_of_a_chart_pauses_charts_alone(shell: Shell, chat: FakeChat) -> N
     assert {"post", "update", "upload"} >= {method for method, _ in chat.calls} >= {"post", "upload"}
     assert ("upload", "lag.png") not in chat.calls
     assert ["sent"] == charts(shell)
+
+
+def test_charts_that_wait_make_nobody_wait_and_the_bot_is_ready(shell: Shell, chat: FakeChat) -> None:
+    """A storm's charts are paced for an hour: a message of the same lane goes out beside them, and none is late."""
+    drawing(shell, lambda slot, incident: PICTURE)
+    shell.hear(webhook(alert()))
+    shell.outbox.drain()
+    with shell.store.deciding() as writer:
+        for number in range(60):
+            writer.deliver("CDC-1", f"chart:{number}", "cosmetic", CHANNEL, 1, T0)
+        writer.deliver("CDC-1", "findings", "cosmetic", CHANNEL, 1, T0)
+    shell.clock.passes(10)
+    for _ in range(3):
+        shell.outbox.drain()
+    waiting = due(shell)
+    assert 61 == len(waiting) == sum("chart:" in key for key in waiting)
+    assert None is shell.store.depths()["outbox_oldest"]
