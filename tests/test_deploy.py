@@ -326,6 +326,7 @@ def test_only_those_named_reach_the_bot(helm: Helm) -> None:
         ({443, 9092, 9093}, {"kafka": {"bootstrap": "a:9092, [::1]:9093,b:9092"}}),
         ({443, 80}, {"connect": {"url": "http://connect/path"}}),
         ({443}, {"registry": {"url": "https://registry/apis/ccompat/v7"}}),
+        ({443, 8082}, {"flink": {"url": "http://jobmanager:8082"}}),
         ({443, 8081, 8083, 9090, 9093}, {
             "registry": {"url": "http://r:8081"}, "connect": {"url": "https://c:8083/x"},
             "prometheus": {"url": "http://p:9090"}, "alertmanager": {"url": "http://[::1]:9093", "tokens": ["${T}"]},

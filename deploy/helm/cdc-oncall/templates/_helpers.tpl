@@ -71,7 +71,7 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{/* The ports of the addresses in `config`, and 443 for Slack, as a list in JSON. */}}
 {{- define "cdc-oncall.ports" -}}
 {{- $addresses := list (dig "slack" "api_url" "https://slack.com" .Values.config) }}
-{{- range $part := list "registry" "connect" "alertmanager" "prometheus" }}
+{{- range $part := list "registry" "connect" "flink" "alertmanager" "prometheus" }}
 {{- $addresses = append $addresses (dig $part "url" "" $.Values.config) }}
 {{- end }}
 {{- $ports := list 443 }}
