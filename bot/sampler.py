@@ -28,7 +28,7 @@ from bot.lag.ladder import Ladder, times_to_ask
 from bot.lag.track import GroupTrack, follow
 from bot.model import ConsumerGroup, GroupOffsets, PartitionKey
 from bot.ports import Kafka, KafkaCluster, PortError, Unreachable
-from bot.probes.consumer_lag import Look, Watched, besides_of
+from bot.probes.consumer_lag import Look, Watched, besides_of, is_behind
 from bot.probes.sources import Sources
 from bot.store.samples import Samples
 
@@ -189,7 +189,7 @@ class Sampler:
         What is not answered by then is said, and the groups are judged by their offsets.
         """
         tracks = {group: self._tracks[group] for group, answer in answers.items() if isinstance(answer, GroupOffsets)}
-        behind = [group for group, track in tracks.items() if _is_behind(track)]
+        behind = [group for group, track in tracks.items() if is_behind(watched[group], track)]
         besides = self._besides([(watched[group], tracks[group]) for group in behind], ends_at_s)
         return tuple(
             self._look_of(each, tracks.get(group), answers[group], besides.get(group))
@@ -337,7 +337,3 @@ def named_groups(watched: Sequence[Watched], names: Sequence[str]) -> tuple[Watc
     """Return the groups of the pipelines and those named beside them."""
     known = {each.group for each in watched}
     return (*watched, *(Watched(ConsumerGroup(name)) for name in dict.fromkeys(names) if name not in known))
-
-
-def _is_behind(track: GroupTrack) -> bool:
-    return any(one.lag_records for one in track.newest.partitions)

@@ -30,7 +30,7 @@ def group_time_lag(
     """
     unread = [one for one in now.partitions if lags.get(one.key) and holds_record.get(one.key) is not False]
     if not unread:
-        never = [one for one in now.partitions if _was_never_read(one)]
+        never = [one for one in now.partitions if was_never_read(one)]
         if lags and is_known and never:
             more = f" and {len(never) - 1} more" if len(never) > 1 else ""
             return None, f"{never[0].topic}/{never[0].partition}{more} was written and never committed"
@@ -58,7 +58,7 @@ def group_time_lag(
     return TimeLag(time_lag.min_s, None, time_lag.about_s, time_lag.is_disordered), why
 
 
-def _was_never_read(one: PartitionOffsets) -> bool:
+def was_never_read(one: PartitionOffsets) -> bool:
     """Return whether a partition holds something, or may, of which nothing was ever committed."""
     return one.committed is None and one.committed_known and (one.latest is None or one.latest != one.earliest)
 

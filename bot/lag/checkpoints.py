@@ -55,4 +55,6 @@ def not_checkpointing(job: FlinkJob, interval_s: float | None, has_unread: bool,
     why = f": {job.failure}" if failures and job.failure else ""
     if not failures and job.at is not None and job.in_progress_since is not None:
         why = f"; one is waiting for {in_words(max(0.0, (job.at - job.in_progress_since).total_seconds()))}"
+    if job.at is not None and job.cause_at is not None and since < job.cause_at <= job.at:
+        why += f"; it failed {in_words((job.at - job.cause_at).total_seconds())} ago and was restarted"
     return f"{name}, but {last}{every}{failed}{why}"

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bot.lag.advice import advice_for, more_readers
-from bot.lag.age import group_time_lag, margins_of
+from bot.lag.age import group_time_lag, margins_of, was_never_read
 from bot.lag.checkpoints import checkpoint_interval_s, not_checkpointing
 from bot.lag.flapping import flapping_of
 from bot.lag.interval import Interval, interval_of
@@ -201,7 +201,8 @@ def _verdict(
     own: list[tuple[Verdict, str]] = []
     if beside.job is not None:
         due_s = checkpoint_interval_s(beside.job) or (interval.seconds if interval is not None else None)
-        failing = not_checkpointing(beside.job, due_s, any(lags.values()), now.at)
+        has_unread = any(lags.values()) or any(map(was_never_read, now.partitions))
+        failing = not_checkpointing(beside.job, due_s, has_unread, now.at)
         if failing:
             own.append((Verdict.NOT_CHECKPOINTING, failing))
     if skew is not None and len(track.reads) > 1:

@@ -7,10 +7,12 @@ is a Flink job: there only commits tell, or Flink's REST. A group of which one p
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 
 from bot.lag.interval import ASSUMED_S, FROZEN_INTERVALS, LONGEST_ASSUMED_S, Interval
 from bot.lag.track import GroupTrack
+from bot.lag.words import in_words
 from bot.model import FlinkJob, GroupKind, counted
 
 # A restarting task leaves its group and is back within seconds; a group without members at two reads this far
@@ -56,7 +58,7 @@ def readers_of(
     others = track.moved_s is not None and at_s - track.moved_s < frozen_s
     if kind is GroupKind.FLINK:
         if job is not None:
-            return _by_job(job, frozen_s, interval_s)
+            return _by_job(job, frozen_s, interval_s, newest.at)
         why = f"Flink did not tell ({job_error})" if job_error else "Flink's REST is not configured"
         reason = f"{why}: judged by commits alone"
         if others:
@@ -67,7 +69,10 @@ def readers_of(
             return Readers(Life.ALIVE, "the group is STABLE", frozen_s, interval_s)
         return Readers(Life.NOT_KNOWN, "whether it has members is not known", frozen_s, interval_s)
     if newest.members:
-        return Readers(Life.ALIVE, f"{counted(newest.members, 'member')} alive", frozen_s, interval_s)
+        back_s = None if track.returned_s is None else at_s - track.returned_s
+        return Readers(
+            Life.ALIVE, f"{counted(newest.members, 'member')} alive{_only(back_s, frozen_s)}", frozen_s, interval_s
+        )
     memberless_s = 0.0 if track.memberless_s is None else at_s - track.memberless_s
     if kind is GroupKind.CONNECT_SINK:
         long_s = interval.frozen_s if interval is not None else frozen_s
@@ -84,9 +89,15 @@ def readers_of(
     return Readers(Life.GONE, reason, long_s, interval_s, by_commits=True)
 
 
-def _by_job(job: FlinkJob, frozen_s: float, interval_s: float | None) -> Readers:
+def _only(alive_s: float | None, frozen_s: float) -> str:
+    """Return that they are there for so short that they may not have committed yet: repaired, or about to go again."""
+    return "" if alive_s is None or alive_s >= frozen_s else f" for {in_words(max(0.0, alive_s))} only"
+
+
+def _by_job(job: FlinkJob, frozen_s: float, interval_s: float | None, at: datetime) -> Readers:
     if job.state == RUNNING:
-        return Readers(Life.ALIVE, f"Flink job {job.job} is RUNNING", frozen_s, interval_s)
+        ran_s = None if job.started_at is None else ((job.at or at) - job.started_at).total_seconds()
+        return Readers(Life.ALIVE, f"Flink job {job.job} is RUNNING{_only(ran_s, frozen_s)}", frozen_s, interval_s)
     cause = f": {job.cause}" if job.cause else ""
     return Readers(
         Life.GONE,

@@ -139,7 +139,7 @@ class GroupTrack:
     `total` is of the newest read, `totals` are of the first and of reads at which a commit had moved. `is_complete`:
     the newest read saw every partition that one before it saw. `steps` are the times between the last reads. `moved_s`
     is the last read at which any commit had moved. `memberless_s` is the first of the newest reads that all saw no
-    member; `had_members`: some read saw one.
+    member; `had_members`: some read saw one. `returned_s` is the read since which there are members again.
     """
 
     reads: tuple[GroupOffsets, ...]
@@ -153,6 +153,7 @@ class GroupTrack:
     moved_s: float | None = None
     memberless_s: float | None = None
     had_members: bool = False
+    returned_s: float | None = None
     seen: Seen = UNSEEN
     changes: tuple[Change, ...] = ()
 
@@ -221,9 +222,16 @@ def follow(track: GroupTrack | None, read: GroupOffsets) -> GroupTrack:
         moved_s=at_s if consumed else track.moved_s,
         memberless_s=memberless_s if read.members == 0 else None,
         had_members=track.had_members or bool(read.members),
+        returned_s=_returned_s(track, read, at_s),
         seen=seen,
         changes=recent(track.changes, change, at_s),
     )
+
+
+def _returned_s(track: GroupTrack, read: GroupOffsets, at_s: float) -> float | None:
+    if read.members == 0:
+        return None
+    return at_s if read.members and track.memberless_s is not None else track.returned_s
 
 
 def _begun(read: GroupOffsets) -> GroupTrack:

@@ -14,6 +14,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
+from bot.lag.age import was_never_read
 from bot.lag.judge import DEFAULT_OBJECTIVE, Beside, Judgement, judge_group
 from bot.lag.ladder import EPOCH, Ladder, refine_oldest, times_to_ask
 from bot.lag.retention import time_to_ask
@@ -115,9 +116,9 @@ def beside_of(
 ) -> tuple[Beside, tuple[str, ...]]:
     """Return what decides about the group's unread data, and what of it could not be had; never raises.
 
-    Asked all at once and only for a group that has unread data: what deletes its topics, how old its oldest unread
-    records are, the DLQ of a sink with a short tail, whether a short tail holds a record at all, the Flink job. How old
-    they are is asked in two rounds, the second inside the bounds of the first.
+    Asked all at once and only for a group that has unread data, or a job and no first commit: what deletes its topics,
+    how old its oldest unread records are, the DLQ of a sink with a short tail, whether a short tail holds a record at
+    all, the Flink job. How old they are is asked in two rounds, the second inside the bounds of the first.
     """
     return besides_of(sources, [(watched, track)], deadline_s)[0]
 
@@ -127,16 +128,16 @@ def besides_of(
 ) -> tuple[tuple[Beside, tuple[str, ...]], ...]:
     """Return the same for several groups, in their order: a partition that several of them read is asked once."""
     bare = [Beside(w.objective, w.consumer.kind, w.consumer.commit_interval_s, sources.horizon_s) for w, _ in tracked]
-    behind = [(watched, track) for watched, track in tracked if _unread(track.newest)]
+    behind = [(watched, track) for watched, track in tracked if is_behind(watched, track)]
     if sources.kafka is None or not behind:
         return tuple((one, ()) for one in bare)
     kafka, ends_at = sources.kafka, time.monotonic() + deadline_s
     rounds = _Rungs(kafka, behind, sources.ladder_of)
     topics = tuple(dict.fromkeys(key[0] for key in rounds.keys))
-    asked: dict[tuple[str, str], Callable[[], object]] = {
-        ("", RETENTION): lambda: kafka.read_retention(topics, deadline_s / 2),
-        ("", AGE): lambda: rounds.ask_ladder(deadline_s / 2),
-    }
+    asked: dict[tuple[str, str], Callable[[], object]] = {}
+    if topics:
+        asked["", RETENTION] = lambda: kafka.read_retention(topics, deadline_s / 2)
+        asked["", AGE] = lambda: rounds.ask_ladder(deadline_s / 2)
     starts = {watched.group: tails for watched, track in behind if (tails := _short_tails(track))}
     if starts:
         asked["", HOLDS_RECORD] = lambda: _tails_told(kafka, starts, deadline_s)
@@ -172,6 +173,14 @@ def besides_of(
         return beside, tuple(lines)
 
     return tuple(of_group(beside, *one) for beside, one in zip(bare, tracked, strict=True))
+
+
+def is_behind(watched: Watched, track: GroupTrack) -> bool:
+    """Return whether there is something to ask beside a group's offsets; a job is asked before its first commit too."""
+    if any(one.lag_records for one in track.newest.partitions):
+        return True
+    names_job = watched.consumer.kind is GroupKind.FLINK and watched.consumer.job is not None
+    return names_job and any(map(was_never_read, track.newest.partitions))
 
 
 def finding_of(look: Look, now: datetime) -> Finding:

@@ -8,7 +8,7 @@ import pytest
 
 from bot.lag.ladder import EPOCH
 from bot.lag.verdict import Verdict
-from bot.model import GroupKind, PartitionOffsets, Retention
+from bot.model import FlinkJob, GroupKind, PartitionOffsets, Retention
 from tests.unit.lag.lag_reads import T0, group, judge, partition
 
 V = Verdict
@@ -156,3 +156,59 @@ def test_a_backfill_that_is_read_as_it_comes_is_in_no_danger(verdict, rows):
     )
 
     assert verdict == judgement.verdict
+
+
+# --- somebody has repaired it ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("said", "back_s"), [("2 members alive for 10 s only", 10), ("2 members alive", 20)])
+def test_members_that_have_just_come_back_are_told_from_a_stuck_reader(said, back_s):
+    """A consumer that was restarted after two hours has had no time to commit: that is no news of a second fault."""
+    gone = [group(partition(10, 500), after_s=s, members=0, state="EMPTY") for s in (0, 7200)]
+    back = [group(partition(10, 500), after_s=s) for s in (7230, 7230 + back_s)]
+
+    judgement = judge(*gone, *back, commit_interval_s=5)
+
+    assert V.STUCK == judgement.verdict
+    assert judgement.evidence.endswith(said)
+
+
+def flink(**fields):
+    started = T0 + timedelta(seconds=7180)
+    return FlinkJob("j", "1f", "RUNNING", **{"started_at": started, "checkpoint_interval_s": 60.0, **fields})
+
+
+def test_a_job_that_was_just_restored_says_so():
+    """It runs for 20 s, and its first checkpoint is due in 40."""
+    frozen = [group(partition(10, 500), after_s=s, members=0, state="EMPTY") for s in (0, 7200)]
+
+    judgement = judge(*frozen, kind=GroupKind.FLINK, job=flink())
+
+    assert judgement.evidence.endswith("Flink job j is RUNNING for 20 s only")
+
+
+def test_a_job_that_restarted_itself_says_when():
+    """Its last checkpoint is of before the failure."""
+    at = T0 + timedelta(seconds=7200)
+    job = flink(
+        started_at=T0 - timedelta(hours=9),
+        last_completed_at=T0,
+        at=at,
+        cause="java.lang.OutOfMemoryError",
+        cause_at=at - timedelta(seconds=40),
+    )
+
+    judgement = judge(group(partition(10, 500), after_s=7200, members=0), kind=GroupKind.FLINK, job=job)
+
+    assert V.NOT_CHECKPOINTING == judgement.verdict
+    assert judgement.evidence.endswith("it failed 40 s ago and was restarted")
+
+
+@pytest.mark.parametrize(("verdict", "latest"), [(V.NOT_CHECKPOINTING, 9), (V.UNKNOWN, 0)])
+def test_a_job_without_checkpoints_that_never_committed_is_told(verdict, latest):
+    """Nothing was ever committed, and that is why."""
+    job = flink(checkpoint_interval_s=None, checkpointing_off=True)
+
+    read = group(partition(None, latest), members=0, state="EMPTY")
+
+    assert verdict == judge(read, kind=GroupKind.FLINK, job=job).verdict

@@ -240,6 +240,17 @@ def test_the_flink_job_is_asked_for_by_its_name() -> None:
     assert (job, None) == (look.beside and look.beside.job, other.beside and other.beside.job)
 
 
+def test_the_flink_job_is_asked_for_before_the_first_commit() -> None:
+    """Checkpoints that never complete are why there is none."""
+    job, log = FlinkJob("orders", "a1", "RUNNING", checkpointing_off=True), Log(BEHIND, {})
+    sources = Sources(kafka=log, flink=Jobs(job))  # type: ignore[arg-type]
+    look = look_at(sources, Watched(ConsumerGroup("g", GroupKind.FLINK, job="orders")))
+
+    assert look.judgement is not None
+    assert "NOT_CHECKPOINTING" == look.judgement.verdict
+    assert {"group"} == {question for question, _ in log.asked}
+
+
 def test_a_defect_beside_the_read_is_not_lost_in_a_thread() -> None:
     """Only what the world refuses is a line."""
     log = Log(BEHIND, {("t", 0): 940}, refuses={"retention": RuntimeError("a defect")})
