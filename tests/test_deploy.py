@@ -610,6 +610,7 @@ def test_the_units_config_uses_its_credentials_and_its_state() -> None:
     assert {} == dict(config.actions)
     (environment,) = settings["Environment"]
     assert "CDC_CONFIG=/etc/cdc-oncall/cdc.yml" in environment.split()
+    assert f"MPLCONFIGDIR=%C/{settings['CacheDirectory'][0]}" in environment.split()  # its home is /, read-only
 
 
 def _settings(unit: str) -> dict[str, list[str]]:
