@@ -4,7 +4,8 @@ A change is what two reads in a row disagree about, however many events lay betw
 change at most, so a rebalance that is seen in the middle counts as two. What the broker does not tell is no change.
 
 The cause is read from how members go. Workers that are lost take all their members with them at once. A member that
-exceeds `max.poll.interval.ms` is thrown out alone, while the others stay, and comes back under another id.
+exceeds `max.poll.interval.ms` is thrown out alone, while the others stay, and comes back under another id, to be thrown
+out again. In a rolling restart each member goes once.
 """
 
 from __future__ import annotations
@@ -96,6 +97,7 @@ def _cause(changes: list[Change], kind: GroupKind) -> tuple[str, tuple[str, ...]
             f"up to {len(gone)} members vanish together{where}: workers are lost",
             (f"Look why the {who} go: out of memory, restarts, evictions, network.",),
         )
+    went = [(member.client, member.host) for change in losses for member in change.gone or ()]
     names = sorted({member.client or member.id for change in losses for member in change.gone or ()})
     named = f" ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
     if all(change.members_before == 1 for change in losses):
@@ -103,6 +105,12 @@ def _cause(changes: list[Change], kind: GroupKind) -> tuple[str, tuple[str, ...]
             f"its only member keeps going{named}: its process restarts, or a batch takes longer than "
             "max.poll.interval.ms",
             (_slower(kind),),
+        )
+    if len(set(went)) == len(went):
+        return (
+            f"members go one at a time, each of them once so far{named}: a rolling restart, or else a batch that takes "
+            "longer than max.poll.interval.ms",
+            ("Is it being deployed? Then wait for the end of that.", _slower(kind)),
         )
     return (
         f"members go one at a time{named}: thrown out, most likely because a batch takes longer than "

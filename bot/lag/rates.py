@@ -7,10 +7,11 @@ needs three of them over two commit intervals: two points prove any speed one li
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 from bot.lag.interval import Interval
-from bot.lag.track import PartitionTrack
+from bot.lag.track import PartitionTrack, Point
 
 TREND_INTERVALS = 2
 TREND_POINTS = 3
@@ -21,6 +22,11 @@ TREND_AT_MOST_INTERVALS = 8
 
 # A change of the lag by less than this share of what was written is noise: reads and commits are not of one moment.
 LEVEL_SHARE = 0.02
+
+
+# With fewer points a leap is not told from a reader that has just begun to catch up. What the others lose is no match.
+LEAP_POINTS = 5
+LEAP_TIMES = 3
 
 
 class Trend(NamedTuple):
@@ -68,6 +74,9 @@ def trend_of(track: PartitionTrack, interval: Interval, at_s: float) -> Trend | 
         points = points[1:]
     if len(points) < TREND_POINTS:
         return None
+    points = _since_leap(points)
+    if len(points) < TREND_POINTS:
+        return None
     first_s, first_committed, first_latest = points[0]
     last_s, last_committed, last_latest = points[-1]
     window_s = last_s - first_s
@@ -94,6 +103,20 @@ def trend_of(track: PartitionTrack, interval: Interval, at_s: float) -> Trend | 
         last_lag,
         last_s,
     )
+
+
+def _since_leap(points: tuple[Point, ...]) -> tuple[Point, ...]:
+    """Return the points since the commit leapt forward, all of them where it did not.
+
+    A leap is one step that takes far more off the lag than it grew in all the others together: an offset that was reset
+    forward, or a job that was restored, and no speed that will last.
+    """
+    if len(points) < LEAP_POINTS:
+        return points
+    lags = [point.latest - point.committed for point in points]
+    most, at = max((before - after, index) for index, (before, after) in enumerate(pairwise(lags), 1))
+    rest = lags[0] - lags[-1] - most
+    return points[at:] if most > 0 and rest <= 0 and most > -LEAP_TIMES * rest else points
 
 
 def eta_of(trend: Trend, at_s: float) -> Eta | None:

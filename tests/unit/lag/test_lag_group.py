@@ -403,8 +403,9 @@ def test_members_that_vanish_together_are_lost_workers(kind):
 def test_members_thrown_out_one_at_a_time_are_too_slow_between_polls(kind, said):
     """The remedy is fewer records a poll or faster work, never more members."""
     reads = memberships(
-        people("a", "b", "c"), people("a", "c"), people("a", "b#2", "c"), people("a", "b#2"), people("a", "b#2", "c#2")
-    )
+        people("a", "b", "c"), people("a", "c"), people("a", "b#2", "c"), people("a", "b#2"), people("a", "b#2", "c#2"),
+        people("a", "c#2"),
+    )  # fmt: skip
 
     judgement = judge(*reads, kind=kind)
 

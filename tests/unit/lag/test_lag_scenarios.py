@@ -8,7 +8,7 @@ import pytest
 
 from bot.lag.ladder import EPOCH
 from bot.lag.verdict import Verdict
-from bot.model import FlinkJob, GroupKind, PartitionOffsets, Retention
+from bot.model import FlinkJob, GroupKind, Member, PartitionOffsets, Retention
 from tests.unit.lag.lag_reads import T0, group, judge, partition
 
 V = Verdict
@@ -212,3 +212,56 @@ def test_a_job_without_checkpoints_that_never_committed_is_told(verdict, latest)
     read = group(partition(None, latest), members=0, state="EMPTY")
 
     assert verdict == judge(read, kind=GroupKind.FLINK, job=job).verdict
+
+
+# --- rates -----------------------------------------------------------------------------------------
+
+
+def test_an_offset_that_was_reset_forward_is_no_speed():
+    """It reads 67/s of 100/s; somebody skips a million records: what is left still grows, and no ETA is made of it."""
+    seen, committed, latest = [], 0, 1_000_000
+    for number in range(21):
+        latest += 3000
+        committed = latest - 2000 if number == 15 else committed + 2000
+        seen.append(group(partition(committed, latest), after_s=30 * number))
+
+    verdicts = [judge(*seen[: number + 1]).verdict for number in range(14, 21)]
+
+    assert [V.FALLING_BEHIND, V.UNKNOWN, V.UNKNOWN, *[V.FALLING_BEHIND] * 4] == verdicts
+
+
+def test_a_reader_that_is_back_after_a_pause_is_catching_up():
+    """One step beside a frozen commit proves no speed, two do."""
+    seen, committed, latest = [], 0, 1_000_000
+    for number in range(21):
+        latest += 3000
+        committed += 3000 if number < 5 else 30_000 if number > 15 else 0
+        seen.append(group(partition(committed, latest), after_s=30 * number))
+
+    assert V.CATCHING_UP == judge(*seen[:19]).verdict
+    assert judge(*seen).eta_s is not None
+
+
+# --- who comes and goes ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cause", "rows"),
+    [
+        ("once so far (c-a, c-b, c-c): a rolling restart", ["abc", "aBc", "aBC", "ABC"]),
+        ("once so far (c-a, c-b, c-c): a rolling restart", ["abc", "ac", "acB", "aB", "aBC", "BC", "ABC"]),
+        ("(c-b): thrown out", ["abc", "aBc", "abc", "aBc"]),  # the same one, again and again
+    ],
+)
+def test_a_rolling_restart_is_not_blamed_on_slow_polls(cause, rows):
+    """Capitals are the same pods under a new id, on the same host."""
+    seen = []
+    for number, ids in enumerate(rows):
+        names = tuple(sorted((Member(f"{one}-{number // 9}", f"c-{one.lower()}", "/10.0.0.1") for one in ids),
+                             key=lambda member: member.id))  # fmt: skip
+        seen.append(group(partition(5, 5), after_s=30 * number, members=len(names), membership=names))
+
+    judgement = judge(*seen)
+
+    assert V.FLAPPING == judgement.verdict
+    assert cause in judgement.evidence
