@@ -35,6 +35,7 @@ log = logging.getLogger("cdc.web")
 
 MAX_BODY = 16 * 1024 * 1024
 SAME_WITHIN_S = 15
+PAGES_AT_ONCE = 2
 
 
 class Inbox(Protocol):
@@ -148,13 +149,18 @@ def status_routes(
 
 
 def lag_routes(page: Callable[[], str], group_page: Callable[[str], tuple[bool, str]]) -> list[BaseRoute]:
-    """Return /lag and /lag/GROUP; `group_page` says with a page whether the group is watched (else 404)."""
+    """Return /lag and /lag/GROUP; `group_page` says with a page whether the group is watched (else 404).
+
+    Pages have threads of their own: a chart takes a while, and many readers must not hold up /healthz.
+    """
+    pages = ThreadPoolExecutor(PAGES_AT_ONCE, thread_name_prefix="pages")
 
     async def show_all(_: Request) -> Response:
-        return HTMLResponse(await run_in_threadpool(page), headers=HEADERS)
+        return HTMLResponse(await asyncio.get_running_loop().run_in_executor(pages, page), headers=HEADERS)
 
     async def show_group(request: Request) -> Response:
-        is_watched, text = await run_in_threadpool(group_page, request.path_params["group"])
+        group = request.path_params["group"]
+        is_watched, text = await asyncio.get_running_loop().run_in_executor(pages, group_page, group)
         return HTMLResponse(text, 200 if is_watched else 404, HEADERS)
 
     return [Route("/lag", show_all), Route("/lag/", show_all), Route("/lag/{group:path}", show_group)]

@@ -20,7 +20,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from bot.app import Bot, start_bot
-from bot.edge.web import MAX_BODY, Inbox, Intake, webhook_routes
+from bot.edge.web import MAX_BODY, Inbox, Intake, lag_routes, status_routes, webhook_routes
 from bot.store.sqlite import Store
 from tests.unit.shell.conftest import T0, alert, webhook
 
@@ -250,3 +250,35 @@ def test_a_read_only_journal_answers_503(tmp_path: Path) -> None:
         assert 200 == post(running, b"[]").status_code
     finally:
         running.stop()
+
+
+def test_many_readers_of_pages_do_not_hold_up_health() -> None:
+    """A chart takes a while to draw: a hundred browsers wait for each other, the kubelet for none of them."""
+    drawn, drawing = threading.Event(), threading.Semaphore(0)
+
+    def page(group: str) -> tuple[bool, str]:
+        drawing.release()
+        drawn.wait(20)
+        return True, group
+
+    well: tuple[bool, dict[str, object]] = (True, {})
+    routes = lag_routes(lambda: "", page) + status_routes(lambda: b"", lambda: well, lambda: well)
+    server = uvicorn.Server(uvicorn.Config(Starlette(routes=routes), port=0, log_level="error", lifespan="off"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    try:
+        with ThreadPoolExecutor(60) as browsers:
+            asked = [browsers.submit(requests.get, f"{url}/lag/g{number}", timeout=20) for number in range(60)]
+            drawing.acquire(timeout=10)
+            time.sleep(0.5)
+            healthy = requests.get(f"{url}/healthz", timeout=5).status_code
+            drawn.set()
+            assert {200} == {each.result().status_code for each in asked}
+    finally:
+        drawn.set()
+        server.should_exit = True
+        thread.join(10)
+    assert 200 == healthy
