@@ -1,8 +1,9 @@
 """The pages about lag: every watched group, worst first, and one group with its chart, partitions and members.
 
 Promise: a look, nothing else. There is no script and no form, nothing is loaded from anywhere, and a page asks for
-itself again every 30 s. Foreign text (names of groups, topics, clients) is escaped by the template. What is not known
-is said so, never shown as 0 or as healthy; a verdict is a word and a sign, its colour comes on top.
+itself again every 30 s. Foreign text (names of groups, topics, clients) is escaped by the template; what nobody sees of
+it is a blank. What is not known is said so, never shown as 0 or as healthy; a verdict is a word and a sign, its colour
+comes on top.
 The chart is an SVG that `bot.render.chart` made: the one thing that is not escaped.
 """
 
@@ -99,7 +100,7 @@ def _row(view: GroupView, now: datetime) -> dict[str, str]:
     judgement, read = view.judgement, view.read
     return {
         "group": view.group,
-        "link": f"/lag/{quote(view.group, safe='')}",
+        "link": f"/lag/{quote(view.group, safe='', errors='replace')}",
         "pipeline": view.pipeline or "",
         "verdict": view.finding.verdict,
         "colour": view.finding.status.value,
@@ -152,7 +153,16 @@ def _at(now: datetime) -> str:
     return f"{now.astimezone(UTC):%-d %b %Y, %H:%M:%S} UTC"
 
 
-_ENVIRONMENT = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+def _visible(value: object) -> object:
+    """Return a foreign text with blanks for what nobody sees and a browser obeys: U+202E turns a name around."""
+    if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
+        return value
+    return "".join(letter if letter.isprintable() else " " for letter in value)
+
+
+_ENVIRONMENT = Environment(
+    autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_visible
+)
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1a1a1a; --quiet: #5c5c5c; --line: #dcdcdc; --back: #fff; --soft: #f5f5f5;

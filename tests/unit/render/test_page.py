@@ -140,3 +140,14 @@ def test_a_group_says_who_reads_it_and_what_is_not_known() -> None:
 def test_an_empty_list_says_why() -> None:
     """A bot without Kafka has a page, too."""
     assert "no Kafka" in lag_page([], NOW, "no Kafka")
+
+
+def test_what_nobody_sees_of_a_name_is_a_blank() -> None:
+    """A name that turns the text around it, or holds what is no character at all, is shown flat."""
+    for page in (
+        lag_page([view("a\u202eb\x00\x1b\udcff")], NOW, ""),
+        group_page(view("a\u202eb\x00\x1b\udcff"), "", NOW),
+    ):
+        assert "a b   <" in page
+        assert not {"\u202e", "\x00", "\x1b", "\udcff"} & set(page)
+        assert page.encode()
