@@ -52,6 +52,9 @@ ABSENT_FOR_RECHECKS = 10
 VERIFY_EVERY_S = 3.0
 PRUNE_EVERY_S = 1800
 LOOKED_BACK = timedelta(minutes=30)
+COLLECTED_EVERY = 20_000
+"""New objects between two searches for garbage. A pass over 10,000 partitions makes 80,000 that live on in the tracks:
+at Python's 700 it is searched 130 times, which takes a fifteenth of the pass."""
 SPEECH_EVERY_S, SPEECH_DEADLINE_S, SPEECH_CALL_S = 60, 20.0, 5
 
 
@@ -768,7 +771,10 @@ def start_bot(config_path: Path, environ: Mapping[str, str], on_commit: Callable
 
 def serve(config: Config, environ: Mapping[str, str]) -> None:
     """Run the bot until SIGTERM or Ctrl-C."""
+    import gc
     import signal
+
+    gc.set_threshold(COLLECTED_EVERY)
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     if missing := config.unresolved(environ):

@@ -11,6 +11,7 @@ the bot: so many passes are so many half minutes of samples, tracks and ladders.
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import sys
@@ -19,6 +20,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from bot.app import COLLECTED_EVERY
 from bot.clients.kafka import ConfluentKafka
 from bot.model import ConsumerGroup, GroupOffsets
 from bot.probes.consumer_lag import Watched
@@ -55,6 +57,7 @@ class NoSamples:
 
 
 def main() -> None:
+    gc.set_threshold(COLLECTED_EVERY)
     bootstrap, what, *words = sys.argv[1:]
     clock = Clock()
     kafka = ConfluentKafka({"bootstrap.servers": bootstrap}, clock)
