@@ -62,6 +62,8 @@ def lag(
     Without GROUP: the groups of the pipelines and those of lag.groups, worst first.
     """
     from bot.lag_answers import every_group, groups_report, lag_answer
+    from bot.ports import PortError
+    from bot.report import failure
 
     if group and everything:
         stop(f"--all asks about every group, and {group} is one.", "Leave one of them out.")
@@ -72,9 +74,12 @@ def lag(
     sources, pipelines = _asked(call, bootstrap, kafka_settings)
     now = call.app.clock()
     if everything:
-        watched, not_listed = every_group(sources, pipelines)
+        try:
+            watched, not_listed = every_group(sources, pipelines)
+        except PortError as error:
+            return print_report(failure("No group could be listed", str(error)), as_json)
         with _bar() as progress:
-            report = groups_report(sources, watched, now, "cdc", progress)
+            report = groups_report(sources, watched, now, "cdc", progress, listed=True)
         report = replace(report, not_known=(*not_listed, *report.not_known))
     else:
         said = {"group": group or "", "topics": ",".join(topics), "partitions": "all" if all_partitions else ""}
@@ -115,9 +120,12 @@ def watch(
     sources = replace(sources, wait=None, **_Memory(sources).as_sources())
     said = {"group": group, "topics": ",".join(topics)}
     finding, known = seen(look_at_group, "lag", said, sources, pipelines, call.app.clock())
-    if finding.verdict in UNSEEN:
-        return print_report(_addressed(group_report(finding, known, "cdc"), bootstrap), as_json)
     watching = _Watching(group, as_json)
+    if finding.verdict in UNSEEN:
+        code = print_report(_addressed(group_report(finding, known, "cdc"), bootstrap), False)
+        if as_json:
+            watching.print_look(finding)
+        return code
     try:
         with watching.shown() as show:
             while True:
@@ -240,7 +248,7 @@ class _Watching:
     @contextmanager
     def shown(self) -> Iterator[Callable[[Finding], None]]:
         if self._as_json or not sys.stdout.isatty():
-            yield self._print
+            yield self.print_look
             return
         from rich.live import Live
         from rich.text import Text
@@ -263,7 +271,7 @@ class _Watching:
         if not self._as_json:
             click.echo(last_line(self._looks, how))
 
-    def _print(self, finding: Finding) -> None:
+    def print_look(self, finding: Finding) -> None:
         import json
 
         from bot.render.watch import document_of, line_of

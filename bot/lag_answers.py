@@ -238,12 +238,23 @@ def _members(facts: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def groups_report(
-    sources: Sources, watched: Sequence[Watched], now: datetime, command: str, progress: Progress = no_progress
+    sources: Sources,
+    watched: Sequence[Watched],
+    now: datetime,
+    command: str,
+    progress: Progress = no_progress,
+    listed: bool = False,
 ) -> Report:
-    """Several groups in one pass, worst first, a row each; one that could not be read is a row with its reason."""
+    """Several groups in one pass, worst first, a row each; one that could not be read is a row with its reason.
+
+    `listed`: they are all that the cluster shows.
+    """
     if sources.kafka is None:
         reason = "Kafka is not configured: nothing was asked."
         return failure("No group was asked", reason, "name it in cdc.yml, or give --bootstrap", exit_code=2)
+    if not watched and listed:
+        note = "Kafka lists no group, or none that this client may see: it needs DESCRIBE on them, or on the cluster."
+        return Report("There is no group to ask about", Status.UNKNOWN, notes=(note,), document=[])
     if not watched:
         return Report(
             "There is no group to ask about",

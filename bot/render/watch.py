@@ -21,8 +21,13 @@ BARS = "▁▂▃▄▅▆▇█"
 
 
 def is_drained(looks: Sequence[Finding]) -> bool:
-    """Return whether there is nothing left to read: a lag of 0, or nothing but a residue at two looks in a row."""
+    """Return whether there is nothing left to read: a lag of 0, or nothing but a residue at two looks in a row.
+
+    A partition that was written and never committed is in no lag, and keeps the group from being drained.
+    """
     newest = looks[-1]
+    if any(_is_never_read(entry) for topic in newest.facts["topics"] for entry in topic["partitions"]):
+        return False
     if newest.facts["lag_records"] == 0 and _was_seen(newest):
         return True
     return len(looks) > 1 and all(one.verdict == Verdict.RESIDUAL for one in looks[-2:])
@@ -110,6 +115,10 @@ def sparkline(values: Sequence[int | None]) -> str:
     """Return a bar for each value against the largest; a value that is not known is a gap."""
     most = max((value for value in values if value is not None), default=0)
     return "".join(" " if value is None else BARS[value * (len(BARS) - 1) // most if most else 0] for value in values)
+
+
+def _is_never_read(entry: Mapping[str, Any]) -> bool:
+    return entry["verdict"] == Verdict.NEVER_COMMITTED and entry["log_end_offset"] != entry["earliest_offset"]
 
 
 def _was_seen(finding: Finding) -> bool:

@@ -43,6 +43,8 @@ class Brokers(QuietKafka):
         return GroupOffsets(group, at, "STABLE", 1, (PartitionOffsets("t", 0, 100 - answer, 0, 100),))
 
     def read_listing(self, deadline_s: float) -> KafkaListing:
+        if isinstance(self._answers[0], Unreachable):
+            raise self._answers[0]
         return KafkaListing(
             "c", 1, (), (GroupEntry("orders", None), GroupEntry("billing", None)), ("one broker: down",)
         )
@@ -124,6 +126,19 @@ def test_all_is_a_list_of_summaries_on_stdout_and_nothing_on_stderr(capsys: pyte
 
     assert [("billing", 7), ("orders", 7)] == [(one["group"], one["lag_records"]) for one in json.loads(out)]
     assert "" == err
+
+
+def test_brokers_that_are_away_are_one_document_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """Scripts read stdout also when it ends with 3; a watch prints its line of JSON."""
+    away = Unreachable("Kafka at k:9: no answer")
+
+    assert 3 == cdc("lag --all --bootstrap k:9 --json", away)
+    assert {"error": "No group could be listed Kafka at k:9: no answer", "next": []} == json.loads(
+        capsys.readouterr().out
+    )
+    assert 3 == cdc("watch orders --bootstrap k:9 --json", away)
+    [line] = capsys.readouterr().out.splitlines()
+    assert ("UNREACHABLE", None, False) == tuple(json.loads(line)[key] for key in ("verdict", "lag_records", "drained"))
 
 
 def test_all_says_what_could_not_be_listed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -256,6 +256,7 @@ def test_a_cluster_without_groups_is_said_to_have_none() -> None:
     """An empty cluster is an answer."""
     cluster = Cluster({})
     watched, _ = every_group(Sources(kafka=cluster, cluster=cluster), ())  # type: ignore[arg-type]
-    report = groups_report(Sources(kafka=cluster), watched, AT, "cdc")  # type: ignore[arg-type]
+    report = groups_report(Sources(kafka=cluster), watched, AT, "cdc", listed=True)  # type: ignore[arg-type]
 
-    assert (0, []) == (report.exit_code, report.document)
+    assert (0, [], ()) == (report.exit_code, report.document, report.next_steps)
+    assert "Kafka lists no group, or none that this client may see" in report.notes[0]

@@ -19,6 +19,12 @@ def look(lag: int | None, verdict: str = "UNKNOWN", at_s: int = 0, **facts: obje
     return Finding("consumer_lag", "g", verdict, Status.UNKNOWN, "", AT + timedelta(seconds=at_s), facts=known)
 
 
+def never(earliest: int, latest: int) -> list[dict[str, object]]:
+    """A partition that was never committed."""
+    offsets = {"committed_offset": None, "earliest_offset": earliest, "log_end_offset": latest, "lag_records": None}
+    return [{"topic": "t", "partitions": [{"partition": 0, **offsets, "verdict": "NEVER_COMMITTED"}]}]
+
+
 LOST = replace(look(None, "UNREACHABLE", 10), not_known=("could not see g: Kafka at k:9: no answer",))
 
 
@@ -30,6 +36,9 @@ LOST = replace(look(None, "UNREACHABLE", 10), not_known=("could not see g: Kafka
         (False, [look(1, "RESIDUAL")]),
         (True, [look(1, "RESIDUAL"), look(1, "RESIDUAL")]),
         (False, [look(1, "RESIDUAL"), look(9), look(1, "RESIDUAL")]),
+        (False, [look(0, "NEVER_COMMITTED", topics=never(0, 5))]),
+        (False, [look(1, "RESIDUAL", topics=never(0, 5))] * 2),
+        (True, [look(0, "OK", topics=never(5, 5))]),  # nothing is left to be read there
         (False, [look(None)]),
         (False, [look(0, "OK"), LOST]),
         (False, [replace(LOST, facts={**LOST.facts, "lag_records": 0})]),
