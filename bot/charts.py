@@ -21,7 +21,7 @@ from bot.incident.marks import Mark, group_to_show, marks_of
 from bot.incident.state import Incident
 from bot.lag.interval import interval_of
 from bot.lag.series import LagSeries, series_from_prometheus, series_of
-from bot.model import ConsumerGroup, GroupOffsets, Pipeline
+from bot.model import ConsumerGroup, GroupOffsets, Pipeline, in_one_line
 from bot.outbox import ChartFile
 from bot.ports import Kafka, PortError, Prometheus
 from bot.probes.consumer_lag import Look, Watched, finding_of
@@ -43,6 +43,7 @@ COVERS = 0.9
 """Of the time to be shown: samples that reach back so far need no Prometheus."""
 PROMETHEUS_DEADLINE_S, READ_DEADLINE_S = 4.0, 3.0
 UNKNOWN_INTERVAL_S = 60.0
+SAID_CHARACTERS = 500
 NO_GROUPS = (
     "No group was sampled yet. The groups of the pipelines and of `lag: groups` in cdc.yml are, once `kafka` is "
     "configured and the first pass has ended."
@@ -154,7 +155,7 @@ class Charts:
         try:
             read = self._kafka.read_group(watched.group, watched.consumer.topics, READ_DEADLINE_S)
         except PortError as error:
-            log.info("chart of %r: no newest sample: %s", watched.group, error)
+            log.info("chart of %r: no newest sample: %s", watched.group, in_one_line(str(error), SAID_CHARACTERS))
         else:
             self._sampler.note(read)
 
@@ -225,6 +226,6 @@ def _asked(prometheus: Prometheus, group: str, since: datetime, until: datetime)
             ]
         )
     except PortError as error:
-        log.warning("chart of %r: Prometheus was not of use: %s", group, error)
+        log.warning("chart of %r: Prometheus was not of use: %s", group, in_one_line(str(error), SAID_CHARACTERS))
         return LagSeries(())
     return series_from_prometheus(lag, produced, consumed, step_s, POINTS)

@@ -228,7 +228,7 @@ class Sampler:
         try:
             return Look(watched, track, judge_group(track, beside), not_known=not_known, beside=beside)
         except Exception as error:  # one group's defect must not take the verdicts of all others
-            log.exception("group %s could not be judged", watched.group)
+            log.exception("group %r could not be judged", watched.group)
             self._count_error("sampler")
             return Look(watched, track, error=PortError(f"not judged: {type(error).__name__}: {error}"))
 

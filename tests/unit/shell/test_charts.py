@@ -45,12 +45,13 @@ class FakeKafka:
     clock: Clock
     lags: dict[str, int | None]
     asked: list[str] = field(default_factory=list)
+    said: str = "Kafka did not answer"
 
     def read_group(self, group: str, topics: Sequence[str], deadline_s: float) -> GroupOffsets:
         self.asked.append(group)
         lag = self.lags.get(group)
         if lag is None:
-            raise Unreachable("Kafka did not answer")
+            raise Unreachable(self.said)
         return read(group, self.clock(), lag)
 
     def read_groups(
@@ -173,6 +174,17 @@ def test_a_broker_that_does_not_answer_costs_the_newest_sample_only(room: Room) 
     room.clock.passes(300)
     assert room.charts.of_incident("chart:opened", incident) is not None
     assert 300 == (room.clock() - room.drawn[0].series.points[-1].at).total_seconds()
+
+
+def test_a_name_in_an_error_is_no_line_of_the_log(room: Room, caplog: pytest.LogCaptureFixture) -> None:
+    """A group may be called anything: what the client says of it is logged as one line."""
+    room.sampled(60)
+    room.kafka.lags[GROUP] = None
+    room.kafka.said = "committed offsets of x\n2026-11-24 ERROR cdc a forged line\x1b[2J"
+    with caplog.at_level("INFO"):
+        assert room.charts.of_incident("chart:opened", room.incident()) is not None
+    (line,) = [record.getMessage() for record in caplog.records if "no newest sample" in record.getMessage()]
+    assert line.isprintable() and "a forged line" in line
 
 
 def test_probes_that_read_often_make_no_gap_and_a_missing_hour_does(room: Room) -> None:
