@@ -53,9 +53,8 @@ class Beside:
 
     `commit_interval_s` is the configured one. `horizon_s` is how long an on-call needs to act: LOSS_IMMINENT looks that
     far ahead. `dead_lettered` are offsets that the DLQ's headers name. `holds_record` tells whether the unread tail
-    holds a record at all. `ladders` are answers of `ListOffsets(timestamp)`. `job` is the Flink job where its REST is
-    configured, `job_error` why it is not known there. `unmarked` are topics known to hold no transaction markers:
-    there, if they are not compacted, every offset is a record.
+    holds a record at all; `unseen_tails` are those of which that was asked and not told. `ladders` are answers of
+    `ListOffsets(timestamp)`. `job` is the Flink job where its REST is configured, `job_error` why it is not known.
     """
 
     objective: Objective = DEFAULT_OBJECTIVE
@@ -64,6 +63,7 @@ class Beside:
     horizon_s: float = 8 * 3600.0
     dead_lettered: Mapping[PartitionKey, frozenset[int]] = field(default_factory=dict)
     holds_record: Mapping[PartitionKey, bool] = field(default_factory=dict)
+    unseen_tails: frozenset[PartitionKey] = frozenset()
     retention: Mapping[str, Retention] = field(default_factory=dict)
     ladders: Mapping[PartitionKey, Ladder] = field(default_factory=dict)
     job: FlinkJob | None = None
@@ -124,6 +124,7 @@ def judge_group(track: GroupTrack, beside: Beside) -> Judgement:
         warn_records=beside.objective.lag_warn.records,
         dead_lettered=beside.dead_lettered,
         holds_record=beside.holds_record,
+        unseen_tails=beside.unseen_tails,
         exact=_exact(beside),
         margins=margins_of(now, beside.ladders, beside.retention, beside.horizon_s) if beside.retention else {},
         job=beside.job,

@@ -27,6 +27,9 @@ KEEPS_UP_S = 120.0
 # A reader of committed transactions stands at the last stable offset, or before the markers that precede it.
 NEAR_STABLE_RECORDS = 10
 
+# What an exactly-once pipeline leaves at the end of an idle partition: the markers of its last transactions.
+MARKER_RECORDS = 3
+
 DELETED_TOPIC = ("unknown topic", "unknown_topic", "does not exist", "no longer exists", "no such topic")
 
 # Kafka Streams deletes the records of its repartition topics as soon as it has committed them.
@@ -68,6 +71,7 @@ class Circumstances(NamedTuple):
     holds_record: Mapping[PartitionKey, bool]
     exact: frozenset[str]
     margins: Mapping[PartitionKey, Margin]
+    unseen_tails: frozenset[PartitionKey] = frozenset()
     job: FlinkJob | None = None
 
 
@@ -157,6 +161,11 @@ def _judge_unread(
         if blocked:
             return judged(Verdict.BLOCKED_BY_TXN, f"{unread:,} unread, {blocked}")
     if unread and frozen_s >= readers.frozen_s and readers.life is not Life.NOT_KNOWN:
+        if _may_be_markers(now, unread, circumstances):
+            line = (
+                f"{unread:,} unread, no commit in {in_words(frozen_s)}: whether it is a record or transaction markers"
+            )
+            return judged(Verdict.UNKNOWN, f"{line} is not known, the tail could not be read")
         return _judge_frozen(unread, committed, frozen_s, circumstances, judged)
     if track.rewind is not None:
         return judged(Verdict.REWOUND, _rewound(track, committed, at_s))
@@ -251,6 +260,13 @@ def _covered(track: PartitionTrack, committed: int, at_s: float) -> tuple[float 
         if point.latest <= committed:
             return at_s - point.at_s, True
     return (None, False) if level_s is None else (at_s - level_s, track.moved_s > level_s)
+
+
+def _may_be_markers(now: PartitionOffsets, unread: int, circumstances: Circumstances) -> bool:
+    """Return whether so little is unread that it may be markers, and nobody could look. An ended job stays ended."""
+    is_held = now.last_stable is not None and now.latest is not None and now.last_stable < now.latest
+    is_open = now.key in circumstances.unseen_tails and unread <= MARKER_RECORDS and not is_held
+    return is_open and not _is_deserted_sink(circumstances)
 
 
 def _keeps_ahead(track: PartitionTrack | None, committed: int, at_s: float, margin: Margin) -> bool:

@@ -167,6 +167,7 @@ def besides_of(
             ladders={key: rounds.ladders[key] for key in unread if rounds.ladders.get(key)},
             dead_lettered=found.get((watched.group, DEAD_LETTERED), {}),
             holds_record=held.get(watched.group, {}),
+            unseen_tails=frozenset(starts.get(watched.group, {}).keys() - held.get(watched.group, {}).keys()),
             job=job,
             job_error=str(mine.get(JOB, "")),
         )

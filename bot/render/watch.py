@@ -118,7 +118,8 @@ def sparkline(values: Sequence[int | None]) -> str:
 
 
 def _is_never_read(entry: Mapping[str, Any]) -> bool:
-    return entry["verdict"] == Verdict.NEVER_COMMITTED and entry["log_end_offset"] != entry["earliest_offset"]
+    is_empty = entry["log_end_offset"] == entry["earliest_offset"]
+    return entry["verdict"] == Verdict.NEVER_COMMITTED.value and not is_empty
 
 
 def _was_seen(finding: Finding) -> bool:

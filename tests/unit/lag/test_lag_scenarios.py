@@ -115,6 +115,26 @@ def test_markers_that_retention_has_deleted_are_no_loss():
     assert V.DATA_LOST == judge(group(partition(9, 10, earliest=10)), holds_record={KEY: True}).verdict
 
 
+@pytest.mark.parametrize(
+    ("verdict", "unread", "stable", "fields"),
+    [
+        (V.UNKNOWN, 3, None, {}),
+        (V.UNKNOWN, 3, 10, {}),
+        (V.STUCK, 4, 10, {}),
+        (V.STUCK, 3, 9, {}),  # an open transaction is no marker
+        (V.STOPPED, 3, 10, {"kind": GroupKind.CONNECT_SINK}),
+    ],
+)
+def test_a_short_tail_that_nobody_could_look_into_is_not_called_stuck(verdict, unread, stable, fields):
+    """Without READ on the topic every idle partition of an exactly-once pipeline would page."""
+    members = 0 if fields else 2
+    seen = [group(partition(10 - unread, 10, last_stable=stable), after_s=60 * n, members=members) for n in range(4)]
+
+    judgement = judge(*seen, commit_interval_s=5, unseen_tails=frozenset({KEY}), **fields)
+
+    assert verdict == judgement.verdict
+
+
 # --- how old --------------------------------------------------------------------------------------
 
 

@@ -226,6 +226,7 @@ def test_a_lacking_permission_names_what_is_not_known_for_it() -> None:
     } == set(look.not_known)
     assert look.beside is not None
     assert "no job orders at http://flink:8081" == look.beside.job_error
+    assert {("t", 0)} == look.beside.unseen_tails
     assert set(look.not_known) <= set(finding.not_known)
     assert 1 == sum("how old" in line for line in finding.not_known)
 
