@@ -168,6 +168,12 @@ class Lab:
             self._producer.produce(topic, b"%d" % number, partition=partition, **fields)
         assert 0 == self._producer.flush(30)
 
+    def delete(self, topic: str, before: int, partition: int = 0) -> None:
+        """Delete the records below an offset, as retention does."""
+        fired = self._admin.delete_records([TopicPartition(topic, partition, before)])
+        for future in fired.values():
+            future.result(20)
+
     def produce_at(self, topic: str, per_s: float, partition: int = 0) -> Rate:
         return self.start(lambda count: self.produce(topic, count, partition), per_s)
 

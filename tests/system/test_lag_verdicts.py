@@ -137,6 +137,28 @@ def test_an_unread_tail_of_markers_is_residual(lab: Lab) -> None:
     assert ("RESIDUAL", 1) == (finding.verdict, finding.facts["lag_records"])
     assert "marker" in finding.evidence[0]
     assert finding.status is not Status.RED
+    assert "nothing is unread" in " ".join(finding.evidence)
+
+    lab.delete("markers", 6)
+    wait_until(lambda: lab.kafka.read_topic("markers", 5).partitions[0] == (6, 6), "the deletion", 20)
+    later = lab.once("markers-group")
+    assert "RESIDUAL" == later.verdict, later.evidence
+
+
+def test_a_loss_is_told_after_the_consumer_has_passed_it(lab: Lab) -> None:
+    """What `auto.offset.reset=latest` makes of an offset out of range: lag 0, and 380 records that nobody read."""
+    lab.topic("passed")
+    lab.produce("passed", 530)
+    commit = lab.committer("passed-group")
+    commit("passed", {0: 120})
+    lab.watch("passed-group", "passed")
+    lab.until("passed-group", "UNKNOWN")
+    lab.delete("passed", 500)
+    lab.until("passed-group", "DATA_LOST")
+    commit("passed", {0: 530})
+    finding = lab.until("passed-group", "OK")
+    [line] = [line for line in finding.evidence if "deleted before the group committed them" in line]
+    assert "offsets 120..499" in line and "up to 380 records lost" in line
 
 
 def test_a_group_that_never_committed_has_no_lag_at_all(lab: Lab) -> None:
