@@ -126,7 +126,10 @@ class Outbox:
         return self._pass(are_charts=False)
 
     def send_charts(self) -> int:
-        """Draw and send the charts that may be sent now, as `drain` does the rest; safe beside it."""
+        """Draw and send one chart that may be sent now, as `drain` does the rest; safe beside it.
+
+        One, because each may take half a minute where systems hang: who stops the bot waits for no more than that.
+        """
         return self._pass(are_charts=True)
 
     def _pass(self, are_charts: bool) -> int:
@@ -145,6 +148,8 @@ class Outbox:
                 # The post may have gone out: the failure can be that of writing so.
                 self._postpone(row, f"{type(error).__name__}: {error}", row.ts is None)
                 moved += 1
+            if are_charts and moved:
+                break
         return moved
 
     def _begin(self) -> None:

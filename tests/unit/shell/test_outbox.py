@@ -582,3 +582,15 @@ def test_charts_that_wait_make_nobody_wait_and_the_bot_is_ready(shell: Shell, ch
     waiting = due(shell)
     assert 61 == len(waiting) == sum("chart:" in key for key in waiting)
     assert None is shell.store.depths()["outbox_oldest"]
+
+
+def test_the_bot_can_stop_between_two_charts(shell: Shell, chat: FakeChat) -> None:
+    """A storm's charts are drawn one a call: between them the thread sees that it is to end."""
+    drawn = drawing(shell, lambda slot, incident: PICTURE)
+    shell.hear(webhook(alert()))
+    shell.outbox.drain()
+    with shell.store.deciding() as writer:
+        writer.deliver("CDC-1", "chart:again", "cosmetic", CHANNEL, 1, T0)
+    shell.clock.passes(10)
+    assert [1, 1, 0] == [shell.outbox.send_charts() for _ in range(3)]
+    assert 2 == len(drawn)
