@@ -68,7 +68,6 @@ class Beside:
     ladders: Mapping[PartitionKey, Ladder] = field(default_factory=dict)
     job: FlinkJob | None = None
     job_error: str = ""
-    unmarked: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,6 @@ def judge_group(track: GroupTrack, beside: Beside) -> Judgement:
         dead_lettered=beside.dead_lettered,
         holds_record=beside.holds_record,
         unseen_tails=beside.unseen_tails,
-        exact=_exact(beside),
         margins=margins_of(now, beside.ladders, beside.retention, beside.horizon_s) if beside.retention else {},
         job=beside.job,
     )
@@ -320,15 +318,6 @@ def _rates(track: GroupTrack, interval: Interval | None) -> tuple[float | None, 
     if committed_s < TREND_INTERVALS * seconds or (interval is not None and at_s - last.at_s > interval.frozen_s):
         committed_s = window_s
     return (last.consumed - first.consumed) / committed_s, produced_per_s
-
-
-def _exact(beside: Beside) -> frozenset[str]:
-    """Return the topics whose offsets are all records: no markers, nothing compacted away."""
-    return frozenset(
-        topic
-        for topic in beside.unmarked
-        if (retention := beside.retention.get(topic)) is not None and not retention.is_compacted
-    )
 
 
 def _eta(verdict: Verdict, partitions: Sequence[PartitionJudgement]) -> tuple[int | None, int | None, int | None]:

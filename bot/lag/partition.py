@@ -57,8 +57,8 @@ class PartitionJudgement(NamedTuple):
 class Circumstances(NamedTuple):
     """What a partition is judged by beside its own offsets, the same for all of a group.
 
-    `over_warn`: the group's lag, each partition at its trough, is over `warn_records`. `is_exact` are the topics whose
-    offsets are all records. `margins` are those of partitions with unread data, where retention is known.
+    `over_warn`: the group's lag, each partition at its trough, is over `warn_records`. `margins` are those of
+    partitions with unread data, where retention is known.
     """
 
     at_s: float
@@ -69,7 +69,6 @@ class Circumstances(NamedTuple):
     warn_records: int
     dead_lettered: Mapping[PartitionKey, frozenset[int]]
     holds_record: Mapping[PartitionKey, bool]
-    exact: frozenset[str]
     margins: Mapping[PartitionKey, Margin]
     unseen_tails: frozenset[PartitionKey] = frozenset()
     job: FlinkJob | None = None
@@ -118,9 +117,7 @@ def judge_partition(
             gap = f"committed {committed:,}, the log begins at {earliest:,} a moment later"
             why = "Kafka Streams deletes what it has committed, only a commit that stands still would prove a loss"
             return judged(Verdict.UNKNOWN, f"{gap}: {why}")
-        return judged(
-            Verdict.DATA_LOST, _data_lost(committed, earliest, now.topic in circumstances.exact, circumstances)
-        )
+        return judged(Verdict.DATA_LOST, _data_lost(committed, earliest, circumstances))
     if latest is None or earliest is None:
         return judged(Verdict.UNKNOWN, f"log offsets not known: {now.error or 'not answered'}")
     if committed > latest:
@@ -350,19 +347,17 @@ def _rewound(track: PartitionTrack, committed: int, at_s: float) -> str:
 
 
 def _loss_imminent(unread: int, margin: Margin) -> str:
-    if margin.by_size_s is not None and (margin.max_s is None or margin.by_size_s < margin.max_s):
-        return f"{unread:,} unread, the oldest may be deleted for the log's size in about {in_words(margin.by_size_s)}"
     if margin.max_s == 0:
         return f"{unread:,} unread, the oldest is older than the retention: deleted at the next check"
     when = "now" if margin.max_s is None else f"{between(margin.min_s or 0.0, margin.max_s)} from now"
     return f"{unread:,} unread, retention may delete the oldest {when} (within {in_words(margin.horizon_s)})"
 
 
-def _data_lost(committed: int, earliest: int, is_exact: bool, circumstances: Circumstances) -> str:
+def _data_lost(committed: int, earliest: int, circumstances: Circumstances) -> str:
+    """Say at most how many: markers and compacted records take offsets too, and what was deleted nobody can look at."""
     lost = counted(earliest - committed, "record")
     span = f"offsets {committed:,}..{earliest - 1:,}"
-    line = f"{lost} deleted before they were read: {span}" if is_exact else ""
-    line = line or f"up to {lost} deleted before they were read: {span}"
+    line = f"up to {lost} deleted before they were read: {span}"
     if circumstances.kind is GroupKind.FLINK:
         return f"{line}; Flink reads on from its own state, not from the committed offset: it may have read them"
     return line

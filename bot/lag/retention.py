@@ -6,8 +6,8 @@ the record at an offset may go as soon as M, the newest timestamp at or before i
 its segment holds anything newer, up to `segment.ms` more. A margin is therefore never too long: later, never sooner.
 The earliest offset tells nothing of this: it stands still for a segment's length and then leaps.
 
-`retention.bytes` deletes by size, whatever the age. When that reaches a record depends on what will be written: it is
-not known, unless reads have shown how many records a deletion left, and how fast new ones come.
+`retention.bytes` deletes by size, whatever the age. When that reaches a record depends on what will be written, and how
+large it is: it is not known, and said to be.
 
 A compacted-only topic deletes nothing that is the newest of its key, and has no margin. Durations are seconds.
 """
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bot.lag.ladder import Ladder, rounded_down, time_lag_of
-from bot.model import PartitionOffsets, Retention
+from bot.model import Retention
 
 # The rung's time stays put for a sixty-fourth of the horizon at most: 5 minutes of 8 hours.
 _GRIDS_S = (1, 2, 5, 10, 20, 30, 60, 120, 300)
@@ -31,14 +31,13 @@ class Margin:
 
     None is not known; for both where only size deletes. Never negative: 0 is "at the next check" (each
     `log.retention.check.interval.ms`, 5 minutes). `is_imminent`: proved to be within the horizon. `is_by_size`: the
-    topic deletes by size as well, `by_size_s` is when, None: not known. `horizon_s` is how far ahead was looked.
+    topic deletes by size as well, when is not known. `horizon_s` is how far ahead was looked.
     """
 
     min_s: float | None
     max_s: float | None
     is_imminent: bool
     is_by_size: bool
-    by_size_s: float | None
     horizon_s: float
 
 
@@ -71,14 +70,11 @@ def loss_horizon(
     retention: Retention,
     horizon_s: float,
     now: datetime,
-    kept_records: int | None = None,
-    produced_per_s: float | None = None,
 ) -> Margin | None:
     """Return how long the first unread record of a partition is safe, or None where nothing will delete one.
 
     That is: all is read, nothing is left of what was not, or the topic deletes neither by age nor by size. Where part
-    is lost already (committed < earliest) the margin is that of the earliest record left. `kept_records` is what
-    `kept_by_size` saw; `produced_per_s` the partition's rate.
+    is lost already (committed < earliest) the margin is that of the earliest record left.
     """
     deletes_by_age, deletes_by_size = retention.retention_s is not None, retention.retention_bytes is not None
     if not retention.is_deleted or not (deletes_by_age or deletes_by_size):
@@ -87,45 +83,14 @@ def loss_horizon(
     if latest is not None and offset >= latest:
         return None
     ahead_s = horizon_s if retention.retention_s is None else horizon_within(retention.retention_s, horizon_s)
-    by_size_s = None
-    if deletes_by_size and latest is not None and kept_records is not None and produced_per_s is not None:
-        left = max(0, kept_records - (latest - offset))
-        by_size_s = 0.0 if left == 0 else left / produced_per_s if produced_per_s > 0 else None
     min_s, max_s = _by_age(offset, earliest, latest, ladder, retention, now)
     return Margin(
         min_s=min_s,
         max_s=max_s,
-        is_imminent=(max_s is not None and max_s <= ahead_s) or (by_size_s is not None and by_size_s <= ahead_s),
+        is_imminent=max_s is not None and max_s <= ahead_s,
         is_by_size=deletes_by_size,
-        by_size_s=by_size_s,
         horizon_s=ahead_s,
     )
-
-
-def kept_by_size(
-    before: PartitionOffsets,
-    before_at: datetime,
-    after: PartitionOffsets,
-    after_at: datetime,
-    ladder: Ladder,
-    retention: Retention,
-) -> int | None:
-    """Return how many records a deletion by size between two reads of a partition left, or None where none is proved.
-
-    It is proved when the earliest record of the first read had not expired at the second: `ladder` are answers asked
-    with the first read. What stood as near to the log end as the count returned was left alone; the fewest of several
-    deletions is what `loss_horizon` takes. It is an estimate: the next records may be larger.
-    """
-    if before.earliest is None or before.latest is None or after.earliest is None:
-        return None
-    if not before.earliest < after.earliest <= before.latest:
-        return None
-    if retention.retention_s is not None:
-        age = time_lag_of(before.earliest, before.earliest, before.latest, ladder, before_at)
-        passed_s = (after_at - before_at).total_seconds()
-        if age is None or age.max_s is None or age.max_s + passed_s >= retention.retention_s:
-            return None
-    return before.latest - after.earliest
 
 
 def _by_age(

@@ -97,19 +97,14 @@ def _margin(one: PartitionOffsets, beside: Beside, newest: GroupOffsets) -> Marg
 
 def _shortest(margin: Margin) -> float:
     """What is not known at all comes before what is known to be long."""
-    known = [seconds for seconds in (margin.min_s, margin.by_size_s) if seconds is not None]
-    return min(known, default=-1.0)
+    return -1.0 if margin.min_s is None else margin.min_s
 
 
 def safe_for(margin: Margin | None) -> tuple[str, ...]:
     """Return how long retention leaves unread data alone, in words."""
     if margin is None:
         return ()
-    by_size = ""
-    if margin.is_by_size and margin.by_size_s is None:
-        by_size = "retention.bytes deletes by size as well: when is not known"
-    elif margin.by_size_s is not None:
-        by_size = f"retention.bytes may delete unread data in about {about(margin.by_size_s)}"
+    by_size = "retention.bytes deletes by size as well: when is not known" if margin.is_by_size else ""
     by_age = ""
     if margin.min_s is not None and margin.max_s is not None:
         low, high = about(margin.min_s), about(margin.max_s)

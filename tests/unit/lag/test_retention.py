@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from bot.lag.ladder import EPOCH, Ladder, times_to_ask
-from bot.lag.retention import Margin, horizon_within, kept_by_size, loss_horizon, time_to_ask
-from bot.model import PartitionOffsets, Retention
+from bot.lag.retention import Margin, horizon_within, loss_horizon, time_to_ask
+from bot.model import Retention
 from tests.unit.lag.synthetic_log import in_order, out_of_order
 
 NOW = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
@@ -83,14 +83,14 @@ def week(*more: tuple[float, int | None]) -> Ladder:
 )
 def test_loss_is_imminent_before_the_offset_of_the_horizon(committed, is_imminent, min_s, max_s):
     """Design section 4: committed < the offset at now - retention.ms + horizon."""
-    expected = Margin(min_s, max_s, is_imminent, is_by_size=False, by_size_s=None, horizon_s=8 * HOUR_S)
+    expected = Margin(min_s, max_s, is_imminent, is_by_size=False, horizon_s=8 * HOUR_S)
     assert expected == loss_horizon(committed, 0, 200, week((DAY_S, 150)), WEEK, 8 * HOUR_S, NOW)
 
 
 def test_an_expired_record_has_no_margin_and_no_negative_one():
     """It lives for as long as its segment does: deleted later, never sooner, and nothing may be said of when."""
     found = loss_horizon(5, 0, 200, {EPOCH: 0, ago(9 * DAY_S): 5, ago(8 * DAY_S): 10}, WEEK, 8 * HOUR_S, NOW)
-    assert Margin(0.0, 0.0, True, is_by_size=False, by_size_s=None, horizon_s=8 * HOUR_S) == found
+    assert Margin(0.0, 0.0, True, is_by_size=False, horizon_s=8 * HOUR_S) == found
 
 
 def test_nothing_newer_is_older_than_all():
@@ -126,61 +126,24 @@ def test_nothing_to_lose_is_no_margin(committed: int, earliest: int, latest: int
 @pytest.mark.parametrize("ladder", [{}, {EPOCH: None, ago(DAY_S): None}])
 def test_an_age_that_is_not_known_is_a_margin_that_is_not_known(ladder: Ladder):
     """Not known is not imminent, and not safe either: there is a margin without numbers."""
-    expected = Margin(None, None, False, is_by_size=False, by_size_s=None, horizon_s=8 * HOUR_S)
+    expected = Margin(None, None, False, is_by_size=False, horizon_s=8 * HOUR_S)
     assert expected == loss_horizon(5, 0, 200, ladder, WEEK, 8 * HOUR_S, NOW)
 
 
 # --- By size ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("kept", "rate", "by_size_s", "is_imminent"),
-    [
-        (None, 1.0, None, False),  # no deletion was seen: when is not known
-        (1000, None, None, False),
-        (1000, 0.0, None, False),  # nothing is written: nothing is pushed out
-        (29_000, 1.0, 28_805.0, False),  # 195 unread
-        (28_995, 1.0, 28_800.0, True),  # the horizon is 28,800 s
-        (195, 1.0, 0.0, True),
-        (10, 0.0, 0.0, True),  # further from the end than any deletion left
-    ],
-)
-def test_size_deletes_when_reads_have_shown_it(kept, rate, by_size_s, is_imminent):
-    """The records a deletion left, less those unread, at the rate at which new ones come."""
-    expected = Margin(None, None, is_imminent, is_by_size=True, by_size_s=by_size_s, horizon_s=8 * HOUR_S)
-    assert expected == loss_horizon(5, 0, 200, week(), BY_SIZE, 8 * HOUR_S, NOW, kept, rate)
+def test_when_size_deletes_is_not_known():
+    """It depends on what will be written: no number is made up, and no danger."""
+    expected = Margin(None, None, False, is_by_size=True, horizon_s=8 * HOUR_S)
+    assert expected == loss_horizon(5, 0, 200, week(), BY_SIZE, 8 * HOUR_S, NOW)
 
 
 def test_both_delete_where_both_are_set():
     """Age as proved, size as not known."""
     both = replace(WEEK, retention_bytes=10**9)
     found = loss_horizon(150, 0, 200, week((DAY_S, 150)), both, 8 * HOUR_S, NOW)
-    assert Margin(6 * DAY_S, 7 * DAY_S, False, is_by_size=True, by_size_s=None, horizon_s=8 * HOUR_S) == found
-
-
-def offsets(earliest: int | None, latest: int | None) -> PartitionOffsets:
-    return PartitionOffsets("t", 0, 0, earliest, latest)
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "retention", "passed_s", "kept"),
-    [
-        (offsets(0, 1000), offsets(400, 1100), BY_SIZE, 30, 600),
-        (offsets(0, 1000), offsets(0, 1100), BY_SIZE, 30, None),  # nothing was deleted
-        (offsets(400, 1000), offsets(0, 1100), BY_SIZE, 30, None),  # another topic of that name
-        (offsets(0, 1000), offsets(1050, 1100), BY_SIZE, 30, None),  # more than there was: not by this
-        (offsets(None, 1000), offsets(400, 1100), BY_SIZE, 30, None),
-        (offsets(0, None), offsets(400, 1100), BY_SIZE, 30, None),
-        (offsets(0, 1000), offsets(None, 1100), BY_SIZE, 30, None),
-        (offsets(100, 1000), offsets(400, 1100), WEEK, 30, 600),  # a day old at most: not for its age
-        (offsets(100, 1000), offsets(400, 1100), WEEK, 6 * DAY_S, None),  # it may have expired meanwhile
-        (offsets(50, 1000), offsets(400, 1100), WEEK, 30, None),  # of any age
-    ],
-)
-def test_a_deletion_by_size_is_one_of_records_that_had_not_expired(before, after, retention, passed_s, kept):
-    """What age may have deleted proves nothing of size."""
-    ladder = {EPOCH: 0, ago(DAY_S): 100, ago(10): 1000}
-    assert kept == kept_by_size(before, NOW, after, NOW + timedelta(seconds=passed_s), ladder, retention)
+    assert Margin(6 * DAY_S, 7 * DAY_S, False, is_by_size=True, horizon_s=8 * HOUR_S) == found
 
 
 # --- Against logs ----------------------------------------------------------------------------------
