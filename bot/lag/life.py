@@ -19,9 +19,6 @@ from bot.model import FlinkJob, GroupKind, counted
 # apart has nobody who could commit, whatever the commit interval.
 DESERTED_FOR_S = 30.0
 
-# A consumer that was never seen as a member may use assign() and commit when it pleases: once a minute is usual.
-ASSUMED_UNSEEN_S = 60.0
-
 RUNNING = "RUNNING"
 ENDED = frozenset({"FAILED", "CANCELED", "FINISHED", "SUSPENDED"})
 """States in which a Flink job commits nothing any more; every other one but RUNNING may pass by itself."""
@@ -84,9 +81,9 @@ def readers_of(
     if track.had_members:
         long_s = proved_s or max(FROZEN_INTERVALS * ASSUMED_S[kind], DESERTED_FOR_S)
         return Readers(Life.GONE, "its members are gone", long_s, interval_s)
-    long_s = proved_s or FROZEN_INTERVALS * ASSUMED_UNSEEN_S
-    reason = "no member, which says nothing of assign(): judged by commits alone"
-    return Readers(Life.GONE, reason, long_s, interval_s, by_commits=True)
+    # Flink's groups look like this too where nobody said that they are Flink's: 300 s between commits are usual.
+    reason = "no member, which says nothing of assign() or Flink: judged by commits alone"
+    return Readers(Life.GONE, reason, frozen_s, interval_s, by_commits=True)
 
 
 def _only(alive_s: float | None, frozen_s: float) -> str:

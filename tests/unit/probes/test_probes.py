@@ -373,11 +373,11 @@ EMPTY = {"state": "EMPTY", "members": 0}
         # no members says little of a consumer that may use assign(), and nothing of a Flink job: commits alone tell
         (
             "STOPPED",
-            "lag 90, nothing committed for 5 min, no members: is it running?",
+            "lag 90, nothing committed for 15 min, no members: is it running?",
             CONSUMER,
             offsets((0, 0, 50), **EMPTY),
             offsets((0, 0, 90), **EMPTY),
-            300,
+            900,
         ),
         (
             "STOPPED",
