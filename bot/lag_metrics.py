@@ -131,10 +131,17 @@ def escape(value: str) -> str:
 
 
 def sees(look: Look) -> bool | None:
-    """Whether the group was seen; that there is no such thing is seen, too. None: nobody was asked."""
+    """Whether the group was seen; that there is no such thing is seen, too. None: nobody was asked.
+
+    A group of which not one committed offset was told is not seen, though its topics may be.
+    """
     if look.track is None and look.error is None:
         return None
-    return _judged(look) is not None or isinstance(look.error, Missing)
+    judged = _judged(look)
+    if judged is None:
+        return isinstance(look.error, Missing)
+    partitions = judged[0].partitions
+    return not partitions or any(partition.committed_known for partition in partitions)
 
 
 def _judged(look: Look) -> tuple[GroupOffsets, Judgement] | None:

@@ -23,6 +23,7 @@ MASKS: Masks = (
     (r"\d\d:\d\d:\d\d", "<time>"),
     (r"\d{1,2} (January|February|March|April|May|June|July|August|September|October|November|December) \d{4}", "<day>"),
     (r"at once|after (under )?\d+(\.\d+)? (s|min)\b", "after <duration>"),
+    (r"oldest unread record is [\w .-]+ old", "oldest unread record is <age> old"),
     (r"(under )?\b\d+(\.\d+)? (s|min)\b(?! in)", "<duration>"),
     (r"127\.0\.0\.1:\d+", "127.0.0.1:<port>"),
     (r"\b(plan|text|config) [0-9a-f]{12,16}\b", r"\1 <hash>"),

@@ -103,7 +103,8 @@ def test_a_transaction_marker_has_a_place_in_time(kafka: Kafka) -> None:
     producer.init_transactions(30)
     producer.begin_transaction()
     producer.produce("ladder-marker", b"x", timestamp=round((now - timedelta(hours=1)).timestamp() * 1000))
-    producer.commit_transaction(30)
+    producer.commit_transaction(30)  # the coordinator writes the marker after it has answered
+    wait_until(lambda: client(kafka).read_topic("ladder-marker", DEADLINE_S).end_total == 2, "the marker")
     asked = [now - timedelta(hours=2), now - timedelta(minutes=30), now + timedelta(hours=1)]
     answers = client(kafka).read_offsets_at({("ladder-marker", 0): asked}, DEADLINE_S)["ladder-marker", 0]
     assert [0, 1, None] == [answers[at] for at in asked]

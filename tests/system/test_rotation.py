@@ -165,6 +165,7 @@ class Rotating:
                 "api_url": self.workspace.api_url,
             },
             "probes": {"interval": "1s", "deadline": "3s"},
+            "lag": {"sample_every": "1s"},
             "pipelines": {
                 "customers": {
                     "source": {"connector": "customers-source"},

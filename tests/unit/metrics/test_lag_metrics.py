@@ -368,6 +368,18 @@ def test_a_group_that_cannot_be_sampled_makes_the_probe_blind(up: int, error: Po
 
 
 @pytest.mark.parametrize(
+    ("up", "partitions"),
+    [(0, (unread(0), unread(1))), (1, (unread(0), at(1, 40))), (1, (at(0, None),)), (1, ())],
+)
+def test_a_group_without_one_committed_offset_told_is_not_seen(
+    up: int, partitions: tuple[PartitionOffsets, ...]
+) -> None:
+    """Its topics may be read with another permission: that says nothing of the group."""
+    text = render(Snapshot("1", sampled=(look(*partitions),))).decode()
+    assert f'cdc_probe_up{{pipeline="p",probe="consumer_lag"}} {up}.0' in text
+
+
+@pytest.mark.parametrize(
     ("up", "age_s", "every_s"), [(1, 600, 30), (0, 600.1, 30), (1, 3600, 1200), (0, 3601, 1200), (1, None, 30)]
 )
 def test_samples_that_are_too_old_are_not_shown_as_what_is(up: int, age_s: float | None, every_s: float) -> None:
