@@ -38,6 +38,9 @@ KEPT_STEPS = 8
 # shrink the window that rates are taken over.
 DENSE_S = 120.0
 
+# Reads made at the same time by two who ask may end in another order than they began, by no more than this.
+OVERTAKEN_S = 60.0
+
 # A step between reads that is this much longer than the usual one is a pause: nobody was looking.
 PAUSE_STEPS = 3.0
 
@@ -168,8 +171,12 @@ class GroupTrack:
 
 
 def follow(track: GroupTrack | None, read: GroupOffsets) -> GroupTrack:
-    """Return the track with one more read. A read that is not newer than the newest is left out."""
-    if track is None:
+    """Return the track with one more read. A read that is not newer than the newest is left out.
+
+    One that is older by far more than reads overtake each other was made by a clock that was set back: what was dated
+    before is of no use any more, and to wait until the clock is there again would show an old read as the newest.
+    """
+    if track is None or (track.newest.at - read.at).total_seconds() > OVERTAKEN_S:
         return _begun(read)
     if read.at <= track.newest.at:
         return track

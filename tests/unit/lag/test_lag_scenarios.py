@@ -285,3 +285,11 @@ def test_a_rolling_restart_is_not_blamed_on_slow_polls(cause, rows):
 
     assert V.FLAPPING == judgement.verdict
     assert cause in judgement.evidence
+
+
+@pytest.mark.parametrize(("lag", "back_s"), [(0, 60), (900, 61)])
+def test_a_clock_that_was_set_back_does_not_freeze_what_is_told(lag, back_s):
+    """For an hour each read would be older than the newest, and the group as sound as it was."""
+    sound, behind = group(partition(1000, 1000), after_s=0), group(partition(1000, 1900), after_s=-back_s)
+
+    assert lag == judge(sound, behind).lag_records
