@@ -9,7 +9,7 @@ from tests.system.walk import Walk
 NewWalk = Callable[..., Walk]
 LAG_ON_THE_WAY = (
     (r"\blag (60|260)\b", "lag <n>"),
-    (r"\d+ unread", "<n> unread"),
+    (r"public\.customers/[01]: \d+ unread", "public.customers/<n>: <n> unread"),
     (r"lag <n>, .+?, no members", "lag <n>, <what was committed>, no members"),
 )
 
