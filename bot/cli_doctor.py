@@ -511,6 +511,7 @@ def _setup(config: Config) -> Setup:
         manifest=shipped("manifest.yml").read_text("utf-8") if slack else "",
         socket_mode=bool(slack and slack.mode == "socket"),
         actions=frozenset(config.actions),
+        flink=config.flink.url if config.flink else None,
     )
 
 

@@ -116,11 +116,12 @@ class Setup:
     manifest: str = ""
     socket_mode: bool = False
     actions: frozenset[str] = frozenset()
+    flink: str | None = None
 
 
 def grants(setup: Setup) -> tuple[Grant, ...]:
     """Return every permission, by system; nothing for a system that is not configured."""
-    return (*_kafka(setup), *_connect(setup), *_registry(setup), *_monitoring(setup), *_slack(setup))
+    return (*_kafka(setup), *_connect(setup), *_registry(setup), *_monitoring(setup), *_flink(setup), *_slack(setup))
 
 
 def kafka_needs(pipelines: Sequence[Pipeline]) -> tuple[KafkaNeed, ...]:
@@ -166,6 +167,8 @@ def render(setup: Setup, principal: str = PRINCIPAL) -> str:
         if url:
             rows = [grant for grant in _monitoring(setup) if grant.system == system]
             parts += _table(name, url, "a proxy before it lets the bot do this and nothing else", rows)
+    if setup.flink:
+        parts += _table("Flink", setup.flink, "reading is enough", _flink(setup))
     if setup.manifest:
         parts += _table("Slack", "", "scopes of the app, as `cdc manifest` asks for them", _slack(setup))
     return "\n".join(parts) + "\n"
@@ -402,8 +405,28 @@ def _monitoring(setup: Setup) -> tuple[Grant, ...]:
                 (DOCTOR,),
                 optional=True,
             ),
+            Grant(
+                "prometheus",
+                "GET /api/v1/query_range",
+                "charts from before the bot's own samples; who else exports kafka_exporter's names",
+                ("charts", DOCTOR),
+                optional=True,
+            ),
         ]
     return tuple(rows)
+
+
+def _flink(setup: Setup) -> tuple[Grant, ...]:
+    if not setup.flink:
+        return ()
+    both = (CONSUMER_LAG, DOCTOR)
+    return (
+        Grant("flink", "GET /v1/overview", "its version", (DOCTOR,)),
+        Grant("flink", "GET /v1/jobs/overview", "whether each job runs", both),
+        Grant("flink", "GET /v1/jobs/*/checkpoints", "whether checkpoints complete", both),
+        Grant("flink", "GET /v1/jobs/*/checkpoints/config", "how often one is due", both),
+        Grant("flink", "GET /v1/jobs/*/exceptions", "why a job failed", both),
+    )
 
 
 def _slack(setup: Setup) -> tuple[Grant, ...]:

@@ -155,6 +155,16 @@ def test_slack_scopes_are_those_of_the_shipped_manifest_each_with_its_reason() -
     assert "connections:write" not in granted(replace(WHOLE, socket_mode=False), "slack")
 
 
+def test_flink_is_read_for_the_lag_and_for_the_doctor() -> None:
+    """Every path is a GET; without Flink's address there is no such part."""
+    setup = replace(WHOLE, flink="http://flink")
+    flink = granted(setup, "flink")
+    assert all(grant.startswith("GET /v1/") for grant in flink)
+    assert ("consumer_lag", "doctor") == flink["GET /v1/jobs/overview"]
+    assert "--- Flink at http://flink: reading is enough" in render(setup)
+    assert "--- Flink" not in render(WHOLE)
+
+
 def test_registry_roles_are_by_subject_where_the_registry_can() -> None:
     """Confluent and Karapace know subjects; a dot in a Karapace pattern is a dot."""
     script = render(replace(WHOLE, pipelines=(replace(CUSTOMERS, subjects=("a.b-value",)),)))
