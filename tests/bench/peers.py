@@ -1,6 +1,6 @@
 """The exporters that stand beside ours: where they lie, how they are fetched and how they are run.
 
-klag-exporter (Rust) comes from crates.io and takes minutes to build; it wants Debian's libsasl2-dev,
+klag-exporter (Rust) is a Rust crate and takes minutes to build; it wants Debian's libsasl2-dev,
 libcurl4-openssl-dev and cmake. kafka_exporter and kminion are Go modules that the module proxy here does not hand out:
 their figures were noted on another day, on such a machine (../shared/notes/peers-lag.md), and are marked so.
 prometheus-kafka-consumer-group-exporter (PyPI) starts with an old client, but tells of no group: it reads

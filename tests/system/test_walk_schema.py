@@ -12,7 +12,7 @@ SEEN_RUNNING = (
     r"green: connector RUNNING",
     r"source: connector RUNNING",
     r"RESTARTING",
-    r"CDCConnectorFailed (fired|resolved)",
+    r"CDCConnectorFailed (fired|resolved|ended: fires again)",
 )
 
 
