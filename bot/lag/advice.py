@@ -6,6 +6,8 @@ carries most of the lag by itself.
 
 from __future__ import annotations
 
+import re
+
 from bot.lag.verdict import Verdict
 from bot.model import GroupKind, counted
 
@@ -27,8 +29,14 @@ def more_readers(kind: GroupKind, members: int | None, partitions: int, hot: str
     return f"{counted(members, 'member')} for {partitions} partitions: {how}, up to {partitions}."
 
 
+def _connector(group: str) -> str:
+    """Return the sink's name as Connect names its group, or a placeholder: what is copied runs in somebody's shell."""
+    name = group.removeprefix("connect-")
+    return name if name != group and re.fullmatch(r"[\w.-]+", name, re.ASCII) else "NAME"
+
+
 def advice_for(
-    verdict: Verdict, kind: GroupKind, more: str, skew: str, flapping: tuple[str, ...], owner: str
+    verdict: Verdict, kind: GroupKind, more: str, skew: str, flapping: tuple[str, ...], owner: str, group: str
 ) -> tuple[str, ...]:
     """Return the sentences for the group's verdict; `more` and `skew` are those of `more_readers` and `skew_of`."""
     said: tuple[str, ...]
@@ -38,7 +46,10 @@ def advice_for(
         case Verdict.STOPPED if kind is GroupKind.FLINK:
             said = ("Restart the job from its last checkpoint or savepoint, after its cause is known.",)
         case Verdict.STOPPED if kind is GroupKind.CONNECT_SINK:
-            said = ("Look at the connector's tasks: `cdc connector NAME` tells their state and cause.",)
+            said = (
+                f"Look at the connector: `cdc connector {_connector(group)}` tells whether it was stopped, or why "
+                "it failed.",
+            )
         case Verdict.STOPPED:
             said = ("Look whether its process runs.",)
         case Verdict.NOT_CHECKPOINTING:

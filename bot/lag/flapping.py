@@ -102,7 +102,7 @@ def _cause(changes: list[Change], kind: GroupKind) -> tuple[str, tuple[str, ...]
     named = f" ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
     if all(change.members_before == 1 for change in losses):
         return (
-            f"its only member keeps going{named}: its process restarts, or a batch takes longer than "
+            f"its only member leaves again and again{named}: its process restarts, or a batch takes longer than "
             "max.poll.interval.ms",
             (_slower(kind),),
         )

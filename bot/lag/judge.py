@@ -227,6 +227,7 @@ def _verdict(
         skew.advice if skew is not None else "",
         flapping.advice if flapping is not None else (),
         owner,
+        now.group,
     )
     return verdict, evidence, advice
 

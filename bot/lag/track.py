@@ -10,6 +10,7 @@ Invariants
     A commit that went back begins a new baseline: no rate and no wait spans two baselines. So does a log end that went
     back (the topic was made anew, or cut). The highest commit is remembered until the commit has got back there.
     Waits learned over a pause in the reading say nothing of the commit interval and are left out; rates over it hold.
+    So are waits in which members that had been there were gone.
 
 Times are seconds since the epoch (`_s`), for they are compared 10,000 times in a pass.
 """
@@ -211,7 +212,7 @@ def follow(track: GroupTrack | None, read: GroupOffsets) -> GroupTrack:
             produced += latest - was.latest
             if committed > was.committed:
                 consumed += committed - was.committed
-                if not is_pause:
+                if not is_pause and not _was_deserted(track, was):
                     waits.append(_wait(was, at_s, before_s))
             partitions.append(_moved(was, now, committed, latest, at_s, before_s if track.is_complete else was.seen_s))
     total = Total(at_s, track.total.consumed + consumed, track.total.produced + produced)
@@ -233,6 +234,12 @@ def follow(track: GroupTrack | None, read: GroupOffsets) -> GroupTrack:
         seen=seen,
         changes=recent(track.changes, change, at_s),
     )
+
+
+def _was_deserted(track: GroupTrack, was: PartitionTrack) -> bool:
+    """Whether members that had been there were gone for some of the wait: an outage is no commit interval."""
+    is_back_later = track.returned_s is not None and track.returned_s > was.moved_s
+    return track.had_members and (track.memberless_s is not None or is_back_later)
 
 
 def _returned_s(track: GroupTrack, read: GroupOffsets, at_s: float) -> float | None:

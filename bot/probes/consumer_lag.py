@@ -202,7 +202,7 @@ def finding_of(look: Look, now: datetime) -> Finding:
         target=group,
         verdict=judgement.verdict.value,
         status=_status(judgement, look.watched.objective),
-        headline=words.headline(newest, before, judgement, kind, beside),
+        headline=words.headline(newest, before, judgement, kind, beside, _waited_s(track)),
         at=newest.at,
         signal=Signal.LAG,
         facts=words.document(newest, judgement, beside, margin, tuple(not_known)),
@@ -216,6 +216,14 @@ def finding_of(look: Look, now: datetime) -> Finding:
         ),
         not_known=tuple(not_known),
     )
+
+
+def _waited_s(track: GroupTrack) -> float:
+    """Return how long unread data has waited for a commit, of the partition where that is longest."""
+    waits = [
+        track.total.at_s - one.unread_s for one in track.partitions if one is not None and one.unread_s is not None
+    ]
+    return max(waits, default=0.0)
 
 
 def watched_by(pipelines: Sequence[Pipeline]) -> tuple[Watched, ...]:

@@ -22,9 +22,17 @@ NAMED = 8
 
 
 def headline(
-    newest: GroupOffsets, before: GroupOffsets | None, judgement: Judgement, kind: GroupKind, beside: Beside | None
+    newest: GroupOffsets,
+    before: GroupOffsets | None,
+    judgement: Judgement,
+    kind: GroupKind,
+    beside: Beside | None,
+    waited_s: float = 0.0,
 ) -> str:
-    """Return the lag and what is the matter with it; the verdict's own word stands beside it on every surface."""
+    """Return the lag and what is the matter with it; the verdict's own word stands beside it on every surface.
+
+    `waited_s` is how long unread data is known to have waited for a commit, which may be longer than since `before`.
+    """
     no_record = beside is not None and not all(beside.holds_record.values())
     if judgement.lag_records is not None:
         lag = f"lag {judgement.lag_records:,}"
@@ -40,9 +48,11 @@ def headline(
         case Verdict.RESIDUAL if not no_record:
             return f"{lag}, all of it is in the DLQ"
         case Verdict.STOPPED | Verdict.FALLING_BEHIND:
-            return ", ".join((lag, *_movement(newest, before), *_who_reads(newest, kind)))
+            return ", ".join((lag, *_movement(newest, before, waited_s), *_who_reads(newest, kind)))
         case Verdict.UNKNOWN if judgement.at_least_records:
-            return ", ".join((lag, *(_movement(newest, before) or ("one read so far",)), *_who_reads(newest, kind)))
+            return ", ".join(
+                (lag, *(_movement(newest, before, waited_s) or ("one read so far",)), *_who_reads(newest, kind))
+            )
         case _:
             return f"{lag}, {judgement.evidence}"
 
@@ -116,7 +126,7 @@ def safe_for(margin: Margin | None) -> tuple[str, ...]:
     return tuple(line for line in (by_age, by_size) if line)
 
 
-def _movement(newest: GroupOffsets, before: GroupOffsets | None) -> tuple[str, ...]:
+def _movement(newest: GroupOffsets, before: GroupOffsets | None, waited_s: float) -> tuple[str, ...]:
     """Return what happened between the reads to the partitions with unread data; nothing when there is one read."""
     window_s = (newest.at - before.at).total_seconds() if before else 0.0
     earlier = {one.key: one for one in (before.partitions if before else ())}
@@ -130,7 +140,7 @@ def _movement(newest: GroupOffsets, before: GroupOffsets | None) -> tuple[str, .
         return (f"{committed:,} committed and {written:,} written in {about(window_s)}",)
     if all(was.lag_records == 0 for _, was in known):
         return (f"all written in the last {about(window_s)}",)
-    return (f"nothing committed for {about(window_s)}",)
+    return (f"nothing committed for {about(max(window_s, waited_s))}",)
 
 
 def _who_reads(sample: GroupOffsets, kind: GroupKind) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -293,3 +294,28 @@ def test_a_clock_that_was_set_back_does_not_freeze_what_is_told(lag, back_s):
     sound, behind = group(partition(1000, 1000), after_s=0), group(partition(1000, 1900), after_s=-back_s)
 
     assert lag == judge(sound, behind).lag_records
+
+
+# --- an outage ------------------------------------------------------------------------------------
+
+
+def test_an_outage_of_the_members_is_no_commit_interval():
+    """A sink is stopped for ten minutes and commits at once when it is back: that says nothing of the next stall."""
+    told = [group(partition(340, 340), after_s=s, members=1) for s in (0, 60)]
+    told += [group(partition(340, 900), after_s=s, members=0, state="EMPTY") for s in range(120, 720, 60)]
+    told += [group(partition(340, 900), after_s=720, members=1), group(partition(900, 900), after_s=780, members=1)]
+
+    assert judge(*told, kind=GroupKind.CONNECT_SINK).commit_interval_s is None
+
+
+@pytest.mark.parametrize(
+    ("name", "connector"),
+    [("connect-customers-sink", "customers-sink"), ("lake-writer", "NAME"), ("connect-a b; rm", "NAME")],
+)
+def test_the_advice_for_a_stopped_sink_can_be_copied(name, connector):
+    """The group's name is the connector's; another group, or what a shell would run, is not filled in."""
+    told = [replace(group(partition(0, 9), after_s=s, members=0, state="EMPTY"), group=name) for s in (0, 100, 200)]
+    judgement = judge(*told, kind=GroupKind.CONNECT_SINK)
+
+    assert V.STOPPED == judgement.verdict
+    assert f"`cdc connector {connector}` tells" in judgement.advice[0]
