@@ -301,9 +301,9 @@ def test_a_clock_that_was_set_back_does_not_freeze_what_is_told(lag, back_s):
 
 def test_an_outage_of_the_members_is_no_commit_interval():
     """A sink is stopped for ten minutes and commits at once when it is back: that says nothing of the next stall."""
-    told = [group(partition(340, 340), after_s=s, members=1) for s in (0, 60)]
-    told += [group(partition(340, 900), after_s=s, members=0, state="EMPTY") for s in range(120, 720, 60)]
-    told += [group(partition(340, 900), after_s=720, members=1), group(partition(900, 900), after_s=780, members=1)]
+    told = [group(partition(300, 340), members=1), group(partition(340, 400), after_s=30, members=1)]
+    told += [group(partition(340, 900), after_s=s, members=0, state="EMPTY") for s in range(60, 660, 30)]
+    told += [group(partition(340, 900), after_s=660, members=1), group(partition(900, 900), after_s=690, members=1)]
 
     assert judge(*told, kind=GroupKind.CONNECT_SINK).commit_interval_s is None
 
