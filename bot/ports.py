@@ -220,8 +220,20 @@ class KafkaCluster(Protocol):
 
 
 @dataclass(frozen=True)
+class SchemaReference:
+    """A schema that another one uses, by the name it is used with and the subject and version that hold it."""
+
+    name: str
+    subject: str
+    version: int
+
+
+@dataclass(frozen=True)
 class SchemaVersion:
-    """One registered version. `registered_at` is the registry's own `ts` (Confluent >= 8.0) or None."""
+    """One registered version. `registered_at` is the registry's own `ts` (Confluent >= 8.0) or None.
+
+    After a soft delete (`deleted`) that `ts` is the time of the deletion.
+    """
 
     subject: str
     version: int
@@ -229,6 +241,8 @@ class SchemaVersion:
     schema_type: str
     schema: str
     registered_at: datetime | None = None
+    references: tuple[SchemaReference, ...] = ()
+    deleted: bool = False
 
 
 @dataclass(frozen=True)
@@ -262,6 +276,19 @@ class Server(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class CompatibilityAnswer:
+    """What a registry says of a schema that is not registered. `compatible` is None where it does not say.
+
+    `asked` is the call that was answered; `new_subject`: it knows no such subject, so nothing is in the way.
+    """
+
+    compatible: bool | None
+    asked: str
+    messages: tuple[str, ...] = ()
+    new_subject: bool = False
+
+
 class SchemaRegistry(Protocol):
     def read_subject(self, subject: str, newest: int, deadline_s: float) -> SubjectState:
         """Return the subject with its `newest` last versions. Raises Missing for an unknown subject."""
@@ -273,6 +300,43 @@ class SchemaRegistry(Protocol):
 
     def read_subjects(self, deadline_s: float) -> tuple[str, ...]:
         """Return every subject's name, sorted."""
+        ...
+
+    def read_level(self, subject: str, deadline_s: float) -> str:
+        """Return the compatibility level in force, the global one for a subject that has none or is not there."""
+        ...
+
+    def check_compatibility(
+        self,
+        subject: str,
+        schema: str,
+        schema_type: str,
+        references: Sequence[SchemaReference],
+        deadline_s: float,
+    ) -> CompatibilityAnswer:
+        """Return whether the registry would take the schema; registers nothing. An unknown subject is no error."""
+        ...
+
+
+# --- git -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class GitFiles:
+    """Files as they were. `name` is what to call it: `git main (3fa2b1c)`; `files` maps paths, as given, to bytes."""
+
+    name: str
+    commit: str
+    files: Mapping[str, bytes]
+
+
+class Git(Protocol):
+    def read_before(self, ref: str | None, paths: Sequence[str]) -> GitFiles:
+        """Return the files below `paths` at the merge-base of HEAD and `ref` (None: the main branch).
+
+        Raises Missing for an unknown ref or no repository, Unreachable where git cannot say (a shallow clone), each
+        with the command that helps.
+        """
         ...
 
 

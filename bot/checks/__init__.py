@@ -1,0 +1,1 @@
+"""Checks for CI: text in, violations out. Pure; files, git, protoc and registries are read by the shell."""

@@ -1,0 +1,1 @@
+"""The Protobuf rules, over what protoc says of the files."""
