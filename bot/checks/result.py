@@ -22,6 +22,12 @@ class Result:
     not_known: tuple[str, ...] = ()
     against: tuple[str, ...] = ()
 
-    def failing(self, fail_on: Severity) -> tuple[Violation, ...]:
-        """Return the violations that make a job fail: not waived, and at or above `fail_on`."""
+    def failing(self, fail_on: Severity | None) -> tuple[Violation, ...]:
+        """Return the violations that make a job fail: not waived, and at or above `fail_on`; None for never."""
+        if fail_on is None:
+            return ()
         return tuple(one for one in self.violations if one.waiver is None and one.severity.rank >= fail_on.rank)
+
+    def exit_code(self, fail_on: Severity | None) -> int:
+        """Return the code of contract.md: 1 for a failing violation, else 3 where something was not reached, else 0."""
+        return 1 if self.failing(fail_on) else 3 if self.not_known else 0

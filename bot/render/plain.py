@@ -23,13 +23,21 @@ def render_plain(report: Report) -> str:
 
 
 def render_json(report: Report) -> str:
-    """Return exactly one JSON document: the report's, as contract.md promises it.
+    """Return exactly one JSON document: the report's, as contract.md promises it."""
+    return json_text(report.document)
+
+
+def json_text(document: object) -> str:
+    """Return a document as JSON that people can read, too, ended by a newline.
 
     What holds no other list or object is one line, so that `grep` finds a partition whole, and a thousand of them are
-    written fast. JSON itself escapes controls up to U+001F; those from U+007F on steer a terminal too.
+    written fast. JSON itself escapes controls up to U+001F; those from U+007F on steer a terminal too, others end or
+    turn a line, and half a pair of surrogates is no UTF-8.
     """
-    text = _json(report.document, "")
-    return re.sub("[\x7f-\x9f]", lambda char: f"\\u{ord(char[0]):04x}", text) + "\n"
+    text = _json(document, "")
+    return (
+        re.sub("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]", lambda char: f"\\u{ord(char[0]):04x}", text) + "\n"
+    )
 
 
 def _json(value: object, indent: str) -> str:

@@ -1,0 +1,189 @@
+"""The result of a check as text: what a person reads in a terminal and in the log of a job.
+
+One line a violation, `FILE:LINE:COLUMN  severity  RULE  message`, that an editor opens and `grep` finds; below it the
+line of the file with a caret, and what to write instead. Errors are told each; many warnings of one rule in one file
+are told once and then by name. The last line says the counts, what was compared, and what the exit code means.
+
+Invariant: what others wrote (names, documentation, the file itself) begins no line and steers no terminal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
+
+from bot.checks.result import Result
+from bot.checks.violation import Severity, Violation
+from bot.render.plain import cells, one_line, safe
+
+FOLD_ABOVE = 5
+"""Warnings or notes of one rule in one file; errors are never folded."""
+NAMED = 8
+SOURCE_CELLS = 100
+COLOURS = {"error": "1;31", "warning": "1;33", "note": "1;36", "waived": "2", "fix": "32", "dim": "2", "good": "32"}
+ENDINGS = {
+    Severity.ERROR: "errors fail",
+    Severity.WARNING: "errors and warnings fail",
+    Severity.NOTE: "every finding fails",
+}
+
+Paint = Callable[[str, str], str]
+"""Returns a text in one of the `COLOURS`."""
+
+
+def render_text(
+    result: Result, fail_on: Severity | None, colour: bool, command: str, texts: Mapping[str, str] | None = None
+) -> str:
+    """Return the lines. `texts` are the contents of files by name: where one is given, its line is shown."""
+    paint = _painted if colour else _plain
+    lines: list[str] = []
+    for file, found in groupby(result.violations, key=lambda violation: violation.file):
+        lines += (*_file(tuple(found), (texts or {}).get(file), result, paint), "")
+    lines += (f"{paint('note', 'note')}: {one_line(note)}" for note in result.notes)
+    lines += (f"{paint('not known', 'warning')}: {one_line(line)}" for line in result.not_known)
+    if result.failing(fail_on):
+        rule = result.failing(fail_on)[0].rule
+        lines.append(f"`{command} check explain {rule}` tells a rule's reason, with an example.")
+    return "\n".join([*lines, paint(last_line(result, fail_on), _mood(result, fail_on))]) + "\n"
+
+
+def last_line(result: Result, fail_on: Severity | None) -> str:
+    """Return counts, what was compared with what, and the exit code with its meaning, as one line."""
+    return f"{counts(result)} in {_of_files(result)}; {_compared(result)}. {_exit(result, fail_on)}"
+
+
+def counts(result: Result) -> str:
+    """Return `2 errors, 1 warning, 3 waived`, or `no findings`."""
+    open_ones = [violation for violation in result.violations if violation.waiver is None]
+    told = [
+        plural(number, str(severity))
+        for severity in reversed(Severity)
+        if (number := sum(violation.severity is severity for violation in open_ones))
+    ]
+    waived = len(result.violations) - len(open_ones)
+    return ", ".join([*(told or ["no findings"]), *([f"{waived} waived"] if waived else [])])
+
+
+def plural(number: int, word: str) -> str:
+    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
+
+
+def _of_files(result: Result) -> str:
+    files = {violation.file for violation in result.violations if violation.waiver is None} & set(result.checked)
+    checked = plural(len(result.checked), "file")
+    return f"{len(files):,} of {checked}" if files else checked
+
+
+def _compared(result: Result) -> str:
+    if not result.against:
+        return "compared with nothing: `--against git` adds the rules of change"
+    return "compared with " + ", ".join(one_line(against) for against in result.against)
+
+
+def _exit(result: Result, fail_on: Severity | None) -> str:
+    code = result.exit_code(fail_on)
+    if code == 1 and fail_on is not None:
+        return f"Exit 1: {ENDINGS[fail_on]} this check."
+    if code == 3:
+        return "Exit 3: something could not be reached, so nothing is proved."
+    ignored = fail_on is None and any(violation.waiver is None for violation in result.violations)
+    return "Exit 0: `--fail-on never`." if ignored else "Exit 0: nothing fails this check."
+
+
+def _mood(result: Result, fail_on: Severity | None) -> str:
+    return {0: "good", 1: "error"}.get(result.exit_code(fail_on), "warning")
+
+
+# --- one file --------------------------------------------------------------------------------------
+
+
+def _file(violations: Sequence[Violation], text: str | None, result: Result, paint: Paint) -> Iterator[str]:
+    source = None if text is None else text.split("\n")
+    shown, folded = _folded(violations)
+    width = max(cells(place(violation)) for violation in shown)
+    for violation in shown:
+        yield _headline(violation, width, paint)
+        if violation.waiver is not None:
+            continue
+        if source is not None and (violation.line, violation.column) != (1, 1):
+            yield from (f"    {paint(line, 'dim')}" for line in caret(source, violation.line, violation.column))
+        if violation.against is not None and violation.against not in result.against[: len(result.against) == 1]:
+            yield f"    {paint(f'compared with {one_line(violation.against)}', 'dim')}"
+        yield from (f"    {paint(line, 'fix')}" for line in remedy(violation))
+        if rest := folded.get((violation.rule, violation.severity)):
+            yield f"    {paint(_others(violation.rule, rest), 'dim')}"
+
+
+def _headline(violation: Violation, width: int, paint: Paint) -> str:
+    where = place(violation) + " " * (width - cells(place(violation)))
+    if violation.waiver is None:
+        word = paint(f"{violation.severity:<7}", str(violation.severity))
+        return f"{where}  {word}  {violation.rule}  {one_line(violation.message)}"
+    waiver = violation.waiver
+    until = f" until {waiver.until}" if waiver.until else ""
+    why = one_line(f"({waiver.owner}{until}: {waiver.reason})")
+    return paint(f"{where}  waived   {violation.rule}  {one_line(violation.message)} {why}", "waived")
+
+
+def place(violation: Violation) -> str:
+    """Return `FILE:LINE:COLUMN`, as editors and terminals open it."""
+    return f"{one_line(violation.file)}:{violation.line}:{violation.column}"
+
+
+def remedy(violation: Violation) -> list[str]:
+    """Return what to write instead: one line behind `fix: `, several below it, to be pasted as they are."""
+    lines = safe(violation.remedy.replace("\r\n", "\n").replace("\t", "    ")).strip("\n").split("\n")
+    if lines == [""]:
+        return []
+    return [f"fix: {lines[0]}"] if len(lines) == 1 else ["fix:", *(f"  {line}" for line in lines)]
+
+
+def caret(source: Sequence[str], line: int, column: int) -> tuple[str, ...]:
+    """Return the numbered line and a caret below its column; of a long line the part around it. () past the end."""
+    if not 1 <= line <= len(source) or not source[line - 1].strip():
+        return ()
+    text = source[line - 1].rstrip("\r")
+    start = max(0, min(column - 1, len(text)) - SOURCE_CELLS // 2) if len(text) > SOURCE_CELLS else 0
+    before = _shown(text[start : column - 1])
+    after = _shown(text[max(start, column - 1) : start + SOURCE_CELLS])
+    more = "…" if len(text) > start + SOURCE_CELLS else ""
+    lead = "…" if start else ""
+    number = str(line)
+    return (
+        f"{number} | {lead}{before}{after}{more}".rstrip(),
+        f"{' ' * len(number)} | {' ' * cells(lead + before)}^",
+    )
+
+
+def _shown(text: str) -> str:
+    return safe(text.replace("\t", "    ").replace("\n", " "))
+
+
+def _folded(
+    violations: Sequence[Violation],
+) -> tuple[list[Violation], dict[tuple[str, Severity], list[Violation]]]:
+    """Return what is told each, and the others of a rule that is told too often, by the one that stands for them."""
+    kinds: dict[tuple[str, Severity], list[Violation]] = {}
+    for violation in violations:
+        if violation.waiver is None and violation.severity is not Severity.ERROR:
+            kinds.setdefault((violation.rule, violation.severity), []).append(violation)
+    folded = {kind: found[1:] for kind, found in kinds.items() if len(found) > FOLD_ABOVE}
+    hidden = {id(violation) for rest in folded.values() for violation in rest}
+    return [violation for violation in violations if id(violation) not in hidden], folded
+
+
+def _others(rule: str, rest: Sequence[Violation]) -> str:
+    names = [one_line(violation.path) or f"line {violation.line}" for violation in rest]
+    more = f", and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return f"{rule} {len(rest):,} times more: {', '.join(names[:NAMED])}{more}"
+
+
+# --- colour ----------------------------------------------------------------------------------------
+
+
+def _plain(text: str, style: str) -> str:
+    return text
+
+
+def _painted(text: str, style: str) -> str:
+    return f"\x1b[{COLOURS[style]}m{text}\x1b[0m"
