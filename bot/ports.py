@@ -57,7 +57,18 @@ class Missing(PortError):
 
 
 class Rejected(PortError):
-    """The system refused the change; the text is its reason."""
+    """The system refused the change; the text is its reason.
+
+    `status` and `error_code` are the numbers it gave, `reason` its own words; None where it gave none.
+    """
+
+    def __init__(
+        self, *words: object, status: int | None = None, error_code: int | None = None, reason: str | None = None
+    ) -> None:
+        super().__init__(*words)
+        self.status = status
+        self.error_code = error_code
+        self.reason = reason
 
 
 # --- Kafka ---------------------------------------------------------------------------------------
@@ -323,19 +334,30 @@ class SchemaRegistry(Protocol):
 
 @dataclass(frozen=True)
 class GitFiles:
-    """Files as they were. `name` is what to call it: `git main (3fa2b1c)`; `files` maps paths, as given, to bytes."""
+    """How files differ from a commit. `name` is what to call it: `git main (3fa2b1c)`.
+
+    `files` maps a path, as given and as it is now, to its bytes there, only where they differ; those in `deleted` are
+    there no more. `unchanged` do not differ; a path in none of them is new. `renamed` maps a path to its old one.
+    `notes` say what a person should know of the choice of the commit.
+    """
 
     name: str
     commit: str
     files: Mapping[str, bytes]
+    unchanged: frozenset[str] = frozenset()
+    deleted: frozenset[str] = frozenset()
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 class Git(Protocol):
-    def read_before(self, ref: str | None, paths: Sequence[str]) -> GitFiles:
-        """Return the files below `paths` at the merge-base of HEAD and `ref` (None: the main branch).
+    def read_before(
+        self, ref: str | None, paths: Sequence[str], patterns: Sequence[str] = ("*.avsc", "*.proto")
+    ) -> GitFiles:
+        """Return how the files below `paths` differ from the merge-base of HEAD and `ref` (None: the main branch).
 
-        Raises Missing for an unknown ref or no repository, Unreachable where git cannot say (a shallow clone), each
-        with the command that helps.
+        `patterns` are the names that count. Raises Missing for an unknown ref or no repository, Denied where git
+        refuses the folder, Unreachable where git cannot say (a shallow clone), each with the command that helps.
         """
         ...
 

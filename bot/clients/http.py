@@ -224,23 +224,23 @@ def _decode(response: requests.Response, text: bytes, asked: str) -> Any:
     if not is_json:
         what = "HTML" if is_html else "text that is not JSON"
         raise Unreachable(f"{asked}: answered {status} with {what}, not the API: is this the right address?")
+    code = body.get("error_code") if isinstance(body, dict) else None
+    code = code if isinstance(code, int) else None
     if status == 404:
-        code = body.get("error_code") if isinstance(body, dict) else None
-        words = f"{asked}: answered 404{suffix or ' with an empty body'}"
-        raise Missing(words, error_code=code if isinstance(code, int) else None)
+        raise Missing(f"{asked}: answered 404{suffix or ' with an empty body'}", error_code=code)
     if status >= 400:
-        raise Rejected(f"{asked}: answered {status}{suffix}")
+        raise Rejected(f"{asked}: answered {status}{suffix}", status=status, error_code=code, reason=words or None)
     return body
 
 
 def _message(body: Any) -> str:
-    """Return the server's own words: Connect and registries send `message`, Prometheus `error`.
+    """Return the server's own words: Connect and registries send `message`, Prometheus `error`, Apicurio `detail`.
 
     Alertmanager sends also a bare string. Flink sends `errors`, where a line is a Java trace: its first line is it.
     """
     words = body if isinstance(body, str) else ""
     if isinstance(body, dict):
-        words = body.get("message") or body.get("error") or ""
+        words = body.get("message") or body.get("error") or body.get("detail") or ""
     if not words and isinstance(body, dict) and isinstance(body.get("errors"), list):
         words = next((str(error).strip().partition("\n")[0] for error in body["errors"] if error), "")
     words = " ".join(str(words or "").split())

@@ -10,14 +10,26 @@ Apicurio's base address, and tells nothing of a subject.
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 from bot.clients.http import JsonHttp, remaining_s
-from bot.ports import Missing, PortError, SchemaVersion, ServerFacts, SubjectState, Unreachable
+from bot.ports import (
+    CompatibilityAnswer,
+    Missing,
+    PortError,
+    Rejected,
+    SchemaReference,
+    SchemaVersion,
+    ServerFacts,
+    SubjectState,
+    Unreachable,
+)
 
 T = TypeVar("T")
 
@@ -32,6 +44,17 @@ _KINDS = (
     ("Karapace", False, "/_health", "karapace_version", "process_uptime_sec"),
     ("Confluent", False, "/v1/metadata/version", "version", "commitId"),
 )
+
+
+# What a registry's 404 may say of a subject; any other is "there is no such call".
+_NO_SUBJECT, _NO_VERSION, _NO_LEVEL = 40401, 40402, 40408
+
+# Apicurio's own dry run applies the rules of a registration. Measured on 3.3.3: nothing is registered.
+_DRY_RUN = "/apis/registry/v3/groups/default/artifacts/{}/versions"
+_DRY_RUN_SINCE = (3, 3)
+_MEDIA_TYPES = {"PROTOBUF": "application/x-protobuf"}
+
+_NOTHING_REFUSED = "the level is NONE: the registry refuses nothing"
 
 
 class HttpSchemaRegistry:
@@ -91,6 +114,124 @@ class HttpSchemaRegistry:
     def read_subjects(self, deadline_s: float) -> tuple[str, ...]:
         """Return every subject's name, sorted; soft-deleted ones are left out."""
         return self._read("/subjects", deadline_s, lambda answer: tuple(sorted(str(name) for name in list(answer))))
+
+    def read_level(self, subject: str, deadline_s: float) -> str:
+        """Return the compatibility level in force for the subject, the global one where it has none or is not there.
+
+        Confluent and Karapace answer the global one for any subject; Apicurio knows only levels of what is there.
+        """
+        ends_at = time.monotonic() + deadline_s
+        try:
+            return self._read(f"/config/{quote(subject, safe='')}", remaining_s(ends_at), _level, _TO_GLOBAL)
+        except Missing as error:
+            if error.error_code not in (_NO_SUBJECT, _NO_LEVEL):
+                raise
+        return self._read("/config", remaining_s(ends_at), _level)
+
+    def check_compatibility(
+        self,
+        subject: str,
+        schema: str,
+        schema_type: str,
+        references: Sequence[SchemaReference],
+        deadline_s: float,
+    ) -> CompatibilityAnswer:
+        """Return whether the registry would take the schema; registers nothing. An unknown subject passes.
+
+        The call without a version follows the rule of a registration, transitive levels too; Karapace has only the
+        one with `latest`, which does the same there. Apicurio's "yes" can be believed and its "no" cannot: the call
+        without a version compares with every version whatever the level, refuses where no level is set (and a
+        registration passes), and finds no references. There its dry run is asked, or what can be said without.
+        """
+        ends_at = time.monotonic() + deadline_s
+        body: dict[str, Any] = {"schema": schema}
+        if schema_type != "AVRO":
+            body["schemaType"] = schema_type
+        if references:
+            body["references"] = [{"name": r.name, "subject": r.subject, "version": r.version} for r in references]
+        path = f"/compatibility/subjects/{quote(subject, safe='')}/versions"
+        try:
+            answer = self._ask_compatibility(path, body, ends_at)
+        except (Missing, Rejected) as error:
+            if isinstance(error, Rejected) and error.status != 405:
+                raise
+            if isinstance(error, Missing) and error.error_code in (_NO_SUBJECT, _NO_VERSION):
+                return CompatibilityAnswer(True, f"POST {path}", new_subject=True)
+            try:
+                answer = self._ask_compatibility(f"{path}/latest", body, ends_at)
+            except Missing as missing:
+                if missing.error_code not in (_NO_SUBJECT, _NO_VERSION):
+                    raise
+                return CompatibilityAnswer(True, f"POST {path}/latest", new_subject=True)
+        if answer.compatible:
+            return replace(answer, new_subject=not self._is_there(subject, remaining_s(ends_at)))
+        kind, version = self._kind(ends_at)
+        if kind != "Apicurio":
+            return answer
+        return self._as_apicurio_registers(subject, body, version, answer, ends_at)
+
+    def _ask_compatibility(self, path: str, body: dict[str, Any], ends_at: float) -> CompatibilityAnswer:
+        """Ask one of the two calls. A schema that the registry cannot read (422) is one that it would refuse."""
+        asked = f"POST {path}"
+        try:
+            answer = self._http.post(path, remaining_s(ends_at), {"verbose": "true"}, body)
+        except Rejected as error:
+            if error.status != 422:
+                raise
+            return CompatibilityAnswer(False, asked, (error.reason or str(error),))
+        compatible = answer.get("is_compatible") if isinstance(answer, dict) else None
+        if not isinstance(compatible, bool):
+            raise Unreachable(
+                f"POST {self._http.url}{path}: answered without is_compatible: is this a Schema Registry?"
+            )
+        return CompatibilityAnswer(compatible, asked, _messages(answer.get("messages")))
+
+    def _is_there(self, subject: str, deadline_s: float) -> bool:
+        try:
+            return bool(self._http.get(f"/subjects/{quote(subject, safe='')}/versions", deadline_s))
+        except Missing:
+            return False
+
+    def _as_apicurio_registers(
+        self, subject: str, body: dict[str, Any], version: str | None, refused: CompatibilityAnswer, ends_at: float
+    ) -> CompatibilityAnswer:
+        """Return what a registration would do where Apicurio's compatibility call said no."""
+        if _numbers(version) >= _DRY_RUN_SINCE:
+            answered = self._dry_run(subject, body, ends_at)
+            if answered is not None:
+                return answered
+        if body.get("references"):
+            why = "Apicurio's compatibility call does not resolve references: only registering the schema would tell"
+            return replace(refused, compatible=None, messages=(why,))
+        if refused.messages:
+            return refused
+        level = self.read_level(subject, remaining_s(ends_at))
+        if level == "NONE":
+            return replace(refused, compatible=True, messages=(_NOTHING_REFUSED,))
+        if level.endswith("_TRANSITIVE"):
+            return refused
+        path = f"/compatibility/subjects/{quote(subject, safe='')}/versions/latest"
+        return self._ask_compatibility(path, body, ends_at)
+
+    def _dry_run(self, subject: str, body: dict[str, Any], ends_at: float) -> CompatibilityAnswer | None:
+        """Return what Apicurio would do with a registration, None where this login may not ask or it did not say."""
+        path = _DRY_RUN.format(quote(subject, safe=""))
+        content: dict[str, Any] = {
+            "content": body["schema"],
+            "contentType": _MEDIA_TYPES.get(body.get("schemaType", "AVRO"), "application/json"),
+            "references": [
+                {"name": r["name"], "artifactId": r["subject"], "version": str(r["version"])}
+                for r in body.get("references", ())
+            ],
+        }
+        asked = f"POST {path}?dryRun=true"
+        try:
+            self._http.at_root().post(path, remaining_s(ends_at), {"dryRun": "true"}, {"content": content})
+        except Rejected as error:
+            return CompatibilityAnswer(False, asked, ((error.reason or str(error)).partition(" Causes: ")[0],))
+        except PortError:
+            return None
+        return CompatibilityAnswer(True, asked)
 
     def read_server(self, deadline_s: float) -> ServerFacts:
         """Return which registry it is and which calls it answers; those on a subject are tried on the first one.
@@ -162,9 +303,9 @@ class HttpSchemaRegistry:
                 return kind, str(answer[key])
         return "", None
 
-    def _read(self, path: str, deadline_s: float, parse: Callable[[Any], T]) -> T:
+    def _read(self, path: str, deadline_s: float, parse: Callable[[Any], T], params: dict[str, str] | None = None) -> T:
         try:
-            answer = self._http.get(path, deadline_s)
+            answer = self._http.get(path, deadline_s, params)
         except Missing as error:
             if error.error_code is not None:
                 raise
@@ -186,6 +327,23 @@ def _names(answer: Any) -> list[str]:
 
 
 _TO_GLOBAL = {"defaultToGlobal": "true"}
+
+
+def _level(answer: Any) -> str:
+    level = answer["compatibilityLevel"]
+    if not isinstance(level, str):
+        raise TypeError("not a word")
+    return level.upper()
+
+
+def _messages(said: Any) -> tuple[str, ...]:
+    """Return a registry's messages, one string or a list, less the old schema, which Confluent repeats in full."""
+    lines = [said] if isinstance(said, str) else said if isinstance(said, list) else []
+    return tuple(str(line) for line in lines if line and not str(line).startswith("{oldSchema:"))
+
+
+def _numbers(version: str | None) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"[0-9]+", version or "")[:2])
 
 
 def _version(subject: str, answer: Any) -> SchemaVersion:
