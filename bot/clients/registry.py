@@ -196,6 +196,8 @@ class HttpSchemaRegistry:
         self, subject: str, body: dict[str, Any], version: str | None, refused: CompatibilityAnswer, ends_at: float
     ) -> CompatibilityAnswer:
         """Return what a registration would do where Apicurio's compatibility call said no."""
+        if refused.messages and not body.get("references"):
+            return refused  # it cannot read the schema; its dry run would not read it where no rule is set
         if _numbers(version) >= _DRY_RUN_SINCE:
             answered = self._dry_run(subject, body, ends_at)
             if answered is not None:
@@ -203,8 +205,6 @@ class HttpSchemaRegistry:
         if body.get("references"):
             why = "Apicurio's compatibility call does not resolve references: only registering the schema would tell"
             return replace(refused, compatible=None, messages=(why,))
-        if refused.messages:
-            return refused
         level = self.read_level(subject, remaining_s(ends_at))
         if level == "NONE":
             return replace(refused, compatible=True, messages=(_NOTHING_REFUSED,))

@@ -5,6 +5,7 @@
                [{errorType:'T', description:'... path 'P' ...', additionalInfo:'tier'}, {oldSchemaVersion: 1}, ...]
     Confluent before 7.1: `details: [Incompatibility{type:T, location:P, message:..}]`, or no details at all
     Karapace   Incompatible schema, compatibility_mode=BACKWARD. Incompatibilities: ...
+    frozen     Subject S in context C is in read-only mode; error code: 42205 (Confluent, Redpanda; no context before 7.0)
 
 The refused schema has no version and no name: what can be named is what it conflicts with.
 """
@@ -37,6 +38,7 @@ _CONFLUENT_FIELD = re.compile(r"[Tt]he field '(?P<field>[^']+)'")
 _CONFLUENT_VERSION = re.compile(r"oldSchemaVersion:\s*(?P<version>\d+)")
 _CONFLUENT_OLD_SCHEMA = re.compile(r"oldSchema:\s*'(?P<schema>\{.*?\})'\}")
 _KARAPACE = re.compile(r"Incompatible schema, compatibility_mode=\w+\.?\s*Incompatibilities:(?P<rest>[^\n]*)")
+_FROZEN = re.compile(r"Subject (?P<subject>\S+)(?: in context \S*)? is in read-only mode")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
@@ -45,7 +47,8 @@ class SchemaRefusal:
     """What was refused. `registered_version` is the version it conflicts with. None is "the refusal does not say".
 
     `field_is_looked_up`: the name stands at that position in the *registered* schema; the refused one may differ.
-    `words` are the registry's own, cut. `more` counts further conflicts in the same refusal.
+    `words` are the registry's own, cut. `more` counts further conflicts in the same refusal. `frozen`: the subject is
+    READONLY, so the registry takes no schema at all: nothing is known against this one.
     """
 
     subject: str | None
@@ -55,11 +58,17 @@ class SchemaRefusal:
     words: str
     more: int = 0
     field_is_looked_up: bool = False
+    frozen: bool = False
 
 
 def read_refusal(text: str) -> SchemaRefusal | None:
     """Return the last refusal in a trace, or None when it is about something else."""
-    for pattern, read in ((_APICURIO, _apicurio), (_CONFLUENT, _confluent), (_KARAPACE, _karapace)):
+    for pattern, read in (
+        (_APICURIO, _apicurio),
+        (_CONFLUENT, _confluent),
+        (_KARAPACE, _karapace),
+        (_FROZEN, _frozen),
+    ):
         found = list(pattern.finditer(text))
         if found:
             return read(found[-1])
@@ -72,7 +81,7 @@ def completed(refusal: SchemaRefusal, state: SubjectState | None) -> SchemaRefus
     A registry compares with the newest version at the levels BACKWARD, FORWARD and FULL; a *_TRANSITIVE level may
     have conflicted with an older one, so there the version stays unknown.
     """
-    if state is None or not state.versions or state.subject != refusal.subject:
+    if state is None or not state.versions or state.subject != refusal.subject or refusal.frozen:
         return refusal
     newest = state.versions[-1]
     version = refusal.registered_version
@@ -87,6 +96,8 @@ def completed(refusal: SchemaRefusal, state: SubjectState | None) -> SchemaRefus
 
 def sentence(refusal: SchemaRefusal) -> str:
     """Return one line for a person: what was refused, for which field, against which version."""
+    if refusal.frozen:
+        return f"the registry takes no new schema of {refusal.subject}: the subject is frozen (mode READONLY)"
     line = "the registry refused a new schema" + (f" of {refusal.subject}" if refusal.subject else "")
     if refusal.field:
         line += f": field {refusal.field}"
@@ -152,6 +163,10 @@ def _confluent_field(detail: dict[str, str], rest: str, path: str | None) -> str
 
 def _karapace(found: re.Match[str]) -> SchemaRefusal:
     return SchemaRefusal(None, None, None, None, _cut(found[0]))
+
+
+def _frozen(found: re.Match[str]) -> SchemaRefusal:
+    return SchemaRefusal(found["subject"], None, None, None, _cut(found[0]), frozen=True)
 
 
 def _cut(words: str) -> str:

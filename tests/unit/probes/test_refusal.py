@@ -132,3 +132,29 @@ def test_one_sentence_for_the_thread():
         == sentence(refusal)
     )
     assert "the registry refused a new schema" == sentence(SchemaRefusal(None, None, None, None, ""))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Subject orders-value in context  is in read-only mode; error code: 42205",
+        "Subject orders-value in context . is in read-only mode; error code: 42205",
+        "Subject orders-value is in read-only mode; error code: 42205",
+        '{"error_code": 42205, "message": "Subject orders-value is in read-only mode"}',
+    ],
+)
+def test_a_frozen_subject_is_told_apart(words):
+    """Nothing is known against the schema: no field, no version, also when the subject has versions."""
+    found = read_refusal(f"Caused by: io.confluent...RestClientException: {words}\n\tat x.y(Z.java:1)")
+
+    assert ("orders-value", None, None, True) == (found.subject, found.field, found.registered_version, found.frozen)
+    assert found == completed(found, subject_state(subject="orders-value"))
+    assert "the registry takes no new schema of orders-value: the subject is frozen (mode READONLY)" == sentence(found)
+
+
+@pytest.mark.parametrize(
+    "words", ["Subject orders-value is not in import mode; error code: 42205", "in read-only mode"]
+)
+def test_another_refused_operation_is_no_freeze(words):
+    """42205 says also that ids may only be given in import mode."""
+    assert None is read_refusal(words)
