@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from bot.cli_call import JSON, KAFKA_SETTINGS, App, Call, Stop, account, complain, is_interrupt, print_report, stop
+from bot.cli_check import check
 from bot.cli_doctor import COMMANDS as EXAMINING
 from bot.cli_init import COMMANDS as FIRST
 from bot.cli_keep import COMMANDS as KEEPING
@@ -471,72 +472,6 @@ def config_schema() -> int:
 
 
 @cdc.group()
-def check() -> None:
-    """Check files, for CI: every finding with its line and remedy."""
-
-
-@check.command("runbooks")
-@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.option("--fail-on", type=click.Choice(["error", "warning", "note", "never"]), default="error", show_default=True)
-def check_runbooks(paths: tuple[Path, ...], form: str, fail_on: str) -> int:
-    """Check runbooks: unknown probes and actions, missing guards. Default: those that ship with the bot."""
-    import json
-
-    from bot.shipped import shipped
-
-    files = [file for path in paths or (shipped("runbooks"),) for file in _runbook_files(path)]
-    findings = [finding for file in files for finding in _runbook_findings(file)]
-    if form == "json":
-        click.echo(json.dumps({"findings": findings, "checked": len(files)}, indent=2, ensure_ascii=False))
-    else:
-        for found in findings:
-            place = f"{found['file']}:{found['line']}" if found["line"] is not None else found["file"]
-            click.echo(f"{place}: {found['message']}: {found['remedy']}")
-        click.echo(f"{len(files)} runbooks checked, {len(findings)} errors.", err=True)
-    return 1 if findings and fail_on != "never" else 0
-
-
-def _runbook_files(path: Path) -> list[Path]:
-    """Return the runbooks of a folder; `alerts.yml` beside them holds the rules."""
-    if path.is_dir():
-        return sorted(file for file in path.glob("*.yml") if file.name != "alerts.yml")
-    if not path.exists():
-        stop(f"{path}: there is no such file or folder. Nothing was checked.", exit_code=3)
-    return [path]
-
-
-def _runbook_findings(file: Path) -> list[dict[str, Any]]:
-    """Return what is wrong with a runbook, as `cdc check ... --format json` lists it."""
-    from bot.config import ACTIONS, PROBES
-    from bot.incident.runbook_file import RunbookErrors, parse
-
-    try:
-        parse(file.read_bytes(), str(file), probes=PROBES, actions=ACTIONS)
-    except RunbookErrors as errors:
-        return [_finding(line, str(file)) for line in errors.errors]
-    return []
-
-
-def _finding(line: str, file: str) -> dict[str, Any]:
-    """Take `FILE:14: actions[1].guard: what is wrong: what to write` apart; what does not fit is the message."""
-    import re
-
-    placed = re.fullmatch(r"(?P<line>\d+): (?P<message>.*?)(?:: (?P<remedy>[^:]*))?", line.removeprefix(f"{file}:"))
-    found = placed.groupdict() if placed else {"line": None, "message": line, "remedy": None}
-    return {
-        "rule": "runbook",
-        "severity": "error",
-        "file": file,
-        "line": int(found["line"]) if found["line"] else None,
-        "column": None,
-        "message": found["message"],
-        "remedy": found["remedy"] or "",
-        "waived": False,
-    }
-
-
-@cdc.group()
 def runbooks() -> None:
     """The runbooks as people read them."""
 
@@ -593,7 +528,7 @@ def version(as_json: bool) -> int:
     return 0
 
 
-for _command in (*FIRST, *EXAMINING, *KEEPING, *LAG):
+for _command in (check, *FIRST, *EXAMINING, *KEEPING, *LAG):
     cdc.add_command(_command)
 
 if __name__ == "__main__":

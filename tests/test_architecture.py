@@ -23,6 +23,7 @@ TABLE: dict[str, set[str]] = {
     "ports": {"model", "descriptors"},
     "descriptors": set(),
     "checks": {"model", "descriptors", "patterns"},
+    "schema_files": {"ports", "checks"},
     "patterns": set(),
     "redact": set(),
     "shipped": set(),
