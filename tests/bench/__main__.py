@@ -20,6 +20,7 @@ from tests.bench.card import measure_card
 from tests.bench.many import measure_flat, measure_many
 from tests.bench.memory import measure_memory
 from tests.bench.peers import build_peers
+from tests.bench.schemas import measure_protos, measure_schemas
 from tests.bench.scrape import measure_scrape
 from tests.bench.storm import measure_storm
 from tests.bench.table import Row, render_table
@@ -27,7 +28,7 @@ from tests.bench.terminal import measure_help, measure_lag
 from tests.bench.wide import measure_wide
 from tests.system import fetch, parts
 
-NAMES = "storm,card,ack,help,lag,memory,accuracy,wide,many,scrape,flat"
+NAMES = "storm,card,ack,help,lag,memory,accuracy,wide,many,scrape,flat,schemas,protos"
 
 
 def main() -> int:
@@ -77,6 +78,8 @@ def _measures(available: fetch.Available, folder: Path, small: bool) -> dict[str
         "many": lambda: measure_many(available, folder / "many", 50 if small else 500, runs=3 if small else 9),
         "scrape": lambda: measure_scrape(available, folder / "scrape", 50 if small else 500, runs=5 if small else 15),
         "flat": lambda: measure_flat(available, folder / "flat", 50 if small else 500, 120 if small else 1000),
+        "schemas": lambda: measure_schemas(folder / "schemas", 100 if small else 1000, runs=2 if small else 5),
+        "protos": lambda: measure_protos(folder / "protos", 100 if small else 1000, runs=2 if small else 5),
     }
 
 
