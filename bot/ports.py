@@ -15,11 +15,12 @@ Errors
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from bot.descriptors import ProtoSet
 from bot.model import FlinkJob, GroupOffsets, PartitionKey, Retention
 
 
@@ -258,7 +259,10 @@ class SchemaVersion:
 
 @dataclass(frozen=True)
 class SubjectState:
-    """A subject as the registry shows it: effective level and mode, and the newest versions, oldest first."""
+    """A subject as the registry shows it: effective level and mode, and the newest versions, oldest first.
+
+    `deleted` are the numbers of the versions that are soft-deleted, which `all_versions` leaves out.
+    """
 
     subject: str
     compatibility: str | None
@@ -266,6 +270,7 @@ class SubjectState:
     versions: tuple[SchemaVersion, ...]
     all_versions: tuple[int, ...] = ()
     not_known: tuple[str, ...] = ()
+    deleted: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -303,6 +308,21 @@ class CompatibilityAnswer:
 class SchemaRegistry(Protocol):
     def read_subject(self, subject: str, newest: int, deadline_s: float) -> SubjectState:
         """Return the subject with its `newest` last versions. Raises Missing for an unknown subject."""
+        ...
+
+    def read_version(self, subject: str, version: int, deadline_s: float) -> SchemaVersion:
+        """Return one version, also a soft-deleted one. Raises Missing."""
+        ...
+
+    def read_referenced(self, schema: SchemaVersion, deadline_s: float) -> tuple[SchemaVersion, ...]:
+        """Return every schema that this one uses, through any number of others, each once, the used before the user."""
+        ...
+
+    def read_recent(self, since: datetime, deadline_s: float) -> tuple[SchemaVersion, ...] | None:
+        """Return what changed since then in all subjects, oldest first; None for a registry that keeps no times.
+
+        A version that is soft-deleted (`deleted`) changed when it was deleted.
+        """
         ...
 
     def read_schema(self, schema_id: int, deadline_s: float) -> str:
@@ -359,6 +379,60 @@ class Git(Protocol):
         `patterns` are the names that count. Raises Missing for an unknown ref or no repository, Denied where git
         refuses the folder, Unreachable where git cannot say (a shallow clone), each with the command that helps.
         """
+        ...
+
+
+# --- protoc and buf ------------------------------------------------------------------------------
+
+
+class Protoc(Protocol):
+    def compile(
+        self,
+        texts: Mapping[str, str],
+        *,
+        only: Collection[str] | None = None,
+        folders: Sequence[str] = (),
+        read: Callable[[str], str | None] = lambda path: None,
+        places: bool = True,
+        deadline_s: float = 120.0,
+    ) -> ProtoSet:
+        """Return the files of `texts` (path -> text), or those in `only`, compiled. A broken file stops no other.
+
+        `folders` are where imports begin: `--proto-path` first, then the folders that were given. `read` returns a file
+        of the same tree that is not in `texts`, None where there is none. Without `places` there are neither lines nor
+        comments, and it is faster: for the side that is compared with. Raises Unreachable where protoc does not run.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class BufFinding:
+    """One line of `buf`: its own rule id, `FIELD_SAME_TYPE`, and words. `file` is the path as it was given."""
+
+    file: str
+    line: int
+    column: int
+    rule: str
+    message: str
+
+
+@dataclass(frozen=True)
+class BufAnswer:
+    """What `buf` found; `notes` name its version, the rules it ran with, and what it could not do."""
+
+    findings: tuple[BufFinding, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Buf(Protocol):
+    def lint(self, texts: Mapping[str, str], config: Mapping[str, str], deadline_s: float) -> BufAnswer:
+        """Return what `buf lint` says of the files. `config` holds `buf.yaml` and `buf.lock` by path, or is empty."""
+        ...
+
+    def breaking(
+        self, texts: Mapping[str, str], before: Mapping[str, str], config: Mapping[str, str], deadline_s: float
+    ) -> BufAnswer:
+        """Return what `buf breaking` says of the files after `before`. Raises Missing where there is no buf."""
         ...
 
 

@@ -54,6 +54,14 @@ _DRY_RUN = "/apis/registry/v3/groups/default/artifacts/{}/versions"
 _DRY_RUN_SINCE = (3, 3)
 _MEDIA_TYPES = {"PROTOBUF": "application/x-protobuf"}
 
+MOST_REFERENCED = 100
+"""A schema that uses more is not read: a registry must not hold a probe."""
+
+LISTED_AT_ONCE = 1_000
+"""What Confluent gives in one answer at most, unless it is told otherwise."""
+
+MOST_LISTED = 20_000
+
 _NOTHING_REFUSED = "the level is NONE: the registry refuses nothing"
 
 
@@ -76,11 +84,14 @@ class HttpSchemaRegistry:
                 path, remaining_s(ends_at), lambda answer: tuple(sorted(int(number) for number in answer))
             )
         except Missing as error:
-            raise Missing(f"no subject {subject} at {self._http.url} ({error})") from error
+            gone = ", ".join(map(str, self._with_deleted(path, ends_at)))
+            why = f"it was deleted with its versions {gone}" if gone else str(error)
+            raise Missing(f"no subject {subject} at {self._http.url} ({why})") from error
         versions = tuple(
             self._read(f"{path}/{number}", remaining_s(ends_at), lambda answer: _version(subject, answer))
             for number in (all_versions[-newest:] if newest > 0 else ())
         )
+        deleted = tuple(number for number in self._with_deleted(path, ends_at) if number not in all_versions)
         not_known: list[str] = []
 
         def optional(what: str, path: str, key: str, params: dict[str, str]) -> str | None:
@@ -102,7 +113,81 @@ class HttpSchemaRegistry:
             versions=versions,
             all_versions=all_versions,
             not_known=tuple(not_known),
+            deleted=deleted,
         )
+
+    def _with_deleted(self, path: str, ends_at: float) -> tuple[int, ...]:
+        """Return the versions with the soft-deleted ones; none where the registry does not list those."""
+        try:
+            return self._read(
+                path,
+                remaining_s(ends_at),
+                lambda answer: tuple(sorted(int(number) for number in answer)),
+                {"deleted": "true"},
+            )
+        except PortError:
+            return ()
+
+    def read_version(self, subject: str, version: int, deadline_s: float) -> SchemaVersion:
+        """Return one version, also a soft-deleted one."""
+        try:
+            return self._read(
+                f"/subjects/{quote(subject, safe='')}/versions/{version}",
+                deadline_s,
+                lambda answer: _version(subject, answer),
+                {"deleted": "true"},
+            )
+        except Missing as error:
+            raise Missing(f"no version {version} of {subject} at {self._http.url} ({error})") from error
+
+    def read_referenced(self, schema: SchemaVersion, deadline_s: float) -> tuple[SchemaVersion, ...]:
+        """Return every schema that this one uses, each once, the used before the user.
+
+        Raises Unreachable for more than MOST_REFERENCED. A registry refuses a cycle; where there is one it ends here.
+        """
+        ends_at = time.monotonic() + deadline_s
+        read: dict[tuple[str, int], SchemaVersion] = {}
+        ordered: list[SchemaVersion] = []
+        seen: set[tuple[str, int]] = set()
+        pending = [(reference, False) for reference in reversed(schema.references)]
+        while pending:
+            reference, is_done = pending.pop()
+            key = (reference.subject, reference.version)
+            if is_done:
+                ordered.append(read[key])
+            elif key not in seen:
+                seen.add(key)
+                if len(seen) > MOST_REFERENCED:
+                    words = f"{schema.subject} version {schema.version}: uses more than {MOST_REFERENCED} other schemas"
+                    raise Unreachable(f"{words}: not read")
+                read[key] = self.read_version(*key, remaining_s(ends_at))
+                pending.append((reference, True))
+                pending += [(inner, False) for inner in reversed(read[key].references)]
+        return tuple(ordered)
+
+    def read_recent(self, since: datetime, deadline_s: float) -> tuple[SchemaVersion, ...] | None:
+        """Return what changed since then, oldest first; None for a registry whose list of schemas tells no times.
+
+        Only Confluent >= 8.0 tells them; Apicurio's list names not even subjects. Raises Unreachable for a list longer
+        than MOST_LISTED. Subjects outside the default context are not in it.
+        """
+        ends_at = time.monotonic() + deadline_s
+        found: dict[tuple[str, int], SchemaVersion] = {}
+        for start in range(0, MOST_LISTED, LISTED_AT_ONCE):
+            page = {"latestOnly": "false", "deleted": "true", "offset": str(start), "limit": str(LISTED_AT_ONCE)}
+            try:
+                listed = self._read("/schemas", remaining_s(ends_at), list, page)
+            except (Missing, Rejected):
+                return None
+            if not all(isinstance(entry, dict) and {"subject", "version", "ts"} <= entry.keys() for entry in listed):
+                return None
+            versions = [_version(str(entry["subject"]), entry) for entry in listed]
+            known = len(found)
+            found |= {(version.subject, version.version): version for version in versions}
+            if len(listed) < LISTED_AT_ONCE or len(found) == known:
+                recent = [v for v in found.values() if v.registered_at is not None and v.registered_at >= since]
+                return tuple(sorted(recent, key=lambda v: (v.registered_at or since, v.subject, v.version)))
+        raise Unreachable(f"GET {self._http.url}/schemas: lists more than {MOST_LISTED:,} versions: not read further")
 
     def read_schema(self, schema_id: int, deadline_s: float) -> str:
         """Return the schema text of a global id."""
@@ -356,4 +441,9 @@ def _version(subject: str, answer: Any) -> SchemaVersion:
         schema_type=answer.get("schemaType") or "AVRO",
         schema=str(answer["schema"]),
         registered_at=datetime.fromtimestamp(ts / 1000, UTC) if isinstance(ts, int | float) and ts > 0 else None,
+        references=tuple(
+            SchemaReference(str(used["name"]), str(used["subject"]), int(used["version"]))
+            for used in answer.get("references") or ()
+        ),
+        deleted=answer.get("deleted") is True,
     )

@@ -5,7 +5,7 @@
                [{errorType:'T', description:'... path 'P' ...', additionalInfo:'tier'}, {oldSchemaVersion: 1}, ...]
     Confluent before 7.1: `details: [Incompatibility{type:T, location:P, message:..}]`, or no details at all
     Karapace   Incompatible schema, compatibility_mode=BACKWARD. Incompatibilities: ...
-    frozen     Subject S in context C is in read-only mode; error code: 42205 (Confluent, Redpanda; no context before 7.0)
+    frozen     Subject S in context C is in read-only mode; error code: 42205 (Confluent, Redpanda)
 
 The refused schema has no version and no name: what can be named is what it conflicts with.
 """
@@ -22,7 +22,7 @@ from bot.redact import redact
 WORDS_CHARACTERS = 400
 
 _APICURIO = re.compile(
-    r"Incompatible artifact: (?P<subject>\S+) \[(?P<type>\w+)\].*?list of diff types: \[(?P<diffs>[^\n]*)\]", re.S
+    r"Incompatible artifact: (?P<subject>[^\n]+?) \[(?P<type>\w+)\].*?list of diff types: \[(?P<diffs>[^\n]*)\]", re.S
 )
 _APICURIO_DIFF = re.compile(r"\s*(?P<words>.*?) at (?P<path>/\S*?|/)(?:,|$)")
 _CONFLUENT = re.compile(r"Schema being registered is incompatible with an earlier schema(?P<rest>[^\n]*)")
