@@ -61,7 +61,8 @@ class Violation:
     @property
     def fingerprint(self) -> str:
         """Stable over reformatting and over the moves of other fields: rule, file or subject, and path."""
-        return sha256("\0".join((self.rule, self.subject or self.file, self.path)).encode()).hexdigest()[:32]
+        said = "\0".join((self.rule, self.subject or self.file, self.path))
+        return sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
     def document(self) -> dict[str, Any]:
         """Return the `findings[]` entry of contract.md."""

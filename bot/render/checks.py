@@ -9,10 +9,13 @@ from collections.abc import Mapping
 
 from bot.checks.result import Result
 from bot.checks.violation import Severity
+from bot.render.checks_ci import render_github, render_gitlab, render_junit
+from bot.render.checks_markdown import render_markdown
+from bot.render.checks_sarif import render_sarif
 from bot.render.checks_text import render_text
 from bot.render.plain import json_text
 
-FORMATS = ("text", "json")
+FORMATS = ("text", "json", "github", "gitlab", "junit", "sarif", "markdown")
 
 
 def render(
@@ -33,6 +36,16 @@ def render(
         return render_text(result, fail_on, colour, command, texts)
     if form == "json":
         return render_json(result)
+    if form == "github":
+        return render_github(result, fail_on, command, texts)
+    if form == "gitlab":
+        return render_gitlab(result)
+    if form == "junit":
+        return render_junit(result, fail_on)
+    if form == "sarif":
+        return render_sarif(result, texts)
+    if form == "markdown":
+        return render_markdown(result, fail_on, command)
     raise ValueError(f"{form} is none of {', '.join(FORMATS)}")
 
 

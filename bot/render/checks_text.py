@@ -99,7 +99,7 @@ def _mood(result: Result, fail_on: Severity | None) -> str:
 
 def _file(violations: Sequence[Violation], text: str | None, result: Result, paint: Paint) -> Iterator[str]:
     source = None if text is None else text.split("\n")
-    shown, folded = _folded(violations)
+    shown, folded = fold(violations)
     width = max(cells(place(violation)) for violation in shown)
     for violation in shown:
         yield _headline(violation, width, paint)
@@ -107,11 +107,11 @@ def _file(violations: Sequence[Violation], text: str | None, result: Result, pai
             continue
         if source is not None and (violation.line, violation.column) != (1, 1):
             yield from (f"    {paint(line, 'dim')}" for line in caret(source, violation.line, violation.column))
-        if violation.against is not None and violation.against not in result.against[: len(result.against) == 1]:
-            yield f"    {paint(f'compared with {one_line(violation.against)}', 'dim')}"
+        if against := compared_with(violation, result):
+            yield f"    {paint(f'compared with {against}', 'dim')}"
         yield from (f"    {paint(line, 'fix')}" for line in remedy(violation))
         if rest := folded.get((violation.rule, violation.severity)):
-            yield f"    {paint(_others(violation.rule, rest), 'dim')}"
+            yield f"    {paint(others(violation.rule, rest), 'dim')}"
 
 
 def _headline(violation: Violation, width: int, paint: Paint) -> str:
@@ -159,9 +159,14 @@ def _shown(text: str) -> str:
     return safe(text.replace("\t", "    ").replace("\n", " "))
 
 
-def _folded(
-    violations: Sequence[Violation],
-) -> tuple[list[Violation], dict[tuple[str, Severity], list[Violation]]]:
+def compared_with(violation: Violation, result: Result) -> str:
+    """Return what a violation was found against, "" for lint and where one comparison was all that the run made."""
+    if violation.against is None or result.against == (violation.against,):
+        return ""
+    return one_line(violation.against)
+
+
+def fold(violations: Sequence[Violation]) -> tuple[list[Violation], dict[tuple[str, Severity], list[Violation]]]:
     """Return what is told each, and the others of a rule that is told too often, by the one that stands for them."""
     kinds: dict[tuple[str, Severity], list[Violation]] = {}
     for violation in violations:
@@ -172,7 +177,7 @@ def _folded(
     return [violation for violation in violations if id(violation) not in hidden], folded
 
 
-def _others(rule: str, rest: Sequence[Violation]) -> str:
+def others(rule: str, rest: Sequence[Violation]) -> str:
     names = [one_line(violation.path) or f"line {violation.line}" for violation in rest]
     more = f", and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
     return f"{rule} {len(rest):,} times more: {', '.join(names[:NAMED])}{more}"
