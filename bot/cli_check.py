@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bot.cli_call import Call, stop
+from bot.cli_results import ALSO, FORMAT, OUT, emit
 
 if TYPE_CHECKING:
     from bot.checks.run import Corpus, Snapshot
@@ -43,8 +44,9 @@ def check() -> None:
     help="What reads the topics downstream. May be repeated.",
 )  # fmt: skip
 @click.option("--fail-on", type=click.Choice(FAIL_ON), default="error", show_default=True, help="What exits with 1.")
-@click.option("--format", "form", default="text", show_default=True, help="text, json, ...")
-@click.option("-o", "out", type=click.Path(path_type=Path), metavar="FILE", help="Write it there instead of stdout.")
+@FORMAT
+@OUT
+@ALSO
 @click.pass_obj
 def check_schemas(
     call: Call,
@@ -55,12 +57,12 @@ def check_schemas(
     fail_on: str,
     form: str,
     out: Path | None,
+    also: list[tuple[str, Path]],
 ) -> int:
     """Check Avro and Protobuf schemas, alone and against what they were. Default PATHS: schemas/, else here."""
     from bot.checks import run
     from bot.checks.settings import SchemaSettings
     from bot.checks.violation import Severity
-    from bot.render.checks import render
     from bot.schema_files import find, read
 
     settings = SchemaSettings(profiles=frozenset(profiles))
@@ -76,8 +78,7 @@ def check_schemas(
     result = run.with_more(result, [wrong for _, wrongs, _ in read_files for wrong in wrongs], found.notes, not_known)
     worst = None if fail_on == "never" else Severity(fail_on)
     texts = {source.file: source.text for source in sources}
-    click.echo(render(result, form, fail_on=worst, texts=texts), nl=False)
-    return result.exit_code(worst)
+    return emit(call, result, worst, form, out, also, texts)
 
 
 def _gather(

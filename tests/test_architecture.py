@@ -53,7 +53,10 @@ TABLE: dict[str, set[str]] = {
     "monitor": {"model", "incident", "lag", "ports", "store", "probes", "metrics", "dispatcher", "runner", "sampler"},
     "drill": {"model", "checks"},
 }
-FREE = {"app", "cli", "cli_call", "cli_init", "cli_doctor", "cli_keep", "cli_lag", "cli_check", "cli_registry"}
+FREE = {
+    "app", "cli", "cli_call", "cli_init", "cli_doctor", "cli_keep", "cli_lag", "cli_check", "cli_explain",
+    "cli_generate", "cli_registry", "cli_results",
+}  # fmt: skip
 
 # The places of each third-party package, as path prefixes below bot/.
 PLACES: dict[str, tuple[str, ...]] = {

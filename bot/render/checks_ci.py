@@ -169,5 +169,5 @@ def _not_known(lines: Sequence[str]) -> Iterator[str]:
 
 
 def xml(text: str) -> str:
-    """Return text for XML 1.0, in an attribute too: markup escaped, line ends kept, as U+FFFD what XML forbids or turns a line."""
+    """Return text for XML 1.0, in an attribute too: line ends kept, U+FFFD for what it forbids or what turns a line."""
     return escape(NOT_XML.sub("\ufffd", text)).replace("\n", "&#10;").replace("\r", "&#13;").replace("\t", "&#9;")

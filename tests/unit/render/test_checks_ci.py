@@ -80,7 +80,7 @@ def test_an_annotation_says_place_rule_and_fix() -> None:
 
 @pytest.mark.parametrize("text", EVIL)
 def test_foreign_text_is_no_command(text: str) -> None:
-    """The runner finds our commands alone, what they say comes out as it went in, and the log's own lines are fenced."""
+    """The runner finds our commands alone, and what they say comes out as it went in; the log's lines are fenced."""
     shown = evil_result(text)
     log = render(shown, "github", texts={shown.checked[0]: text})
     log.encode("utf-8")
