@@ -17,6 +17,7 @@ from difflib import get_close_matches
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
+from bot.checks.avro import logical
 from bot.checks.avro.schema import (
     MISSING,
     PRIMITIVES,
@@ -37,23 +38,6 @@ from bot.checks.avro.schema import (
     unqualified,
 )
 from bot.checks.violation import Pointer, Severity, Violation
-
-LOGICAL_BASES: Mapping[str, tuple[str, ...]] = {
-    "decimal": ("bytes", "fixed"),
-    "big-decimal": ("bytes",),
-    "uuid": ("string", "fixed"),
-    "date": ("int",),
-    "time-millis": ("int",),
-    "time-micros": ("long",),
-    "timestamp-millis": ("long",),
-    "timestamp-micros": ("long",),
-    "timestamp-nanos": ("long",),
-    "local-timestamp-millis": ("long",),
-    "local-timestamp-micros": ("long",),
-    "local-timestamp-nanos": ("long",),
-    "duration": ("fixed",),
-}
-"""The logical types of Avro 1.12 and the types that they may annotate."""
 
 _DEFINITIONS = ("record", "error", "enum", "fixed")
 _EVERYDAY = {
@@ -245,10 +229,8 @@ def _near(name: str, homes: Mapping[str, list[Part]]) -> str:
             f'give it "namespace": "{namespace_of(name)}".'
         )
     everyday = _EVERYDAY.get(short.lower(), short.lower() if short.lower() in PRIMITIVES else short)
-    if everyday in LOGICAL_BASES:
-        base = LOGICAL_BASES[everyday][0]
-        extra = ', "precision": 18, "scale": 2' if everyday == "decimal" else ""
-        return f'Did you mean {{"type": "{base}", "logicalType": "{everyday}"{extra}}}?'
+    if everyday in logical.BASES:
+        return f"Did you mean {logical.written(everyday)}?"
     if everyday in PRIMITIVES:
         return f'Did you mean "{everyday}"?'
     if everyday in ("array", "record"):
@@ -346,6 +328,8 @@ class _Reader:
                 read = self.type_at(branch, (*pointer, i), namespace, path)
                 if read is not None:
                     branches.append(read)
+            if node and not branches:
+                return None
             return Union(tuple(branches), pointer)
         remedy = 'Write "null" in quotes.' if node is None else 'Write a type: "string", {"type": ...} or [...].'
         self.unreadable(path, pointer, f"{_short(node)} is not a type", remedy)
