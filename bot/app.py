@@ -112,6 +112,9 @@ def policy(config: Config) -> Policy:
         settle=timedelta(seconds=config.incidents.settle),
         recheck=timedelta(seconds=config.incidents.recheck),
         bot_version=version(),
+        refusals=thresholds.refusals,
+        refusals_window=timedelta(seconds=thresholds.refusals_window_s),
+        refusals_severity=thresholds.refusals_severity,
         config_hash=config.hash,
     )
 
@@ -332,6 +335,28 @@ def order(config: Config, environ: Mapping[str, str], incident_id: str, command:
 
 
 def _with_bot(config: Config, reply: str) -> str:
+def refusal_inbox(config: Config) -> Callable[[str, bytes], None]:
+    """Open the journal beside a bot that may be running; return what stores a refused schema in its inbox, by its key.
+
+    Raises StoreError. What is returned raises Unreachable when the journal cannot be written now.
+    """
+    import hashlib
+
+    from bot.incident.refusals import INBOX_KIND
+    from bot.ports import Unreachable
+    from bot.store.sqlite import NOT_NOW, Store
+
+    store = Store(config.state)
+
+    def put(key: str, body: bytes) -> None:
+        try:
+            store.receive(f"refusal:{hashlib.sha256(key.encode()).hexdigest()}", INBOX_KIND, body, clock())
+        except NOT_NOW as error:
+            raise Unreachable(f"{config.state}: cannot be written now: {error}", sent=False) from error
+
+    return put
+
+
     """Say so when no bot runs on this journal: what was recorded is then neither told nor done."""
     from bot.store.sqlite import is_owned
 
@@ -412,6 +437,8 @@ class Bot:
             self.sampler,
             config.lag.kafka_exporter_names,
         )
+            self._wake["inbox"].set,
+            self._refusal_series(),
         self._charts: Charts = self._make_charts(world.sources.kafka)
         self._outbox: Outbox | None = self._make_outbox()
         self._server: Any = None
@@ -522,6 +549,17 @@ class Bot:
             self._threads.append(thread)
 
     def _make_sampler(self, asked: Sources) -> Sampler:
+    def _refusal_series(self) -> Callable[[datetime], Sequence[Series]] | None:
+        """Return what asks Prometheus for refused registrations as they stand at a time, None where it is not to be."""
+        from bot.clients.prometheus import HttpPrometheus
+
+        section, asked = self.config.prometheus, self.config.registry
+        if section is None or asked is None or asked.refusals_query is None:
+            return None
+        query, deadline_s = asked.refusals_query, self.config.probes.deadline
+        prometheus = HttpPrometheus(http(section, self._environ))
+        return lambda at: prometheus.read_range(query, at, at, 1.0, deadline_s)
+
         from bot.probes.consumer_lag import watched_by
         from bot.sampler import EveryGroup, Sampler, named_groups
 
@@ -608,11 +646,12 @@ class Bot:
         import uvicorn
         from starlette.applications import Starlette
 
-        from bot.edge.web import Intake, lag_routes, status_routes, webhook_routes
+        from bot.edge.web import Intake, lag_routes, refusal_routes, status_routes, webhook_routes
 
         intake = Intake(self.store, clock, self._wake["inbox"].set)
         routes = webhook_routes(intake, self._credentials, clock, self.tally.webhook)
         routes += status_routes(self.monitor.metrics, self.monitor.health, self.monitor.ready)
+        routes += refusal_routes(intake, self._credentials, self.tally.error)
         routes += lag_routes(self._charts.page, self._charts.group_page)
         self._closers.append(intake.close)
         if self._chat is not None:
@@ -719,6 +758,13 @@ class Bot:
             self._guarded(self.sampler.prune), "interval", seconds=PRUNE_EVERY_S, misfire_grace_time=None
         )
         if self._voice is not None:
+        self._scheduler.add_job(
+            self._guarded(self.dispatcher.settle_refusals), "interval", seconds=self.config.incidents.recheck
+        )
+        self._scheduler.add_job(
+            self._guarded(self.monitor.look_at_refusals), "interval", seconds=self.config.probes.interval,
+            next_run_time=now,
+        )  # fmt: skip
             self._scheduler.add_job(
                 self._guarded(self._voice.look), "interval", seconds=SPEECH_EVERY_S, next_run_time=now
             )

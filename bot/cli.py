@@ -26,6 +26,7 @@ from bot.cli_init import COMMANDS as FIRST
 from bot.cli_keep import COMMANDS as KEEPING
 from bot.cli_keep import COMPLETE_VARIABLE, answer_completion, end_at_once, names
 from bot.cli_lag import COMMANDS as LAG
+from bot.cli_registry import COMMANDS as REGISTRY
 
 if TYPE_CHECKING:
     from bot.commands import Query
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 DEFECT = 70
 INTERRUPTED = 130
 # Commands that stay. They are looked for anywhere on the line: at worst a short one collects its garbage.
-LASTING = frozenset({"serve", "watch", "drill"})
+LASTING = frozenset({"serve", "watch", "drill", "follow-log"})
 # Where no journal was opened there is nothing to close.
 JOURNAL = "bot.store.sqlite"
 SCENARIOS = ("schema-break", "lag", "connector-failed", "idle")
@@ -528,7 +529,7 @@ def version(as_json: bool) -> int:
     return 0
 
 
-for _command in (check, *FIRST, *EXAMINING, *KEEPING, *LAG):
+for _command in (check, *FIRST, *EXAMINING, *KEEPING, *LAG, *REGISTRY):
     cdc.add_command(_command)
 
 if __name__ == "__main__":

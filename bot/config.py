@@ -452,6 +452,12 @@ class RegistrySection(_Section):
 
 
 class ConnectSection(_Section):
+    refusals_query: Name | None = _setting(
+        None,
+        "PromQL for the total of refused registrations (409) by label `subject`, where a proxy or a log is scraped; "
+        "`prometheus` is asked.",
+        'sum by (subject) (sr_responses_total{status="409"})',
+    )
     """The Kafka Connect cluster."""
 
     url: HttpUrl = _setting(..., "Address of the REST API.", "http://connect:8083")
@@ -1121,6 +1127,13 @@ def _settings_below(path: KeyPath, schema: Mapping[str, Any]) -> Iterator[tuple[
 def _documented(path: KeyPath) -> str:
     return "".join("[]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
 
+    if file.registry and file.registry.refusals_query and not file.prometheus and "prometheus" not in broken:
+        yield Problem(
+            ("registry", "refusals_query"), "needs prometheus, which is not configured", "write prometheus: {url: ...}"
+        )
+    for rule in file.checks.schemas.rules:
+        if rule not in RULES:
+            yield Problem(("checks", "schemas", "rules", rule), f"there is no rule {rule}", closest(rule, tuple(RULES)))
 
 def _shown_default(schema: Mapping[str, Any], required: bool) -> str:
     default = schema.get("default")

@@ -15,7 +15,8 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -37,6 +38,8 @@ from bot.incident.decisions import (
 )
 from bot.incident.notification import Notification
 from bot.incident.policy import Policy
+from bot.incident.refusals import INBOX_KIND as REFUSAL
+from bot.incident.refusals import Ledger, crossed, ledger_document, noted, read_ledger, read_refused
 from bot.incident.state import Incident, apply
 from bot.model import Refusal, in_one_line
 from bot.store.sqlite import InboxRow, Store, StoreError, TaskRow, Writer
@@ -93,7 +96,7 @@ class Dispatcher:
         if row is None:
             return False
         try:
-            with self._lock, self._store.deciding() as writer:
+            with self._lock, self._remembering(), self._store.deciding() as writer:
                 self._refresh()
                 self._handle(row, writer)
                 writer.end_inbox(row.id, "done", "")
@@ -160,25 +163,32 @@ class Dispatcher:
     ) -> None:
         """Take in what Alertmanager's API says: alerts that ended without a word, and ones that we never heard of."""
         policy, now = self._policy(), self._clock()
-        with self._lock:
-            try:
-                with self._store.deciding() as writer:
-                    self._refresh()
-                    for incident_id, episodes in gone.items():
-                        if incident := self._board.get(incident_id):
-                            self._write(end_alerts(incident, episodes, reason), writer, None)
-                    self._refresh()
-                    for notification in missed:
-                        self._write(receive(self._board, notification, policy, self._ids(writer), now), writer, None)
-                        self._refresh()
-            except BaseException:
-                self._board, self._seq = Board(), 0  # a refresh took in events that were then rolled back
-                raise
+        with self._lock, self._remembering(), self._store.deciding() as writer:
+            self._refresh()
+            for incident_id, episodes in gone.items():
+                if incident := self._board.get(incident_id):
+                    self._write(end_alerts(incident, episodes, reason), writer, None)
+            self._refresh()
+            for notification in missed:
+                self._write(receive(self._board, notification, policy, self._ids(writer), now), writer, None)
+                self._refresh()
+        self._nudge(writer)
+
+    def settle_refusals(self) -> None:
+        """End the alerts of subjects whose refusals have left the window; a look alone where none fires."""
+        if not read_ledger(self._store.refusals()).firing:
+            return
+        with self._lock, self._remembering(), self._store.deciding() as writer:
+            self._refresh()
+            self._keep_refusals(read_ledger(writer.refusals()), writer, None)
         self._nudge(writer)
 
     # --- one row ---
 
     def _handle(self, row: InboxRow, writer: Writer) -> None:
+        if row.kind == REFUSAL:
+            self._refusal(row, writer)
+            return
         if row.kind == "alertmanager":
             notification = read_notification(row.body)
             decision = receive(self._board, notification, self._policy(), self._ids(writer), self._clock())
@@ -194,6 +204,24 @@ class Dispatcher:
             self._click(row, body, writer)
         else:
             raise Unreadable(f"unknown kind {row.kind}")
+
+    def _refusal(self, row: InboxRow, writer: Writer) -> None:
+        """Count a refused schema; more than allowed are an alert of our own, decided as Alertmanager's are."""
+        try:
+            refused = read_refused(row.body)
+        except ValueError as error:
+            raise Unreadable(f"not a refused schema: {error}") from error
+        refused = replace(refused, at=refused.at or row.received_at)
+        ledger = noted(read_ledger(writer.refusals()), refused, self._policy(), self._clock())
+        self._keep_refusals(ledger, writer, row)
+
+    def _keep_refusals(self, ledger: Ledger, writer: Writer, row: InboxRow | None) -> None:
+        policy, now = self._policy(), self._clock()
+        ledger, notifications = crossed(ledger, policy, now)
+        writer.keep_refusals(ledger_document(ledger))
+        for notification in notifications:
+            self._write(receive(self._board, notification, policy, self._ids(writer), now), writer, row)
+            self._refresh()  # two subjects of one pipeline may cross the line at once
 
     def _slash(self, row: InboxRow, body: Mapping[str, Any], writer: Writer) -> None:
         who = e.Who(f"slack:{body['user']['id']}", str(body["user"].get("name") or body["user"]["id"]))
@@ -318,6 +346,17 @@ class Dispatcher:
         for seq, entry in self._store.entries(after_seq=self._seq):
             self._board.put(apply(self._board.get(entry.incident), entry))
             self._seq = seq
+
+    @contextmanager
+    def _remembering(self) -> Iterator[None]:
+        """Forget the board when a transaction is rolled back whose events a refresh inside it took in."""
+        before = self._seq
+        try:
+            yield
+        except BaseException:
+            if self._seq != before:
+                self._board, self._seq = Board(), 0
+            raise
 
     def _ids(self, writer: Writer) -> Ids:
         taken: list[int] = []

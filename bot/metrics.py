@@ -8,7 +8,10 @@ Rules of the counters
     An offset counter grows by the difference of two looks. A sum that went back (a topic made anew, a group
     rewound) is a new baseline, not a negative and not a huge number. A topic that does not exist is at 0.
     A refusal is counted when a FAILED task shows a trace that it did not show before. The same trace counts again
-    only after the task was seen running: a restart that fails again is another refusal.
+    only after the task was seen running: a restart that fails again is another refusal. One
+    for a frozen subject is none. Those of the registry's log,
+    of CI runs and of Prometheus come through the inbox and are counted there (`incident.refusals`).
+    One refusal may be seen by more than one source: compare sources, never add them.
 
 This module keeps nothing: the monitor hands in the last counters and gets the next ones. The lag of groups is written
 by `lag_metrics`, from the sampler's looks; of a group that the sampler does not tell of, from the pipeline's findings.
@@ -27,17 +30,16 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from bot.incident.announce import LANES
+from bot.incident.refusals import FROM_CONNECT, SUBJECT_NOT_KNOWN, RefusedSchema, subjects_of
 from bot.lag.verdict import Verdict
 from bot.lag_metrics import EXPORTER_FAMILIES, FAMILIES, render_looks, sees
 from bot.model import Finding, Pipeline, Severity, Signal, counted
 from bot.probes.consumer_lag import PROBE as CONSUMER_LAG
 from bot.probes.consumer_lag import Look
-from bot.probes.refusal import read_refusal
+from bot.probes.refusal import SchemaRefusal, read_refusal
 from bot.probes.sources import DENIED, MISSING, NOT_CONFIGURED, UNREACHABLE, UNSEEN
 
 BLIND = frozenset({DENIED, UNREACHABLE})
-FROM_CONNECT = "connect"
-SUBJECT_NOT_KNOWN = "not_known"
 WEBHOOK_RESULTS = ("stored", "unauthorised", "too_large", "not_stored", "disconnected")
 INBOX_STUCK_S = 60.0
 OUTBOX_WAITS_S = 30.0
@@ -65,6 +67,8 @@ class Counters:
 class Snapshot:
     """What the runner knows at one time. `findings` are the last pass, by pipeline; ages are seconds.
 
+    `conflicts` are the refused schemas that came through the inbox; those of traces are in `counters`.
+
     `incidents_open` counts by severity; `last_pass_s` is the age of the probe pass, None before the first. `links`
     are the connections of Socket Mode that stand, None where Slack comes to us; `links_down_s` is how long none does.
     `outbox_waits_s` is the age of the oldest message that waits and is not one of `outbox_held`: replies whose card was
@@ -76,6 +80,7 @@ class Snapshot:
     version: str
     findings: Mapping[str, Sequence[Finding]] = field(default_factory=dict)
     counters: Counters = Counters()
+    conflicts: Mapping[Labels, int] = field(default_factory=dict)
     notice: str = ""
     write_error: str = ""
     inbox_depth: int | None = None
@@ -120,8 +125,10 @@ def advance(previous: Counters, pipeline: Pipeline, findings: Sequence[Finding])
             end = 0 if finding.verdict == MISSING else _whole(finding.facts.get("end_total"))
             _grow(dead, offsets, (pipeline.name, finding.target), "dead_letters", end)
         elif finding.signal is Signal.CONNECTOR and finding.verdict not in UNSEEN:
-            for subject in _refused(pipeline, finding, traces):
-                key = (pipeline.name, subject, FROM_CONNECT)
+            for refusal in _refused(pipeline, finding, traces):
+                if refusal.frozen:
+                    continue
+                key = (pipeline.name, refusal.subject or SUBJECT_NOT_KNOWN, FROM_CONNECT)
                 conflicts[key] = conflicts.get(key, 0) + 1
     _grow(processed, offsets, (pipeline.name,), "processed", _processed(pipeline, findings))
     return Counters(dead, processed, conflicts, offsets, traces)
@@ -145,8 +152,30 @@ def _processed(pipeline: Pipeline, findings: Sequence[Finding]) -> int | None:
     return None
 
 
-def _refused(pipeline: Pipeline, finding: Finding, traces: dict[Labels, str]) -> Iterator[str]:
-    """Yield the subject of every refusal that is new, and remember the traces seen; a task that runs is forgotten."""
+def newly_refused(
+    previous: Counters, pipeline: Pipeline, findings: Sequence[Finding]
+) -> tuple[tuple[str, RefusedSchema], ...]:
+    """Return (key, refusal) of each that `advance` would count: the same again while its counters were not saved."""
+    traces, counts = dict(previous.last_traces), dict(previous.conflicts)
+    told = []
+    for finding in findings:
+        if finding.signal is not Signal.CONNECTOR or finding.verdict in UNSEEN:
+            continue
+        for refusal in _refused(pipeline, finding, traces):
+            subject = refusal.subject or SUBJECT_NOT_KNOWN
+            place = (pipeline.name, subject, FROM_CONNECT)
+            counts[place] = counts.get(place, 0) + 1  # of frozen ones, too: here it only tells one from the next
+            words = hashlib.sha256(refusal.words.encode("utf-8", "replace")).hexdigest()[:16]
+            refused = RefusedSchema(
+                FROM_CONNECT, subject, finding.at, refusal.field, refusal.path, refusal.registered_version,
+                words=refusal.words, more=refusal.more, is_frozen=refusal.frozen, pipeline=pipeline.name,
+            )  # fmt: skip
+            told.append((f"{FROM_CONNECT}:{pipeline.name}:{finding.target}:{subject}:{counts[place]}:{words}", refused))
+    return tuple(told)
+
+
+def _refused(pipeline: Pipeline, finding: Finding, traces: dict[Labels, str]) -> Iterator[SchemaRefusal]:
+    """Yield every refusal that is new, and remember the traces seen; a task that runs is forgotten."""
     parts = [{**finding.facts, "task": "connector", "trace": finding.facts.get("cause")}]
     parts += [dict(task) for task in finding.facts.get("tasks", ())]
     for part in parts:
@@ -161,13 +190,22 @@ def _refused(pipeline: Pipeline, finding: Finding, traces: dict[Labels, str]) ->
             continue
         traces[key] = name
         if (refusal := read_refusal(trace)) is not None:
-            yield refusal.subject or SUBJECT_NOT_KNOWN
+            yield refusal
 
 
 def _subjects(pipeline: Pipeline) -> tuple[str, ...]:
-    """The subjects to start at 0: those configured, else those that topics have by the default naming strategy."""
-    by_topic = tuple(f"{topic}-{part}" for topic in pipeline.topics for part in ("value", "key"))
-    return (*(pipeline.subjects or by_topic), SUBJECT_NOT_KNOWN)
+    """The subjects to start at 0."""
+    return (*subjects_of(pipeline), SUBJECT_NOT_KNOWN)
+
+
+def conflicts_of(
+    told: Mapping[tuple[str, str, str], int], pipelines: Sequence[Pipeline], sources: Sequence[str]
+) -> dict[Labels, int]:
+    """Return the refusals that were told, of each subject of a pipeline and each source from 0 on."""
+    counts: dict[Labels, int] = {
+        (one.name, subject, source): 0 for one in pipelines for subject in subjects_of(one) for source in sources
+    }
+    return counts | dict(told)
 
 
 def counters_document(counters: Counters) -> dict[str, list[list[Any]]]:
@@ -325,9 +363,9 @@ def _families(snapshot: Snapshot) -> Iterator[Metric]:
     )
     yield _counter(
         "cdc_schema_registry_conflicts",
-        "Schemas that a registry refused, by where the refusal was seen.",
+        "Schemas that a registry refused (409), by where that was seen; source `ci`: schemas that a CI run blocked.",
         ("pipeline", "subject", "source"),
-        counters.conflicts,
+        {**snapshot.conflicts, **counters.conflicts},
     )
     yield _gauge("cdc_inbox_depth", "Requests that wait to be handled.", (), {(): snapshot.inbox_depth})
     yield _gauge(

@@ -6,6 +6,7 @@ so that what happened during a restart is still counted. A scrape reads the last
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import threading
 from collections import Counter
@@ -14,9 +15,31 @@ from datetime import datetime, timedelta
 
 from bot.dispatcher import Dispatcher
 from bot.incident.policy import Policy
-from bot.metrics import Counters, Snapshot, advance, counters_document, health, read_counters, ready, render
+from bot.incident.refusals import (
+    FROM_CI,
+    FROM_LOG,
+    FROM_PROMETHEUS,
+    INBOX_KIND,
+    SUBJECT_NOT_KNOWN,
+    RefusedSchema,
+    increases,
+    read_ledger,
+    write_refused,
+)
+from bot.metrics import (
+    Counters,
+    Snapshot,
+    advance,
+    conflicts_of,
+    counters_document,
+    health,
+    newly_refused,
+    read_counters,
+    ready,
+    render,
+)
 from bot.model import Finding, in_one_line
-from bot.ports import ChatChannel, ChatError, ChatLinks, ChatSetup
+from bot.ports import ChatChannel, ChatError, ChatLinks, ChatSetup, PortError, Series
 from bot.runner import Runner
 from bot.sampler import Sampler
 from bot.store.sqlite import Store
@@ -121,12 +144,23 @@ def _silent_in(name: str, found: ChatChannel | ChatError, team: str) -> str:
     return "" if found.is_member else f"Slack: the bot is not in {name}: write `/invite @cdc-oncall` there"
 
 
+def _totals(series: Sequence[Series]) -> dict[str, int]:
+    """Return the newest value by subject, series of one subject added up."""
+    totals: dict[str, int] = {}
+    for one in series:
+        if one.points:
+            subject = one.labels.get("subject") or SUBJECT_NOT_KNOWN
+            totals[subject] = totals.get(subject, 0) + int(one.points[-1][1])
+    return totals
+
+
 class Monitor:
     """`look` is one pass, called by the schedule; the rest answers scrapes from what it saw.
 
     `chat_links` tells how Socket Mode stands; None where Slack comes to us. `notice` is told for as long as it runs,
     `speechless` is what keeps the bot from speaking in Slack. `sampler` knows the lag of every watched group;
-    `exporter_names`: it is told under kafka_exporter's names, too.
+    `exporter_names`: it is told under kafka_exporter's names, too. `nudge` wakes who reads the inbox; `refusal_series`
+    asks Prometheus for the refusals by subject, None where cdc.yml has no query for them.
     """
 
     def __init__(
@@ -143,11 +177,15 @@ class Monitor:
         speechless: Callable[[], Sequence[str]] = lambda: (),
         sampler: Sampler | None = None,
         exporter_names: bool = False,
+        nudge: Callable[[], None] = lambda: None,
+        refusal_series: Callable[[datetime], Sequence[Series]] | None = None,
     ) -> None:
         self._store, self._dispatcher, self._runner, self._policy = store, dispatcher, runner, policy
         self._clock, self._tally, self._version = clock, tally, version
         self._chat_links, self._notice, self._speechless = chat_links, notice, speechless
         self._sampler, self._exporter_names = sampler, exporter_names
+        self._nudge, self._refusal_series = nudge, refusal_series
+        self._refusals_error = ""
         self._findings: Mapping[str, Sequence[Finding]] = {}
         self._counters: Counters = read_counters(store.counters())
         self._looked_at: datetime | None = None
@@ -158,10 +196,39 @@ class Monitor:
         counters = self._counters
         for pipeline in self._policy().pipelines.values():
             findings[pipeline.name] = self._runner.probe_all(pipeline)
+            for key, refused in newly_refused(counters, pipeline, findings[pipeline.name]):
+                self._tell(key, refused)
             counters = advance(counters, pipeline, findings[pipeline.name])
         if counters != self._counters:
             self._store.save_counters(counters_document(counters))
         self._findings, self._counters, self._looked_at = findings, counters, self._clock()
+
+    def look_at_refusals(self) -> None:
+        """Ask Prometheus how many refusals there are by now, and take in what came since the last look."""
+        if self._refusal_series is None:
+            return
+        try:
+            totals = _totals(self._refusal_series(self._clock()))
+        except PortError as error:
+            if str(error) != self._refusals_error:
+                log.warning("registry.refusals_query: %s", error)
+            self._refusals_error = str(error)
+            self._tally.error("refusals_query")
+            return
+        self._refusals_error = ""
+        looks, before = self._store.refusal_totals()
+        for subject, count in increases(before, totals).items():
+            refused = RefusedSchema(FROM_PROMETHEUS, subject, self._clock(), count=count)
+            self._tell(f"{FROM_PROMETHEUS}:{subject}:{looks}", refused)
+        known = {**(before or {}), **totals}
+        if known != before:
+            self._store.save_refusal_totals(looks + 1, known)
+
+    def _tell(self, key: str, refused: RefusedSchema) -> None:
+        """Put a refusal where those of the registry's log come in; before counters are saved, so it may come twice."""
+        digest = hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()
+        if self._store.receive(f"refusal:{digest}", INBOX_KIND, write_refused(refused), self._clock()):
+            self._nudge()
 
     def metrics(self) -> bytes:
         return render(self._snapshot())
@@ -173,6 +240,11 @@ class Monitor:
     def ready(self) -> tuple[bool, Mapping[str, object]]:
         well, reasons = ready(self._snapshot())
         return well, {"ready": well, "version": self._version, "wrong": list(reasons)}
+
+    def _conflicts(self) -> Mapping[tuple[str, ...], int]:
+        sources = (FROM_LOG, FROM_CI) if self._refusal_series is None else (FROM_LOG, FROM_CI, FROM_PROMETHEUS)
+        counts = read_ledger(self._store.refusals()).counts
+        return conflicts_of(counts, tuple(self._policy().pipelines.values()), sources)
 
     def _snapshot(self) -> Snapshot:
         depths, now = self._store.depths(), self._clock()
@@ -187,6 +259,7 @@ class Monitor:
             speechless=tuple(self._speechless()),
             findings=self._findings,
             counters=self._counters,
+            conflicts=self._conflicts(),
             write_error=depths["write_error"],
             inbox_depth=depths["inbox"],
             inbox_oldest_s=age_s(depths["inbox_oldest"]),

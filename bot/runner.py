@@ -31,6 +31,7 @@ from bot.incident import events as e
 from bot.incident.decisions import MISSED
 from bot.incident.notification import Alert, Notification
 from bot.incident.policy import Policy
+from bot.incident.refusals import Refusals, read_ledger, refusals_of
 from bot.incident.state import ActionState, Incident
 from bot.model import Finding, Pipeline, Plan, Refusal, Status
 from bot.ports import Alertmanager, Connect, LiveAlert, Matcher, PortError
@@ -199,7 +200,11 @@ class Runner:
 
     def sources(self) -> Sources:
         """The probes' view of the world, with what we ourselves saw first."""
-        return replace(self._world.sources, first_seen=self._store.seen_versions())
+        return replace(self._world.sources, first_seen=self._store.seen_versions(), refusals_of=self._refusals_of)
+
+    def _refusals_of(self, pipeline: str) -> tuple[Refusals, ...]:
+        ledger = read_ledger(self._store.refusals())
+        return tuple(refusals_of(ledger, pipeline, self._policy(), self._clock()))
 
     def _probe(self, task: TaskRow, incident: Incident) -> None:
         pipeline = self._policy().pipeline(incident.pipeline)

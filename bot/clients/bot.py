@@ -1,4 +1,4 @@
-"""The running bot's own pages, read from beside it: what `/healthz`, `/readyz` and `/metrics` say.
+"""The running bot's own pages, read from beside it: what `/healthz`, `/readyz` and `/metrics` say; refusals told to it.
 
 `JsonHttp` takes a 503 for no answer; of the first two it is the answer.
 """
@@ -38,6 +38,17 @@ def read_counter(url: str, series: str, deadline_s: float) -> int | None:
 
 def _get(url: str, path: str, deadline_s: float) -> requests.Response:
     asked = f"GET {url}{path}"
+def tell_refusal(url: str, token: str, key: str, body: bytes, deadline_s: float) -> None:
+    """Tell the bot at `url` of a refused schema; it is on its disk when this returns. Raises PortError.
+
+    `body` is `incident.refusals.write_refused`'s; `key` names the refusal, so that it may be told again.
+    """
+    headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": key}
+    answer = JsonHttp(url, lambda: headers).post("/refusals", deadline_s, body=json.loads(body))
+    if not isinstance(answer, dict) or answer.get("stored") is not True:
+        raise Unreachable(f"POST {url}/refusals: not the bot's answer: is something else listening there?")
+
+
     try:
         with requests.Session() as session:
             session.trust_env = False  # no proxy stands between the bot and its own host

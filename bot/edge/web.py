@@ -1,4 +1,4 @@
-"""The HTTP edge: webhooks in, metrics, health and the pages about lag out.
+"""The HTTP edge: webhooks and refused schemas in; metrics, health and the pages about lag out.
 
 Promise: a 200 means "on disk". The webhook authenticates, bounds the size, stores the raw bytes and answers;
 it parses nothing and calls nobody. 503 only when the body could not be stored (Alertmanager retries a 5xx
@@ -34,6 +34,7 @@ from bot.render.page import HEADERS
 log = logging.getLogger("cdc.web")
 
 MAX_BODY = 16 * 1024 * 1024
+MAX_REFUSAL = 64 * 1024
 SAME_WITHIN_S = 15
 PAGES_AT_ONCE = 2
 
@@ -123,6 +124,42 @@ def webhook_routes(
     return [Route(path, receive, methods=["POST"]) for path in ("/alertmanager", "/alertmanager/")]
 
 
+def refusal_routes(intake: Intake, credentials: Credentials, count: Callable[[str], None]) -> list[BaseRoute]:
+    """Return the route that `cdc registry follow-log` and CI runs post refused schemas to, one a request.
+
+    The tokens are those of the webhook. `Idempotency-Key` names the refusal: told again, it is the same row. Without
+    the header its bytes do. The sender tries again on anything but a 200, so nothing is answered 429 here either.
+    """
+
+    async def receive(request: Request) -> Response:
+        if not _authorised(request.headers.get("authorization", ""), *credentials()):
+            count("refusal:unauthorised")
+            log.error("refused schema not taken: wrong or missing token from %s", _peer(request))
+            return _refusal(
+                401, "wrong or missing token",
+                "Send a token of `alertmanager.tokens` in cdc.yml: `cdc registry follow-log` reads CDC_WEBHOOK_TOKEN.",
+            )  # fmt: skip
+        try:
+            body = await _bounded(request, MAX_REFUSAL)
+        except ClientDisconnect:
+            return Response(status_code=499)
+        if body is None:
+            count("refusal:too_large")
+            return _refusal(
+                413, f"body over {MAX_REFUSAL} bytes", "Send one refused schema a request, without its text."
+            )
+        named = request.headers.get("idempotency-key", "").encode("utf-8", "surrogateescape")
+        try:
+            await intake.put(f"refusal:{hashlib.sha256(named or body).hexdigest()}", "refusal", body)
+        except Exception as error:
+            count("refusal:not_stored")
+            log.error("refused schema not stored: %s", error)
+            return _refusal(503, f"not stored: {error}", "Send it again.")
+        return JSONResponse({"stored": True})
+
+    return [Route(path, receive, methods=["POST"]) for path in ("/refusals", "/refusals/")]
+
+
 def status_routes(
     metrics: Callable[[], bytes], health: Callable[[], tuple[bool, Mapping[str, object]]],
     ready: Callable[[], tuple[bool, Mapping[str, object]]],
@@ -168,7 +205,7 @@ def lag_routes(page: Callable[[], str], group_page: Callable[[str], tuple[bool, 
 
 async def _index(_: Request) -> Response:
     return PlainTextResponse(
-        "cdc-oncall: /alertmanager (POST), /slack/events (POST), /metrics, /healthz, /readyz, /lag\n"
+        "cdc-oncall: /alertmanager (POST), /refusals (POST), /slack/events (POST), /metrics, /healthz, /readyz, /lag\n"
     )
 
 
@@ -189,15 +226,15 @@ def _authorised(header: str, tokens: Iterable[str], logins: Iterable[tuple[str, 
     return allowed
 
 
-async def _bounded(request: Request) -> bytes | None:
+async def _bounded(request: Request, most: int = MAX_BODY) -> bytes | None:
     """Return the body, or None as soon as it is too large; what is announced too large is not read."""
     announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > MAX_BODY:
+    if announced.isdigit() and int(announced) > most:
         return None
     chunks, size = [], 0
     async for chunk in request.stream():
         size += len(chunk)
-        if size > MAX_BODY:
+        if size > most:
             return None
         chunks.append(chunk)
     return b"".join(chunks)

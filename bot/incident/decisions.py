@@ -143,7 +143,8 @@ def _change(
         tasks += [Task("probe", f"probe:{incident_id}:{name}:{version}", {"probe": name}) for name in PROBES]
     if resolved and incident is not None and incident.is_open:
         tasks.append(recovery_task(incident, f"alerts-{version}"))
-    return Change(incident_id, e.ALERTMANAGER, tuple(events), tuple(tasks))
+    who = e.BOT if notification.sender == "cdc-oncall" else e.ALERTMANAGER
+    return Change(incident_id, who, tuple(events), tuple(tasks))
 
 
 MISSED = "missed while down"

@@ -35,7 +35,7 @@ class Notification:
     external_url: str
     truncated: int
     alerts: tuple[Alert, ...]
-    sender: Literal["alertmanager", "grafana"] = "alertmanager"
+    sender: Literal["alertmanager", "grafana", "cdc-oncall"] = "alertmanager"
     reason: str = ""
 
 

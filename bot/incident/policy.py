@@ -8,14 +8,15 @@ from datetime import timedelta
 
 from bot.incident.events import Who
 from bot.incident.runbook import Runbook
-from bot.model import Pipeline
+from bot.model import Pipeline, Severity
 
 
 @dataclass(frozen=True)
 class Policy:
     """Who may do what, where incidents go, and how long things must hold.
 
-    `caps` is actions started per hour and target. `responders` and `approvers` are `slack:ID` or `*`.
+    `caps` is actions started per hour and target. `responders` and `approvers` are `slack:ID` or `*`. More than
+    `refusals` refused schemas of a subject within `refusals_window` are an alert.
     """
 
     pipelines: Mapping[str, Pipeline]
@@ -31,6 +32,9 @@ class Policy:
     settle: timedelta = timedelta(seconds=20)
     recheck: timedelta = timedelta(seconds=15)
     plan_ttl: timedelta = timedelta(minutes=10)
+    refusals: int = 5
+    refusals_window: timedelta = timedelta(minutes=10)
+    refusals_severity: Severity = Severity.WARNING
     bot_version: str = ""
     config_hash: str = ""
 

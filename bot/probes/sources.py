@@ -7,11 +7,12 @@ not see becomes a finding with status UNKNOWN and one of the verdicts of `UNSEEN
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from bot.incident.refusals import Refusals
 from bot.lag.ladder import Ladder
 from bot.lag.track import GroupTrack
 from bot.model import Finding, GroupOffsets, PartitionKey, Signal, Status
@@ -33,6 +34,11 @@ def forget(read: GroupOffsets) -> None:
     """What somebody without a memory keeps of a read."""
 
 
+def no_refusals(pipeline: str) -> Sequence[Refusals]:
+    """What somebody without a memory knows of refused schemas."""
+    return ()
+
+
 def no_ladder(key: PartitionKey) -> Ladder:
     """What somebody without a memory knows of a partition's times."""
     return {}
@@ -50,7 +56,9 @@ class Sources:
     and `note` is told of each new read. `wait` pauses between two reads of a group; without it there is one read.
     `deadline_s` is for all targets of one probe together. `cluster` lists what there is; no probe asks it.
     `horizon_s` is how far ahead LOSS_IMMINENT looks. `ladder_of` and `note_ladders` keep what brokers answered by time:
-    past answers never change. `groups` are those that are looked at beside the pipelines' own.
+    past answers never change. `groups` are those that are looked at beside the pipelines' own. `refusals_of` tells
+    which schemas of a pipeline a registry refused lately. `failing_since` is when what an incident is about first
+    failed; None where nobody looks because of a failure.
     """
 
     kafka: Kafka | None = None
@@ -67,6 +75,7 @@ class Sources:
     ladder_of: Callable[[PartitionKey], Ladder] = no_ladder
     groups: tuple[str, ...] = ()
     note_ladders: Callable[[Mapping[PartitionKey, Ladder]], object] = forget_ladders
+    refusals_of: Callable[[str], Sequence[Refusals]] = no_refusals
 
 
 def unseen(

@@ -7,14 +7,20 @@ from datetime import datetime
 from types import MappingProxyType
 
 from bot.model import Finding, Pipeline
-from bot.probes import connector_state, consumer_lag, dead_letters, schema_changes
+from bot.probes import connector_state, consumer_lag, dead_letters, schema_changes, schema_refusals
 from bot.probes.sources import Sources
 
 Probe = Callable[[Sources, Pipeline, Callable[[], datetime]], tuple[Finding, ...]]
 
+
+def _schemas(sources: Sources, pipeline: Pipeline, now: Callable[[], datetime]) -> tuple[Finding, ...]:
+    """What the registry took, and what it refused: one question to a person."""
+    return (*schema_changes.probe(sources, pipeline, now), *schema_refusals.probe(sources, pipeline, now))
+
+
 PROBES: Mapping[str, Probe] = MappingProxyType(
     {
-        schema_changes.PROBE: schema_changes.probe,
+        schema_changes.PROBE: _schemas,
         connector_state.PROBE: connector_state.probe,
         dead_letters.PROBE: dead_letters.probe,
         consumer_lag.PROBE: consumer_lag.probe,

@@ -105,10 +105,12 @@ def _rules(pipelines: Sequence[Pipeline], thresholds: Thresholds) -> Iterator[_R
 
 
 def _schema_refusals(thresholds: Thresholds) -> Iterator[_Rule]:
+    """One refusal may be seen by more than one source, so the largest counts; what CI blocked was not refused."""
     window = promql_duration(thresholds.refusals_window_s)
     yield _Rule(
         "CDCSchemaRefusals",
-        f"sum by (pipeline, subject) (increase(cdc_schema_registry_conflicts_total[{window}])) > {thresholds.refusals}",
+        f'max by (pipeline, subject) (increase(cdc_schema_registry_conflicts_total{{source!="ci"}}[{window}]))'
+        f" > {thresholds.refusals}",
         thresholds.refusals_severity,
         "schema-incompatible",
         "{{ $labels.pipeline }}: the registry refuses schemas of {{ $labels.subject }}",

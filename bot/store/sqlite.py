@@ -40,7 +40,7 @@ NOT_NOW = sqlite3.OperationalError
 """What a write raises on a full disk or under a lock: the same write may succeed later."""
 SQLITE_HEADER = b"SQLite format 3\0"
 ANOTHERS = "is not a journal of cdc-oncall: is `state` right? It was left as it is"
-COUNTERS_ROW, NUMBERS_ROW = 1, 2
+COUNTERS_ROW, NUMBERS_ROW, REFUSALS_ROW, TOTALS_ROW = 1, 2, 3, 4
 LANE_ORDER = "CASE lane WHEN 'page' THEN 0 WHEN 'reply' THEN 1 WHEN 'card' THEN 2 ELSE 3 END"
 HELD = "EXISTS (SELECT 1 FROM outbox c WHERE c.key = o.incident || '/card' AND c.ts IS NULL AND c.state = 'failed')"
 """Of a message `o`: its card was refused, so it has no thread to be said in."""
@@ -379,12 +379,26 @@ class Store:
         saved: Mapping[str, Any] = json.loads(row[0]) if row else {}
         return saved
 
+    def refusals(self) -> Mapping[str, Any]:
+        """Return what is kept of refused schemas (`incident.refusals`), or an empty mapping."""
+        return _refusals(self._db())
+
     def save_counters(self, counters: Mapping[str, Any]) -> None:
         with self._transaction() as db:
-            db.execute(
-                "INSERT INTO counters (id, body) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET body = excluded.body",
-                (COUNTERS_ROW, json.dumps(counters)),
-            )
+            _keep(db, COUNTERS_ROW, counters)
+
+    def refusal_totals(self) -> tuple[int, Mapping[str, int] | None]:
+        """Return (looks that found a change, what Prometheus' counters of refusals stood at by subject at the last).
+
+        They are None before the first.
+        """
+        row = self._db().execute("SELECT body FROM counters WHERE id = ?", (TOTALS_ROW,)).fetchone()
+        saved: dict[str, Any] = json.loads(row[0]) if row else {"looks": 0, "totals": None}
+        return saved["looks"], saved["totals"]
+
+    def save_refusal_totals(self, looks: int, totals: Mapping[str, int]) -> None:
+        with self._transaction() as db:
+            _keep(db, TOTALS_ROW, {"looks": looks, "totals": totals})
 
     def depths(self) -> Mapping[str, Any]:
         """Return what waits: inbox and outbox depth and age, tasks per kind, failed messages, unreadable rows.
@@ -566,10 +580,21 @@ def last_number(db: sqlite3.Connection) -> int:
 
 def keep_number(db: sqlite3.Connection, last: int) -> None:
     """Give no number up to `last` any more."""
+    _keep(db, NUMBERS_ROW, {"last_incident": last})
+
+
+def _keep(db: sqlite3.Connection, row: int, document: Mapping[str, Any]) -> None:
+    """Write one document of the table of counters, in the place of the one before."""
     db.execute(
         "INSERT INTO counters (id, body) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET body = excluded.body",
-        (NUMBERS_ROW, json.dumps({"last_incident": last})),
+        (row, json.dumps(document)),
     )
+
+
+def _refusals(db: sqlite3.Connection) -> Mapping[str, Any]:
+    row = db.execute("SELECT body FROM counters WHERE id = ?", (REFUSALS_ROW,)).fetchone()
+    saved: Mapping[str, Any] = json.loads(row[0]) if row else {}
+    return saved
 
 
 def _create_tables(db: sqlite_utils.Database) -> None:
@@ -686,6 +711,13 @@ class Writer:
             "UPDATE tasks SET not_before = min(not_before, ?) WHERE incident = ? AND kind = ? AND state = 'todo'",
             (_stamp(not_before), incident, kind),
         )
+
+    def refusals(self) -> Mapping[str, Any]:
+        """Return what is kept of refused schemas, as this decision finds it."""
+        return _refusals(self._db)
+
+    def keep_refusals(self, document: Mapping[str, Any]) -> None:
+        _keep(self._db, REFUSALS_ROW, document)
 
     def rewind(self, note: str) -> tuple[int, int, int]:
         """End what the past wanted of the chat; return how many clicks and answers, and how many messages to look for.

@@ -285,8 +285,12 @@ def test_a_failed_connector_or_task_pages_after_a_minute(metric: str, at_1m: boo
     ],
 )
 def test_more_refusals_than_allowed_alert(refusals: str, fires: bool, tmp_path: Path) -> None:
-    """More than 5 refusals of one subject in 10 minutes; of all sources together."""
-    series = {'cdc_schema_registry_conflicts_total{pipeline="p",subject="s",source="trace"}': refusals}
+    """More than 5 refusals of one subject in 10 minutes, by the source that saw the most; CI blocks, it is not refused."""
+    series = {
+        'cdc_schema_registry_conflicts_total{pipeline="p",subject="s",source="log"}': refusals,
+        'cdc_schema_registry_conflicts_total{pipeline="p",subject="s",source="connect"}': "0 3+0x20",
+        'cdc_schema_registry_conflicts_total{pipeline="p",subject="s",source="ci"}': "0 90+0x20",
+    }
     expected = [{"pipeline": "p", "subject": "s", "severity": "critical"}] if fires else []
     rules = render_rules((), Thresholds(refusals_severity=Severity.CRITICAL))
     assert "" == judged(tmp_path, rules, series, [alerts_at("10m", "CDCSchemaRefusals", expected)])
