@@ -1131,9 +1131,6 @@ def _documented(path: KeyPath) -> str:
         yield Problem(
             ("registry", "refusals_query"), "needs prometheus, which is not configured", "write prometheus: {url: ...}"
         )
-    for rule in file.checks.schemas.rules:
-        if rule not in RULES:
-            yield Problem(("checks", "schemas", "rules", rule), f"there is no rule {rule}", closest(rule, tuple(RULES)))
 
 def _shown_default(schema: Mapping[str, Any], required: bool) -> str:
     default = schema.get("default")
