@@ -55,7 +55,7 @@ class Incompatibility:
     `reader` and `writer` are the pointers of the two nodes in their own documents; inside a type that another file
     defines, the place where it is used. `info` is what Java's message adds. `writer_path` differs from `path` below a
     field renamed by alias; of a field that the writer lacks it is where the field would be. `reader_type` and
-    `writer_type` are the whole types at the path, unions included.
+    `writer_type` are the whole types at the path, unions included; `written` the branch that cannot be read.
     """
 
     kind: str
@@ -67,6 +67,7 @@ class Incompatibility:
     writer_path: str = ""
     reader_type: Type | None = None
     writer_type: Type | None = None
+    written: Type | None = None
 
 
 def incompatibilities(reader: Schema, writer: Schema) -> tuple[Incompatibility, ...]:
@@ -295,6 +296,7 @@ class _Resolution:
             f"reader union lacking writer type: {kind(self.writer.resolve(writer)).upper()}",
             place.writer_path,
             *whole,
+            writer,
         )
 
     def _told(
@@ -319,6 +321,7 @@ class _Resolution:
             info,
             place.writer_path,
             *whole,
+            types[1],
         )
 
 

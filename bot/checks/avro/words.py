@@ -79,6 +79,16 @@ def logical_words(logical: Logical | None) -> str:
     return logical.name
 
 
+def meaning_change(old: Primitive | Fixed, new: Primitive | Fixed) -> str:
+    """Return `timestamp-millis -> timestamp-micros`, `logical type uuid dropped`, `logical type date added`."""
+    was, now = meaning(old), meaning(new)
+    if now is None:
+        return f"logical type {logical_words(was)} dropped"
+    if was is None:
+        return f"logical type {logical_words(now)} added"
+    return f"{logical_words(was)} -> {logical_words(now)}"
+
+
 def _meaning_words(logical: Logical | None) -> str:
     return "" if logical is None else f" ({logical_words(logical).rpartition('.')[2]})"
 
