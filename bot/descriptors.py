@@ -8,6 +8,7 @@ Invariants
     (proto2, `optional`, a message, a oneof, the features of an edition).
     A map field carries its key and value; the entry message that protoc makes up is not among the messages.
     Reserved ranges include both ends.
+    Places and comments do not count where two values are compared: a version without them may equal one with them.
 
 Source: descriptor.proto of protobuf 35, and "Feature Settings for Editions".
 """
@@ -38,9 +39,9 @@ class ProtoField:
     has_presence: bool = True
     default: str | None = None
     map: tuple[ProtoField, ProtoField] | None = None
-    line: int = 1
-    column: int = 1
-    comment: str = ""
+    line: int = field(default=1, compare=False)
+    column: int = field(default=1, compare=False)
+    comment: str = field(default="", compare=False)
 
     @property
     def is_repeated(self) -> bool:
@@ -63,9 +64,9 @@ class ProtoField:
 class ProtoValue:
     name: str
     number: int
-    line: int = 1
-    column: int = 1
-    comment: str = ""
+    line: int = field(default=1, compare=False)
+    column: int = field(default=1, compare=False)
+    comment: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +79,9 @@ class ProtoEnum:
     reserved_names: tuple[str, ...] = ()
     allow_alias: bool = False
     is_closed: bool = False
-    line: int = 1
-    column: int = 1
-    comment: str = ""
+    line: int = field(default=1, compare=False)
+    column: int = field(default=1, compare=False)
+    comment: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +96,9 @@ class ProtoMessage:
     reserved_ranges: tuple[Range, ...] = ()
     reserved_names: tuple[str, ...] = ()
     extension_ranges: tuple[Range, ...] = ()
-    line: int = 1
-    column: int = 1
-    comment: str = ""
+    line: int = field(default=1, compare=False)
+    column: int = field(default=1, compare=False)
+    comment: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -114,9 +115,9 @@ class ProtoFile:
     imports: tuple[str, ...] = ()
     messages: tuple[ProtoMessage, ...] = ()
     enums: tuple[ProtoEnum, ...] = ()
-    package_line: int = 1
-    package_column: int = 1
-    comment: str = field(default="", repr=False)
+    package_line: int = field(default=1, compare=False)
+    package_column: int = field(default=1, compare=False)
+    comment: str = field(default="", compare=False)
 
     def all_messages(self) -> Iterator[ProtoMessage]:
         """Yield the messages, outer before inner, in the order of the text."""
