@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from bot.lag.track import GroupTrack
     from bot.monitor import Monitor
     from bot.outbox import Outbox
-    from bot.ports import Alertmanager, ChatLinks, Connect, Kafka
+    from bot.ports import Alertmanager, ChatLinks, Connect, Kafka, Series
     from bot.probes.consumer_lag import Watched
     from bot.probes.sources import Sources
     from bot.render.chart_words import Chart
@@ -98,6 +98,7 @@ def policy(config: Config) -> Policy:
     from bot.incident.policy import Policy
 
     caps = {name: limits.cap_per_hour for name, limits in config.actions.items()}
+    thresholds = config.alerts
     return Policy(
         pipelines={pipeline.name: pipeline for pipeline in config.pipelines},
         runbooks=runbooks(config),
@@ -111,10 +112,10 @@ def policy(config: Config) -> Policy:
         reopen_within=timedelta(seconds=config.incidents.reopen_within),
         settle=timedelta(seconds=config.incidents.settle),
         recheck=timedelta(seconds=config.incidents.recheck),
-        bot_version=version(),
         refusals=thresholds.refusals,
         refusals_window=timedelta(seconds=thresholds.refusals_window_s),
         refusals_severity=thresholds.refusals_severity,
+        bot_version=version(),
         config_hash=config.hash,
     )
 
@@ -334,7 +335,6 @@ def order(config: Config, environ: Mapping[str, str], incident_id: str, command:
     return _with_bot(config, decision.reply), decision.refusal
 
 
-def _with_bot(config: Config, reply: str) -> str:
 def refusal_inbox(config: Config) -> Callable[[str, bytes], None]:
     """Open the journal beside a bot that may be running; return what stores a refused schema in its inbox, by its key.
 
@@ -357,6 +357,7 @@ def refusal_inbox(config: Config) -> Callable[[str, bytes], None]:
     return put
 
 
+def _with_bot(config: Config, reply: str) -> str:
     """Say so when no bot runs on this journal: what was recorded is then neither told nor done."""
     from bot.store.sqlite import is_owned
 
@@ -436,9 +437,9 @@ class Bot:
             self._voice.wrong if self._voice else lambda: (),
             self.sampler,
             config.lag.kafka_exporter_names,
-        )
             self._wake["inbox"].set,
             self._refusal_series(),
+        )
         self._charts: Charts = self._make_charts(world.sources.kafka)
         self._outbox: Outbox | None = self._make_outbox()
         self._server: Any = None
@@ -548,7 +549,6 @@ class Bot:
             thread.start()
             self._threads.append(thread)
 
-    def _make_sampler(self, asked: Sources) -> Sampler:
     def _refusal_series(self) -> Callable[[datetime], Sequence[Series]] | None:
         """Return what asks Prometheus for refused registrations as they stand at a time, None where it is not to be."""
         from bot.clients.prometheus import HttpPrometheus
@@ -560,6 +560,7 @@ class Bot:
         prometheus = HttpPrometheus(http(section, self._environ))
         return lambda at: prometheus.read_range(query, at, at, 1.0, deadline_s)
 
+    def _make_sampler(self, asked: Sources) -> Sampler:
         from bot.probes.consumer_lag import watched_by
         from bot.sampler import EveryGroup, Sampler, named_groups
 
@@ -650,8 +651,8 @@ class Bot:
 
         intake = Intake(self.store, clock, self._wake["inbox"].set)
         routes = webhook_routes(intake, self._credentials, clock, self.tally.webhook)
-        routes += status_routes(self.monitor.metrics, self.monitor.health, self.monitor.ready)
         routes += refusal_routes(intake, self._credentials, self.tally.error)
+        routes += status_routes(self.monitor.metrics, self.monitor.health, self.monitor.ready)
         routes += lag_routes(self._charts.page, self._charts.group_page)
         self._closers.append(intake.close)
         if self._chat is not None:
@@ -757,7 +758,6 @@ class Bot:
         self._scheduler.add_job(
             self._guarded(self.sampler.prune), "interval", seconds=PRUNE_EVERY_S, misfire_grace_time=None
         )
-        if self._voice is not None:
         self._scheduler.add_job(
             self._guarded(self.dispatcher.settle_refusals), "interval", seconds=self.config.incidents.recheck
         )
@@ -765,6 +765,7 @@ class Bot:
             self._guarded(self.monitor.look_at_refusals), "interval", seconds=self.config.probes.interval,
             next_run_time=now,
         )  # fmt: skip
+        if self._voice is not None:
             self._scheduler.add_job(
                 self._guarded(self._voice.look), "interval", seconds=SPEECH_EVERY_S, next_run_time=now
             )

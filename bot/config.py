@@ -449,15 +449,15 @@ class RegistrySection(_Section):
     )
     auth: Auth | None = _setting(None, "How the probes log in.", {"bearer": "${REGISTRY_TOKEN}"})
     tls: Tls | None = _setting(None, "Certificates.", {"ca": "./ca.pem"})
-
-
-class ConnectSection(_Section):
     refusals_query: Name | None = _setting(
         None,
         "PromQL for the total of refused registrations (409) by label `subject`, where a proxy or a log is scraped; "
         "`prometheus` is asked.",
         'sum by (subject) (sr_responses_total{status="409"})',
     )
+
+
+class ConnectSection(_Section):
     """The Kafka Connect cluster."""
 
     url: HttpUrl = _setting(..., "Address of the REST API.", "http://connect:8083")
@@ -1026,6 +1026,10 @@ def _contradictions(file: _File, document: Document, left_out: frozenset[KeyPath
             'write people: {responders: [U0123ABCD]} or ["*"]',
         )
     yield from _unreachable_actions(file, broken)
+    if file.registry and file.registry.refusals_query and not file.prometheus and "prometheus" not in broken:
+        yield Problem(
+            ("registry", "refusals_query"), "needs prometheus, which is not configured", "write prometheus: {url: ...}"
+        )
     owners: dict[tuple[str, str], str] = {}
     for name, entry in file.pipelines.items():
         whole = not any(path[:2] == ("pipelines", name) for path in left_out)
@@ -1127,10 +1131,6 @@ def _settings_below(path: KeyPath, schema: Mapping[str, Any]) -> Iterator[tuple[
 def _documented(path: KeyPath) -> str:
     return "".join("[]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
 
-    if file.registry and file.registry.refusals_query and not file.prometheus and "prometheus" not in broken:
-        yield Problem(
-            ("registry", "refusals_query"), "needs prometheus, which is not configured", "write prometheus: {url: ...}"
-        )
 
 def _shown_default(schema: Mapping[str, Any], required: bool) -> str:
     default = schema.get("default")

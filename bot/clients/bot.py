@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import requests
 
+from bot.clients.http import JsonHttp
 from bot.ports import Unreachable
 
 
@@ -36,8 +38,6 @@ def read_counter(url: str, series: str, deadline_s: float) -> int | None:
     return None
 
 
-def _get(url: str, path: str, deadline_s: float) -> requests.Response:
-    asked = f"GET {url}{path}"
 def tell_refusal(url: str, token: str, key: str, body: bytes, deadline_s: float) -> None:
     """Tell the bot at `url` of a refused schema; it is on its disk when this returns. Raises PortError.
 
@@ -49,6 +49,8 @@ def tell_refusal(url: str, token: str, key: str, body: bytes, deadline_s: float)
         raise Unreachable(f"POST {url}/refusals: not the bot's answer: is something else listening there?")
 
 
+def _get(url: str, path: str, deadline_s: float) -> requests.Response:
+    asked = f"GET {url}{path}"
     try:
         with requests.Session() as session:
             session.trust_env = False  # no proxy stands between the bot and its own host
