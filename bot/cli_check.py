@@ -1,11 +1,15 @@
 """`cdc check`: files checked for CI, every finding with its line and remedy.
 
 This is the shell of the schema checks: it finds and reads the files, asks git and registries through their ports, and
-prints the `Result` of the pure run. Exit codes are contract.md's: 1 findings, 2 usage, 3 not reachable or not there.
+hands all of it to the pure run. Exit codes are contract.md's: 1 findings, 2 usage, 3 not reachable or not there.
 """
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +19,23 @@ from bot.cli_call import Call, stop
 from bot.cli_results import ALSO, FORMAT, OUT, emit
 
 if TYPE_CHECKING:
-    from bot.checks.run import Corpus, Snapshot
+    import datetime as dt
+
+    from bot.checks.baseline import Entry
+    from bot.checks.run import Registered, Snapshot, Source
+    from bot.checks.settings import SchemaSettings
+    from bot.checks.violation import Violation, Waiver
+    from bot.config import Config
+    from bot.ports import GitFiles, SchemaRegistry
     from bot.schema_files import Found
 
 FAIL_ON = ("error", "warning", "note", "never")
+PROFILES = ("flink", "iceberg-v2", "iceberg-v3")
 LEVELS = (
     "NONE", "BACKWARD", "BACKWARD_TRANSITIVE", "FORWARD", "FORWARD_TRANSITIVE", "FULL", "FULL_TRANSITIVE"
 )  # fmt: skip
+PROGRESS_AFTER_S = 1.0
+_NO_COMMIT = "0" * 40
 
 
 @click.group()
@@ -32,18 +46,44 @@ def check() -> None:
 # --- schemas ---------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What the command line and cdc.yml ask for."""
+
+    paths: tuple[str, ...]
+    against: tuple[tuple[str, str], ...]
+    settings: SchemaSettings
+    level: str | None
+    only_changed: bool
+    baseline: Path | None
+    proto_paths: tuple[str, ...]
+    config: Config | None
+
+
 @check.command("schemas")
 @click.argument("paths", nargs=-1, type=click.Path())
 @click.option(
     "--against", multiple=True, metavar="git[:REF]|dir:PATH|registry[:URL]",
     help="Compare with what was: the merge-base with REF (the main branch), a copy, a registry. May be repeated.",
 )  # fmt: skip
+@click.option("--changed", is_flag=True, help="Only what differs from git's merge-base; implies --against git.")
 @click.option("--level", type=click.Choice(LEVELS, case_sensitive=False), help="Compatibility level of every file.")
+@click.option("--profile", "profiles", multiple=True, type=click.Choice(PROFILES), help="What reads downstream.")
 @click.option(
-    "--profile", "profiles", multiple=True, type=click.Choice(["flink", "iceberg-v2", "iceberg-v3"]),
-    help="What reads the topics downstream. May be repeated.",
+    "--subject", "subjects", multiple=True, metavar="[PATTERN=]TEMPLATE",
+    help="Subject of the files that fit, such as 'keys/*={stem}-key' or RecordNameStrategy. May be repeated.",
 )  # fmt: skip
+@click.option("--baseline", type=click.Path(path_type=Path), metavar="FILE", help="Accepted violations (YAML, JSON).")
+@click.option(
+    "--write-baseline", type=click.Path(path_type=Path), metavar="FILE",
+    help="Write what fails today there, as accepted; needs --reason and --owner.",
+)  # fmt: skip
+@click.option("--reason", help="Why the violations of --write-baseline are accepted.")
+@click.option("--owner", help="Who answers for them, such as @data-platform.")
+@click.option("--until", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE", help="The last day they are accepted.")
+@click.option("--proto-path", "proto_paths", multiple=True, metavar="DIR", help="Where imports of .proto files start.")
 @click.option("--fail-on", type=click.Choice(FAIL_ON), default="error", show_default=True, help="What exits with 1.")
+@click.option("-c", "--config", "config_path", type=click.Path(path_type=Path), help="As `cdc -c PATH check ...`.")
 @FORMAT
 @OUT
 @ALSO
@@ -52,54 +92,303 @@ def check_schemas(
     call: Call,
     paths: tuple[str, ...],
     against: tuple[str, ...],
+    changed: bool,
     level: str | None,
     profiles: tuple[str, ...],
+    subjects: tuple[str, ...],
+    baseline: Path | None,
+    write_baseline: Path | None,
+    reason: str | None,
+    owner: str | None,
+    until: dt.datetime | None,
+    proto_paths: tuple[str, ...],
     fail_on: str,
+    config_path: Path | None,
     form: str,
     out: Path | None,
     also: list[tuple[str, Path]],
 ) -> int:
-    """Check Avro and Protobuf schemas, alone and against what they were. Default PATHS: schemas/, else here."""
-    from bot.checks import run
-    from bot.checks.settings import SchemaSettings
-    from bot.checks.violation import Severity
-    from bot.schema_files import find, read
+    """Check Avro and Protobuf schemas, alone and against what they were.
 
-    settings = SchemaSettings(profiles=frozenset(profiles))
-    found = find(paths or (("schemas",) if Path("schemas").is_dir() else (".",)))
-    read_files = [read(file) for file in found.files]
-    sources = [source for source, _, _ in read_files if source is not None]
-    corpus = run.read(sources)
-    not_known = [*found.not_known, *(line for _, _, line in read_files if line is not None)]
-    snapshots: list[Snapshot] = []
-    for one in against:
-        _gather(call, one, found, corpus, snapshots, not_known)
-    result = run.check(corpus, settings, call.app.clock().date(), snapshots, (), level)
-    result = run.with_more(result, [wrong for _, wrongs, _ in read_files for wrong in wrongs], found.notes, not_known)
+    Without PATHS: those of cdc.yml, else schemas/, else this folder.
+    """
+    from bot.checks import run
+    from bot.checks.violation import Severity
+
+    if config_path is not None:
+        call = replace(call, config_path=config_path)
+    accepted_as = _accepted_as(write_baseline, reason, owner, until)
+    asked = _asked(call, paths, against, changed, level, profiles, subjects, baseline, proto_paths)
     worst = None if fail_on == "never" else Severity(fail_on)
-    texts = {source.file: source.text for source in sources}
+    with _progress() as advance:
+        reading = _Reading(call, asked)
+        corpus = run.read(reading.sources, advance)
+        registered = reading.registered(corpus, advance)
+        entries, wrong_entries = _read_baseline(asked.baseline)
+        result = run.check(
+            corpus,
+            asked.settings,
+            call.app.clock().date(),
+            reading.snapshots,
+            registered,
+            asked.level,
+            (*reading.violations, *wrong_entries),
+            entries,
+            str(asked.baseline or ""),
+            advance,
+        )
+    result = run.with_more(result, reading.notes, reading.not_known, reading.against)
+    if accepted_as is not None and write_baseline is not None:
+        from bot.checks.baseline import render_baseline
+
+        failing = result.failing(worst)
+        write_baseline.write_text(render_baseline(failing, accepted_as, write_baseline.suffix == ".json"), "utf-8")
+        click.echo(f"{write_baseline}: {len(failing)} accepted. Give it with --baseline {write_baseline}.", err=True)
+        return 0
+    texts = {source.file: source.text for source in reading.sources}
     return emit(call, result, worst, form, out, also, texts)
 
 
-def _gather(
-    call: Call, against: str, found: Found, corpus: Corpus, snapshots: list[Snapshot], not_known: list[str]
-) -> None:
-    """Add what `against` names to `snapshots`, or a line to `not_known` where it cannot be had."""
-    from bot.clients.git import GitBinary
-    from bot.ports import PortError
-    from bot.schema_files import PATTERNS, snapshot_of_folder, snapshot_of_git
+def _asked(
+    call: Call,
+    paths: tuple[str, ...],
+    against: Sequence[str],
+    changed: bool,
+    level: str | None,
+    profiles: Sequence[str],
+    subjects: Sequence[str],
+    baseline: Path | None,
+    proto_paths: Sequence[str],
+) -> _Asked:
+    """Return what is asked for: a flag goes before cdc.yml. Stops at what cannot be meant."""
+    from bot.checks.settings import SchemaSettings
+    from bot.checks.subjects import wrong_template
 
-    kind, _, which = against.partition(":")
+    config = call.config() if call.found_config() is not None else None
+    section = config.checks.schemas if config else None
+    settings = section.settings() if section else SchemaSettings()
+    templates: dict[str, str] = {}
+    for word in subjects:
+        pattern, equals, template = word.rpartition("=")
+        if wrong := wrong_template(template):
+            stop(f"--subject {word}: {wrong}.")
+        templates[pattern if equals else "**"] = template
+    if profiles:
+        settings = replace(settings, profiles=frozenset(profiles))
+    if templates:
+        settings = replace(settings, subjects={**templates, **settings.subjects})
+    if not paths and section and section.paths:
+        paths = tuple(_shown(path) for path in section.paths)
+    wanted = [_against(word) for word in against]
+    if changed and not any(kind == "git" for kind, _ in wanted):
+        wanted.insert(0, ("git", ""))
+    return _Asked(
+        paths or (("schemas",) if Path("schemas").is_dir() else (".",)),
+        tuple(dict.fromkeys(wanted)),
+        settings,
+        level,
+        changed,
+        baseline or (section.baseline if section else None),
+        (*proto_paths, *(_shown(path) for path in (section.proto_paths if section else ()))),
+        config,
+    )
+
+
+def _against(word: str) -> tuple[str, str]:
+    kind, colon, which = word.partition(":")
+    if kind not in ("git", "dir", "registry") or (kind == "dir" and not which) or (colon and not which):
+        stop(
+            f"--against {word}: not something to compare with.",
+            "Write git, git:BRANCH, dir:PATH, registry or registry:http://host:8081.",
+        )
+    return kind, which
+
+
+def _shown(path: Path) -> str:
+    """Return a path of cdc.yml as it is shown: from the current folder where it is below it."""
+    import os
+
+    shown = os.path.relpath(path)
+    return str(path) if shown.startswith("..") else shown
+
+
+def _accepted_as(write: Path | None, reason: str | None, owner: str | None, until: dt.datetime | None) -> Waiver | None:
+    from bot.checks.violation import Waiver
+
+    if write is None:
+        if reason or owner or until:
+            stop("--reason, --owner and --until go with --write-baseline.", "A waiver in a file has its own.")
+        return None
+    if not (reason or "").strip() or not (owner or "").strip():
+        stop("--write-baseline needs to say why and who.", 'Add --reason "..." --owner @team.')
+    return Waiver(str(reason), str(owner), until.date().isoformat() if until else None)
+
+
+def _read_baseline(path: Path | None) -> tuple[list[Entry], list[Violation]]:
+    """Return the entries and what is wrong with them. Stops where the file cannot be read as a whole."""
+    from bot.checks.baseline import read_baseline
+    from bot.checks.rules import ALL
+    from bot.incident.yaml_lines import read
+
+    if path is None:
+        return [], []
     try:
-        if kind == "git":
-            snapshots.append(snapshot_of_git(GitBinary(call.environ).read_before(which or None, found.roots, PATTERNS)))
-        elif kind == "dir" and which:
-            texts = {file: source.text for file, source in corpus.sources.items()}
-            snapshots.append(snapshot_of_folder(which, found, texts))
-    except PortError as error:
-        not_known.append(str(error))
+        raw = path.read_bytes()
     except OSError as error:
-        not_known.append(f"{which}: {error.strerror}: not compared with it")
+        stop(f"{path}: {error.strerror}: the baseline was not read.", "Write one with --write-baseline.", 3)
+    document = read(raw, str(path))
+    if document.problems:
+        stop(document.render(document.problems)[0])
+    count = len(document.values) if isinstance(document.values, list) else 0
+    return read_baseline(document.values, str(path), ALL, {i: document.line_of((i,)) for i in range(count)})
+
+
+class _Reading:
+    """All that a check reads: files now, as they were, and what could not be had."""
+
+    def __init__(self, call: Call, asked: _Asked) -> None:
+        from bot.schema_files import find
+
+        self._call, self._asked = call, asked
+        self.found: Found = find(asked.paths)
+        self.notes: list[str] = [*self.found.notes]
+        self.not_known: list[str] = [*self.found.not_known]
+        self.violations: list[Violation] = []
+        self.against: list[str] = []
+        self.snapshots: list[Snapshot] = []
+        if not self.found.files and not self.not_known:
+            stop(
+                f"No schema file below {', '.join(asked.paths)}: nothing was checked.",
+                "Give the folder or the files: cdc check schemas path/to/schemas (.avsc, .proto, .json).",
+            )
+        git = [self._git(which) for kind, which in asked.against if kind == "git"]
+        self.sources: list[Source] = self._sources([told for told in git if told is not None])
+        texts = {source.file: source.text for source in self.sources}
+        for kind, which in asked.against:
+            if kind == "dir":
+                self._folder(which, texts)
+
+    def _git(self, ref: str) -> GitFiles | None:
+        from bot.clients.git import GitBinary
+        from bot.ports import PortError
+        from bot.schema_files import PATTERNS, snapshot_of_git
+
+        try:
+            told = GitBinary(self._call.environ).read_before(
+                ref or _ref_of_ci(self._call.environ), self.found.roots, PATTERNS
+            )
+        except PortError as error:
+            self.not_known.append(str(error))
+            return None
+        self.snapshots.append(snapshot_of_git(told))
+        return told
+
+    def _folder(self, folder: str, texts: dict[str, str]) -> None:
+        from bot.schema_files import snapshot_of_folder
+
+        try:
+            self.snapshots.append(snapshot_of_folder(folder, self.found, texts))
+        except OSError as error:
+            self.not_known.append(f"{folder}: {error.strerror}: nothing was compared with it")
+
+    def _sources(self, git: Sequence[GitFiles]) -> list[Source]:
+        """Return the files; with --changed those that differ from git, and what these need or are needed by."""
+        from bot.checks.run import narrowed
+        from bot.schema_files import read
+
+        sources: dict[str, Source] = {}
+        for file in self.found.files:
+            source, wrong, line = read(file)
+            if source is not None:
+                sources[file] = source
+            if line is not None:
+                self.not_known.append(line)
+            self.violations += wrong
+        if not self._asked.only_changed or not git:
+            return list(sources.values())
+        same = frozenset.intersection(*(told.unchanged for told in git))
+        changed = [file for file in sources if file not in same]
+        self.violations = [one for one in self.violations if one.file in changed]
+        avro = {file: source.text for file, source in sources.items() if source.kind == "avro"}
+        others = [sources[file] for file in changed if file not in avro]
+        if not changed:
+            self.notes.append("no schema file differs: nothing to check")
+        return [*narrowed(avro, [file for file in changed if file in avro]), *others]
+
+    def registered(self, corpus: Any, advance: Callable[[], None]) -> list[Registered]:
+        """Return what the registries hold of the files."""
+        from bot.schema_versions import read_registered
+
+        found: list[Registered] = []
+        for kind, which in self._asked.against:
+            if kind != "registry":
+                continue
+            name, registry = self._registry(which)
+            self.against.append(f"registry {name}")
+            answers = read_registered(registry, name, corpus, self._asked.settings, {}, advance)
+            found += answers.registered
+            self.notes += answers.notes
+            self.not_known += answers.not_known
+        return found
+
+    def _registry(self, url: str) -> tuple[str, SchemaRegistry]:
+        """Return the registry: the URL given, else cdc.yml's, else SCHEMA_REGISTRY_URL; with the login of cdc.yml."""
+        from bot.clients.registry import HttpSchemaRegistry
+
+        section = self._asked.config.registry if self._asked.config else None
+        if section is not None and url.rstrip("/") in ("", section.url):
+            http = self._call.app.http(section, self._call.environ)
+            return http.url, HttpSchemaRegistry(http)
+        url = url or self._call.environ.get("SCHEMA_REGISTRY_URL", "")
+        if not url:
+            stop(
+                "Which registry? --against registry needs a URL, `registry:` in cdc.yml, or SCHEMA_REGISTRY_URL.",
+                "Write --against registry:http://host:8081.",
+            )
+        from bot.clients.http import JsonHttp
+
+        http = JsonHttp(url, _login_of(self._call.environ))
+        return http.url, HttpSchemaRegistry(http)
+
+
+def _login_of(environ: Mapping[str, str]) -> Callable[[], Mapping[str, str] | None]:
+    """Return the login that Confluent's own tools read from the environment, `user:password`."""
+    from base64 import b64encode
+
+    login = environ.get("SCHEMA_REGISTRY_BASIC_AUTH_USER_INFO", "")
+    header = {"Authorization": f"Basic {b64encode(login.encode()).decode()}"} if login else None
+    return lambda: header
+
+
+def _ref_of_ci(environ: Mapping[str, str]) -> str | None:
+    """Return what the job's change goes to: the target of a pull request, or what a push to main replaced (GitLab)."""
+    for name in ("GITHUB_BASE_REF", "CI_MERGE_REQUEST_TARGET_BRANCH_NAME"):
+        if target := environ.get(name):
+            return target
+    pushed = environ.get("CI_COMMIT_BEFORE_SHA", "")
+    on_main = environ.get("CI_COMMIT_BRANCH") == environ.get("CI_DEFAULT_BRANCH", "")
+    return pushed if on_main and pushed not in ("", _NO_COMMIT) else None
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[], None]]:
+    """Yield a function to call once a file: on a terminal a bar is shown when it takes longer than a second."""
+    import time
+
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    began, shown = time.monotonic(), 0
+
+    def advance() -> None:
+        nonlocal shown
+        shown += 1
+        if time.monotonic() - began > PROGRESS_AFTER_S and shown % 16 == 0:
+            click.echo(f"\rchecking: {shown:,} steps", nl=False, err=True)
+
+    yield advance
+    if time.monotonic() - began > PROGRESS_AFTER_S:
+        click.echo("\r\x1b[K", nl=False, err=True)
 
 
 # --- runbooks --------------------------------------------------------------------------------------

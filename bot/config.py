@@ -43,6 +43,9 @@ from pydantic import (
     model_validator,
 )
 
+from bot.checks.rules import ALL as RULES
+from bot.checks.settings import LEVELS, PROFILES, CanonicalField, SchemaSettings
+from bot.checks.subjects import wrong_template
 from bot.incident.runbook import Runbook
 from bot.incident.runbook_file import RunbookErrors
 from bot.incident.runbook_file import parse as parse_runbook
@@ -666,6 +669,102 @@ class AlertsSection(_Section):
         )
 
 
+_NAMES = SchemaSettings()
+_SEVERITIES = ("error", "warning", "note")
+Level = Annotated[str, *_text(lambda value: _parse_word(value, LEVELS, "compatibility level"))]
+Profile = Annotated[str, *_text(lambda value: _parse_word(value, PROFILES, "profile"))]
+Rating = Annotated[str, *_text(lambda value: _parse_word(value, (*_SEVERITIES, "off"), "severity"))]
+Template = Annotated[str, *_text(lambda value: _parse_template(value))]
+Pattern = Annotated[str, *_text(lambda value: _parse_pattern(value))]
+
+
+def _parse_word(value: object, words: Collection[str], what: str) -> str:
+    if value is False:
+        value = "off"  # YAML 1.1 reads an unquoted off so
+    for word in words:
+        if isinstance(value, str) and value.casefold() == word.casefold():
+            return word
+    raise ValueError(f"not a {what}: write {', '.join(words)}")
+
+
+def _parse_template(value: object) -> str:
+    wrong = wrong_template(value) if isinstance(value, str) else "not a template: write {topic}-value"
+    if wrong is not None:
+        raise ValueError(wrong)
+    return str(value)
+
+
+def _parse_pattern(value: object) -> str:
+    try:
+        re.compile(value if isinstance(value, str) else "(")
+    except re.error:
+        raise ValueError("not a regular expression: write for example [a-z][a-z0-9_]*") from None
+    return str(value)
+
+
+class _CanonicalFieldEntry(_Section):
+    """A field that every value schema must have (rule A111)."""
+
+    name: Name = _setting(..., "Name of the field.", "event_time")
+    types: tuple[Name, ...] = _setting(
+        (), "Avro types it may have, `long/timestamp-micros` for a logical one. Default: any.", ["string"]
+    )
+
+
+class SchemasSection(_Section):
+    """How `cdc check schemas` judges."""
+
+    paths: tuple[ReadablePath, ...] = _setting((), "What is checked where the command names no paths.", ["./schemas"])
+    level: Level = _setting(_NAMES.level, "Compatibility level where neither a registry nor `--level` says one.")
+    levels: Mapping[str, Level] = _setting({}, "Level by a pattern of paths; the first that fits.", {"keys/**": "FULL"})
+    profiles: tuple[Profile, ...] = _setting(
+        (), "What reads the topics downstream: `flink`, `iceberg-v2`, `iceberg-v3`.", ["iceberg-v2"]
+    )
+    rules: Mapping[str, Rating] = _setting(
+        {}, "Severity of a rule by its id: `error`, `warning`, `note` or `off`.", {"A101": "off"}
+    )
+    subjects: Mapping[str, Template] = _setting(
+        {},
+        "Subject by pattern of paths: a template of `{stem}`, `{topic}`, `{parent}`, `{name}` and `{end}`, a strategy "
+        "(`RecordNameStrategy`) or `none` for files that only define types. Default: `{topic}-value`, or `-key`.",
+        {"common/**": "none"},
+    )
+    namespaces: Mapping[str, Name] = _setting(
+        {}, "Namespace that types must have, by a pattern of paths (rule A102).", {"schemas/**": "com.shop"}
+    )
+    fields: tuple[_CanonicalFieldEntry, ...] = _setting(
+        (), "Fields that every value schema must have (rule A111).", [{"name": "event_time"}]
+    )
+    type_names: Pattern = _setting(_NAMES.type_pattern, "What names of types look like (rule A103).")
+    field_names: Pattern = _setting(_NAMES.field_pattern, "What names of fields look like (rule A103).")
+    symbol_names: Pattern = _setting(_NAMES.symbol_pattern, "What symbols of enums look like (rule A103).")
+    baseline: ReadablePath | None = _setting(None, "File of accepted violations.", "./schemas/baseline.yml")
+    proto_paths: tuple[ReadablePath, ...] = _setting(
+        (), "Folders that imports of .proto files start from.", ["./proto"]
+    )
+
+    def settings(self) -> SchemaSettings:
+        """Return what the checks are told."""
+        return SchemaSettings(
+            level=self.level,
+            levels=self.levels,
+            profiles=frozenset(self.profiles),
+            severities={rule: None if rating == "off" else rating for rule, rating in self.rules.items()},
+            subjects=self.subjects,
+            namespaces=self.namespaces,
+            fields=tuple(CanonicalField(one.name, one.types) for one in self.fields),
+            type_pattern=self.type_names,
+            field_pattern=self.field_names,
+            symbol_pattern=self.symbol_names,
+        )
+
+
+class ChecksSection(_Section):
+    """The checks of files, by kind."""
+
+    schemas: SchemasSection = _setting({}, "The schema checks.", {"level": "FULL"})
+
+
 class _SourceEntry(_Section):
     """The source connector."""
 
@@ -777,6 +876,7 @@ class _File(_Section):
     incidents: IncidentsSection = _setting({}, "How incidents live.", {"reopen_within": "30m"})
     probes: ProbesSection = _setting({}, "How probes ask.", {"deadline": "8s"})
     alerts: AlertsSection = _setting({}, "Thresholds of the alert rules.", {"registry_refusals": "5 in 10m"})
+    checks: ChecksSection = _setting({}, "What `cdc check` is told.", {"schemas": {"profiles": ["iceberg-v2"]}})
     pipelines: Mapping[str, _PipelineEntry] = _setting(
         {}, "The pipelines, by name.", {"customers": {"topics": ["customers"]}}
     )
@@ -809,6 +909,7 @@ class Config:
     pipelines: tuple[Pipeline, ...]
     flink: FlinkSection | None
     lag: LagSection
+    checks: ChecksSection
 
     @property
     def channel(self) -> str:
@@ -1030,6 +1131,9 @@ def _contradictions(file: _File, document: Document, left_out: frozenset[KeyPath
         yield Problem(
             ("registry", "refusals_query"), "needs prometheus, which is not configured", "write prometheus: {url: ...}"
         )
+    for rule in file.checks.schemas.rules:
+        if rule not in RULES:
+            yield Problem(("checks", "schemas", "rules", rule), f"there is no rule {rule}", closest(rule, tuple(RULES)))
     owners: dict[tuple[str, str], str] = {}
     for name, entry in file.pipelines.items():
         whole = not any(path[:2] == ("pipelines", name) for path in left_out)
@@ -1111,6 +1215,7 @@ def _config(file: _File, raw: bytes, path: Path) -> Config:
         pipelines=tuple(entry.pipeline(name, channel, enabled(name)) for name, entry in file.pipelines.items()),
         flink=file.flink,
         lag=file.lag,
+        checks=file.checks,
     )
 
 

@@ -5,8 +5,9 @@ Every file is judged by itself (lint) and against what it was: in git or a folde
 
 Promise
     One file that cannot be read stops no other: it is a violation, and all others are judged.
-    A file whose text and types are as before is not compared: nothing changed.
+    A file is compared where its text, or that of a file whose types it uses, is not as before.
     What could not be compared is a note or a `not_known` line, never silence.
+    A change of a shared type is told where the type is defined, not once more in every file that uses it.
 
 This module reads no file and knows no clock: `today` is an argument.
 """
@@ -14,29 +15,37 @@ This module reads no file and knows no clock: `today` is an argument.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
+from bot.checks import baseline, waivers
 from bot.checks.avro.changes import Before, judge
 from bot.checks.avro.lint import lint
-from bot.checks.avro.read import Part, incomplete, link, read_part
-from bot.checks.avro.schema import Schema
+from bot.checks.avro.read import Part, imports, incomplete, link, read_part, topological
+from bot.checks.avro.schema import Schema, unqualified
 from bot.checks.json_text import locate, parse
 from bot.checks.paths import matches
 from bot.checks.result import Result
+from bot.checks.rules import ALL
 from bot.checks.settings import SchemaSettings
 from bot.checks.subjects import subject_of
-from bot.checks.violation import Severity, Violation
+from bot.checks.violation import Pointer, Severity, Violation
+
+SHOWN_NAMES = 3
 
 
 @dataclass(frozen=True)
 class Source:
-    """A schema file as it is now. `kind` is `avro`, `proto` or `json`; `judged` False: read for its names only."""
+    """A schema file as it is now. `kind` is `avro`, `proto` or `json`.
+
+    Not `linted`: only a type that it uses changed. Not `judged` either: it is read for the names that others use.
+    """
 
     file: str
     text: str
     kind: str
+    linted: bool = True
     judged: bool = True
 
 
@@ -52,6 +61,7 @@ class Snapshot:
     before: Mapping[str, str]
     unchanged: frozenset[str]
     deleted: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,6 +88,7 @@ class Registered:
     versions: tuple[RegisteredVersion, ...] = ()
     accepts: bool | None = None
     said: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,17 +96,37 @@ class Corpus:
     """All files of a run, read: Avro parts and linked schemas by file, and what was wrong on the way.
 
     `broken` is what could be read of files that have no whole schema: they are linted and never compared.
+    `uses` has the files that each takes names from.
     """
 
     sources: Mapping[str, Source]
     parts: Mapping[str, Part]
     schemas: Mapping[str, Schema]
     broken: Mapping[str, Schema]
+    uses: Mapping[str, frozenset[str]]
+    waivers: tuple[waivers.InFile, ...]
     violations: tuple[Violation, ...]
 
     def subject(self, file: str, settings: SchemaSettings) -> str | None:
         schema = self.schemas.get(file)
         return subject_of(file, schema.name if schema else None, settings.subjects)
+
+    def users(self, changed: Collection[str]) -> set[str]:
+        """Return the other files that use types of `changed`, straight or through others."""
+        reached = set(changed)
+        while more := {file for file, uses in self.uses.items() if file not in reached and uses & reached}:
+            reached |= more
+        return reached - set(changed)
+
+    def used(self, file: str) -> set[str]:
+        """Return the files whose types `file` uses, straight or through others."""
+        reached: set[str] = set()
+        work = [file]
+        while work:
+            more = self.uses.get(work.pop(), frozenset()) - reached
+            reached |= more
+            work += more
+        return reached - {file}
 
 
 def read(sources: Iterable[Source], advance: Callable[[], None] = lambda: None) -> Corpus:
@@ -103,25 +134,77 @@ def read(sources: Iterable[Source], advance: Callable[[], None] = lambda: None) 
     by_file = {source.file: source for source in sources}
     parts: dict[str, Part] = {}
     violations: list[Violation] = []
+    waived: list[waivers.InFile] = []
     for source in by_file.values():
         if source.kind == "avro":
-            part, wrong = _part(source.file, source.text)
+            document, wrong = parse(source.text, source.file)
             violations += wrong
-            if part is not None:
-                parts[source.file] = part
+            if document is not None or not wrong:
+                parts[source.file] = part = read_part(document, source.file)
+                violations += part.violations
+                if waivers.ATTRIBUTE in source.text:
+                    found, faults = waivers.read_waivers(document, source.file, ALL)
+                    waived += found
+                    violations += faults
         advance()
     schemas, unknown = link(parts.values())
-    judged = {file for file, source in by_file.items() if source.judged}
-    wrong = tuple(one for one in (*violations, *unknown) if one.file in judged)
-    return Corpus(by_file, parts, schemas, incomplete(parts.values(), schemas), wrong)
+    violations += unknown
+    violations += _cycles(parts)
+    linted = {file for file, source in by_file.items() if source.linted}
+    return Corpus(
+        by_file,
+        parts,
+        schemas,
+        incomplete(parts.values(), schemas),
+        {file: frozenset(names.values()) for file, names in imports(parts.values()).items() if names},
+        tuple(waived),
+        tuple(one for one in violations if one.file in linted),
+    )
 
 
-def _part(file: str, text: str) -> tuple[Part | None, tuple[Violation, ...]]:
+def narrowed(texts: Mapping[str, str], changed: Collection[str]) -> Iterator[Source]:
+    """Yield the Avro files that a check of `changed` alone needs: these, those that use their types, those they use.
+
+    Looked for by their names in the texts, so that a thousand files need not be parsed for one: a file too many is
+    read and found not to matter.
+    """
+    for file in changed:
+        yield Source(file, texts[file], "avro")
+    rest = {file: text for file, text in texts.items() if file not in changed}
+    parts = {file: part for file in changed if (part := _part(file, texts[file])) is not None}
+    users: set[str] = set()
+    asked: set[str] = set()
+    while more := {unqualified(name) for part in parts.values() for name in part.defined} - asked:
+        asked |= more
+        written = re.compile(f'"(?:[A-Za-z0-9_]+[.])*(?:{"|".join(map(re.escape, sorted(more)))})"')
+        found = {file for file, text in rest.items() if file not in users and written.search(text)}
+        users |= found
+        parts |= {file: part for file in found if (part := _part(file, rest[file])) is not None}
+    wanted: set[str] = set()
+    asked = set()
+    while True:
+        defined = {name for part in parts.values() for name in part.defined}
+        names = {use.name for part in parts.values() for use in part.uses} - defined
+        if not (more := {unqualified(name) for name in names} - asked):
+            break
+        asked |= more
+        written = re.compile(f'"name"\\s*:\\s*"(?:[A-Za-z0-9_]+[.])*(?:{"|".join(map(re.escape, sorted(more)))})"')
+        found = {file for file, text in rest.items() if file not in parts and written.search(text)}
+        wanted |= found
+        parts |= {file: part for file in found if (part := _part(file, rest[file])) is not None}
+    for file in sorted(users | wanted):
+        yield Source(file, texts[file], "avro", linted=False, judged=file in users)
+
+
+def _part(file: str, text: str) -> Part | None:
     document, wrong = parse(text, file)
-    if document is None and wrong:
-        return None, wrong
-    part = read_part(document, file)
-    return part, (*wrong, *part.violations)
+    return None if document is None and wrong else read_part(document, file)
+
+
+def _cycles(parts: Mapping[str, Part]) -> Iterator[Violation]:
+    for cycle in topological(parts.values())[1]:
+        words = f"files use each other's types: {' uses '.join(cycle)}: none can be registered before the other"
+        yield Violation("S006", Severity.ERROR, cycle[0], "", words, "Define the types in one file.", pointer=())
 
 
 def check(
@@ -131,35 +214,52 @@ def check(
     snapshots: Sequence[Snapshot] = (),
     registered: Sequence[Registered] = (),
     level: str | None = None,
+    more: Iterable[Violation] = (),
+    accepted: Sequence[baseline.Entry] = (),
+    baseline_file: str = "",
     advance: Callable[[], None] = lambda: None,
 ) -> Result:
     """Return what is wrong with the judged files of `corpus`.
 
     The level of a file is `level` where it is given, else the registry's for its subject, else that of the settings.
+    `more` are violations found elsewhere (protoc, DDL): they are rated, waived and placed like all others.
     """
-    judged = [file for file, source in corpus.sources.items() if source.judged]
     levels = {one.file: one.level for one in registered}
 
     def level_of(file: str) -> str:
         return level or levels.get(file) or level_in_settings(file, settings)
 
-    violations = list(corpus.violations)
+    violations = [*corpus.violations, *more]
     notes: list[str] = []
-    for file in judged:
-        if (schema := corpus.schemas.get(file) or corpus.broken.get(file)) is not None:
+    for file, source in corpus.sources.items():
+        schema = corpus.schemas.get(file) or corpus.broken.get(file) if source.linted else None
+        if schema is not None:
             violations += lint(schema, settings)
         advance()
     for snapshot in snapshots:
         found, said = _against_snapshot(corpus, snapshot, settings, level_of)
-        violations += found
+        violations += _told_once(corpus, found)
         notes += said
+    by_registry: list[Violation] = []
     for one in registered:
         found, said = _against_registry(corpus, one, settings, level_of(one.file))
-        violations += found
+        by_registry += found
         notes += said
+    violations += _told_once(corpus, by_registry)
+    violations += _shared_subjects(registered)
+    violations = _with_subjects(_rated(violations, settings), corpus, settings)
+    violations, idle = waivers.apply(_merged(violations), corpus.waivers, today)
+    violations, gone = baseline.apply(violations, accepted, today)
+    changed = {file for snapshot in snapshots for file in snapshot.before} | {one.file for one in registered}
+    violations += [waivers.unused(one) for one in idle if _could_be_used(one.rule, one.file in changed)]
+    violations += [
+        baseline.unused(entry, baseline_file)
+        for entry in gone
+        if _could_be_used(entry.rule, bool(snapshots or registered))
+    ]
     return Result(
-        violations=tuple(_placed(corpus, _merged(_rated(violations, settings)))),
-        checked=tuple(judged),
+        violations=tuple(_placed(corpus, violations)),
+        checked=tuple(file for file, source in corpus.sources.items() if source.linted),
         notes=tuple(notes),
         against=tuple(
             dict.fromkeys((*(one.name for one in snapshots), *(f"registry {one.registry}" for one in registered)))
@@ -177,58 +277,149 @@ def level_in_settings(file: str, settings: SchemaSettings) -> str:
 def _against_snapshot(
     corpus: Corpus, snapshot: Snapshot, settings: SchemaSettings, level_of: Callable[[str], str]
 ) -> tuple[list[Violation], list[str]]:
-    changed = [file for file in corpus.schemas if file in snapshot.before and corpus.sources[file].judged]
+    before, deleted = _moved(corpus, snapshot)
     parts = {file: part for file, part in corpus.parts.items() if file in snapshot.unchanged}
-    for file, text in (*snapshot.before.items(), *snapshot.deleted.items()):
-        part, _ = _part(file, text)
-        if part is not None:
+    for file, text in (*before.items(), *deleted.items()):
+        if (part := _part(file, text)) is not None:
             parts[file] = part
     earlier, _ = link(parts.values())
     violations: list[Violation] = []
-    notes: list[str] = []
-    for file in changed:
+    unread: list[str] = []
+    for file in (*before, *sorted(corpus.users(before) & snapshot.unchanged)):
+        source, new = corpus.sources.get(file), corpus.schemas.get(file)
+        if source is None or not source.judged or new is None:
+            continue
         if (old := earlier.get(file)) is None:
-            notes.append(f"{file} could not be read at {snapshot.name}: not compared with it")
+            unread.append(file)
             continue
         subject = corpus.subject(file, settings)
-        violations += judge(corpus.schemas[file], (Before(old, snapshot.name),), level_of(file), settings, subject)
-    new = sum(
-        1
-        for file in corpus.schemas
-        if corpus.sources[file].judged and file not in snapshot.before and file not in snapshot.unchanged
-    )
-    if new:
-        notes.append(
-            f"{new} {'file is' if new == 1 else 'files are'} new since {snapshot.name}: nothing to compare with"
-        )
-    notes += [
-        f"{file} was deleted since {snapshot.name}; its subject stays in the registry" for file in snapshot.deleted
+        violations += judge(new, (Before(old, snapshot.name),), level_of(file), settings, subject)
+    fresh = [
+        file
+        for file, source in corpus.sources.items()
+        if source.linted and file not in before and file not in snapshot.unchanged
     ]
+    notes = list(snapshot.notes)
+    if unread:
+        notes.append(f"not compared, unreadable at {snapshot.name}: {_listed(unread)}")
+    if fresh:
+        notes.append(f"new since {snapshot.name}, nothing to compare with: {_listed(fresh)}")
+    if deleted:
+        notes.append(f"deleted since {snapshot.name}, the subject stays in the registry: {_listed(list(deleted))}")
     return violations, notes
+
+
+def _moved(corpus: Corpus, snapshot: Snapshot) -> tuple[dict[str, str], dict[str, str]]:
+    """Return `before` and `deleted` with a deleted file whose root type now stands in one new file taken as moved."""
+    before, deleted = dict(snapshot.before), dict(snapshot.deleted)
+    if not deleted:
+        return before, deleted
+    fresh: dict[str, list[str]] = {}
+    for file, schema in corpus.schemas.items():
+        if schema.name is not None and file not in before and file not in snapshot.unchanged:
+            fresh.setdefault(schema.name, []).append(file)
+    for old in list(deleted):
+        part = _part(old, deleted[old])
+        name = getattr(part.root, "name", None) if part else None
+        if len(there := fresh.get(name or "", [])) == 1:
+            before[there[0]] = deleted.pop(old)
+            fresh.pop(name or "")
+    return before, deleted
 
 
 def _against_registry(
     corpus: Corpus, registered: Registered, settings: SchemaSettings, level: str
 ) -> tuple[list[Violation], list[str]]:
+    """Return our verdict and, where it differs, the registry's own: only one that refuses as well stays unsaid."""
+    file, where = registered.file, f"registry {registered.subject}"
+    notes = list(registered.notes)
+    if not registered.versions:
+        return [], [*notes, f"{file}: {registered.subject} is new to the registry: nothing to compare with"]
+    latest = registered.versions[-1]
+    kind = {"avro": "AVRO", "proto": "PROTOBUF", "json": "JSON"}[corpus.sources[file].kind]
+    if latest.schema_type != kind:
+        words = f"{registered.subject} is {latest.schema_type} in the registry, and this file is {kind}"
+        remedy = f"Keep {latest.schema_type}, or give the new type a subject (and topic) of its own."
+        against = f"{where} v{latest.version}"
+        return [_of_registry("C019", registered, words, remedy, against)], notes
+    found: list[Violation] = []
+    if kind == "AVRO":
+        found, said = _judged_by_us(corpus, registered, settings, level)
+        notes += said
+    refusing = [one for one in found if one.severity is Severity.ERROR]
+    against = f"{where} v{latest.version}"
+    reasons = "; ".join(registered.said) or "it gives no reason"
+    if registered.accepts is False and not refusing:
+        ours = "this check does not judge JSON Schema" if kind == "JSON" else f"this check finds nothing at {level}"
+        words = f"the registry would refuse this schema, {ours}: {reasons}"
+        found.append(_of_registry("S004", registered, words, _REFUSED_REMEDY, against))
+    if registered.accepts is True and refusing and kind != "JSON":
+        rules = ", ".join(dict.fromkeys(one.rule for one in refusing))
+        words = f"the registry would accept this schema at {registered.level}; this check refuses it: {rules}"
+        found.append(_of_registry("S005", registered, words, _ACCEPTED_REMEDY, against, Severity.NOTE))
+    return found, notes
+
+
+def _judged_by_us(
+    corpus: Corpus, registered: Registered, settings: SchemaSettings, level: str
+) -> tuple[list[Violation], list[str]]:
     schema = corpus.schemas.get(registered.file)
     if schema is None:
         return [], []
-    if not registered.versions:
-        return [], [f"{registered.file}: {registered.subject} is new to the registry {registered.registry}"]
     before: list[Before] = []
     notes: list[str] = []
     for one in registered.versions:
         name = f"registry {registered.subject} v{one.version}"
-        parts = [_part(f"{name}:{index}", text)[0] for index, text in enumerate((one.text, *one.uses))]
-        schemas, _ = link(part for part in parts if part is not None)
-        if (old := schemas.get(f"{name}:0")) is None:
-            notes.append(f"{name} could not be read: {registered.file} was not compared with it")
+        texts = (one.text, *one.uses) if one.schema_type == "AVRO" else ()
+        parts = [part for index, text in enumerate(texts) if (part := _part(f"{index}", text)) is not None]
+        schemas, _ = link(parts)
+        if (old := schemas.get("0")) is None:
+            notes.append(f"{registered.file}: {name} could not be read, not compared with it")
             continue
         before.append(Before(old, name))
+    if not before:
+        return [], notes
     return list(judge(schema, before, level, settings, registered.subject)), notes
 
 
+def _of_registry(
+    rule: str, registered: Registered, words: str, remedy: str, against: str, severity: Severity = Severity.ERROR
+) -> Violation:
+    return Violation(
+        rule, severity, registered.file, "", words, remedy, pointer=(), subject=registered.subject, against=against
+    )
+
+
+_REFUSED_REMEDY = "Change the schema as the registry's reason says, or ask its owner for the level that you expect."
+_ACCEPTED_REMEDY = "Correct the findings: a registry compares names and types only, readers and sinks need more."
+
+
+def _shared_subjects(registered: Sequence[Registered]) -> Iterator[Violation]:
+    files: dict[str, list[Registered]] = {}
+    for one in registered:
+        files.setdefault(one.subject, []).append(one)
+    for subject, several in files.items():
+        for one in several[1:]:
+            words = f"{subject} is the subject of {several[0].file} as well"
+            remedy = f"Rename one of them, or say which is what: --subject '{one.file}=SUBJECT'."
+            yield _of_registry("S007", one, words, remedy, f"registry {subject}")
+
+
 # --- what counts, and where ------------------------------------------------------------------------
+
+
+def _told_once(corpus: Corpus, violations: Sequence[Violation]) -> list[Violation]:
+    """Return the violations less those of a shared type that the file which defines it tells itself."""
+    told: dict[str, set[tuple[str, str]]] = {}
+    for one in violations:
+        told.setdefault(one.file, set()).add((one.rule, one.path))
+    kept: list[Violation] = []
+    for one in violations:
+        used = corpus.used(one.file) & told.keys() if one.file in corpus.uses else set()
+        ends = [one.path[at + 1 :] for at in range(len(one.path)) if one.path[at] in ".]}"] if used else []
+        if not any((one.rule, end.lstrip(".")) in told[file] for file in used for end in ends):
+            kept.append(one)
+    return kept
 
 
 def _rated(violations: Iterable[Violation], settings: SchemaSettings) -> Iterator[Violation]:
@@ -238,15 +429,33 @@ def _rated(violations: Iterable[Violation], settings: SchemaSettings) -> Iterato
             yield one if severity == one.severity else replace(one, severity=Severity(severity))
 
 
+def _with_subjects(violations: Iterable[Violation], corpus: Corpus, settings: SchemaSettings) -> list[Violation]:
+    subjects: dict[str, str | None] = {}
+    placed: list[Violation] = []
+    for one in violations:
+        if one.subject is None and one.file in corpus.sources:
+            if one.file not in subjects:
+                subjects[one.file] = corpus.subject(one.file, settings)
+            one = one if subjects[one.file] is None else replace(one, subject=subjects[one.file])
+        placed.append(one)
+    return placed
+
+
 def _merged(violations: Iterable[Violation]) -> list[Violation]:
     """Return each violation once: what git and the registry both show names both."""
     merged: dict[tuple[str, str, str, str], Violation] = {}
     for one in violations:
         key = (one.rule, one.file, one.path, one.message)
-        if (known := merged.setdefault(key, one)) is not one and one.against not in (None, known.against):
+        known = merged.setdefault(key, one)
+        if known is not one and one.against is not None and one.against not in (known.against or "").split(", "):
             against = one.against if known.against is None else f"{known.against}, {one.against}"
             merged[key] = replace(known, against=against)
     return list(merged.values())
+
+
+def _could_be_used(rule: str, compared: bool) -> bool:
+    """Whether a waiver of `rule` had something to waive: without a comparison there are no changes."""
+    return compared or not rule.startswith(("C", "P2"))
 
 
 def _placed(corpus: Corpus, violations: Iterable[Violation]) -> list[Violation]:
@@ -258,24 +467,28 @@ def _placed(corpus: Corpus, violations: Iterable[Violation]) -> list[Violation]:
     for file in sorted(by_file):
         ours = by_file[file]
         wanted = {one.pointer for one in ours if one.pointer is not None and (one.line, one.column) == (1, 1)}
-        places: Mapping[Any, tuple[int, int]] = {}
-        if wanted and (source := corpus.sources.get(file)) is not None:
+        source = corpus.sources.get(file)
+        places: Mapping[Pointer, tuple[int, int]] = {}
+        if wanted and source is not None and source.kind != "proto":
             places = locate(source.text, wanted)
         for index, one in enumerate(ours):
-            if one.pointer in places:
+            if one.pointer is not None and one.pointer in places:
                 line, column = places[one.pointer]
                 ours[index] = replace(one, line=line, column=column)
         placed += sorted(ours, key=lambda one: (one.line, one.column, one.rule))
     return placed
 
 
-def with_more(
-    result: Result, violations: Iterable[Violation], notes: Iterable[str], not_known: Iterable[str]
-) -> Result:
-    """Return the result with what the shell found on the way."""
+def _listed(files: Sequence[str]) -> str:
+    more = f" and {len(files) - SHOWN_NAMES:,} more" if len(files) > SHOWN_NAMES else ""
+    return ", ".join(files[:SHOWN_NAMES]) + more
+
+
+def with_more(result: Result, notes: Iterable[str], not_known: Iterable[str], against: Iterable[str] = ()) -> Result:
+    """Return the result with what the shell found on the way; `against` is what it meant to compare with."""
     return replace(
         result,
-        violations=tuple(sorted((*result.violations, *violations), key=lambda one: (one.file, one.line, one.column))),
-        notes=(*notes, *result.notes),
+        notes=tuple(dict.fromkeys((*result.notes, *notes))),
         not_known=(*result.not_known, *not_known),
+        against=tuple(dict.fromkeys((*result.against, *against))),
     )
