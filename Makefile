@@ -69,6 +69,7 @@ pipeline: $(DEV)
 
 docs: $(DEV)
 	@$(BIN)/python -m tests.reference
+	@$(BIN)/python -m tests.rules_page
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache dist build

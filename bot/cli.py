@@ -22,6 +22,8 @@ import click
 from bot.cli_call import JSON, KAFKA_SETTINGS, App, Call, Stop, account, complain, is_interrupt, print_report, stop
 from bot.cli_check import check
 from bot.cli_doctor import COMMANDS as EXAMINING
+from bot.cli_explain import explain
+from bot.cli_generate import COMMANDS as WRITING
 from bot.cli_init import COMMANDS as FIRST
 from bot.cli_keep import COMMANDS as KEEPING
 from bot.cli_keep import COMPLETE_VARIABLE, answer_completion, end_at_once, names
@@ -529,8 +531,9 @@ def version(as_json: bool) -> int:
     return 0
 
 
-for _command in (check, *FIRST, *EXAMINING, *KEEPING, *LAG, *REGISTRY):
+for _command in (check, *FIRST, *EXAMINING, *KEEPING, *LAG, *REGISTRY, *WRITING):
     cdc.add_command(_command)
+check.add_command(explain)
 
 if __name__ == "__main__":
     main()

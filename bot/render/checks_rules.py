@@ -1,4 +1,4 @@
-"""The rules of the schema checks as people read them: one in a terminal, all as a page, help in a code scanner."""
+"""The rules of the schema checks as people read them: in a terminal, as docs/rules.md, as help in a code scanner."""
 
 from __future__ import annotations
 
@@ -7,6 +7,56 @@ from collections.abc import Iterable, Iterator
 from bot.checks.violation import Example, Rule
 
 LANGUAGES = {"avro": "json", "proto": "proto", "ddl": "sql"}
+FAMILIES = {
+    "A": "Avro: one schema",
+    "C": "Changes",
+    "P": "Protobuf",
+    "D": "DDL",
+    "S": "The run: files, waivers, the baseline",
+}
+
+
+def render_list(rules: Iterable[Rule]) -> str:
+    """Return all rules, one a line."""
+    lines = [f"{rule.id}  {rule.severity:<7}  {rule.title}" for rule in rules]
+    return "\n".join([*lines, "", "`cdc check explain RULE` tells a rule's reason, with an example."]) + "\n"
+
+
+def render_rule(rule: Rule) -> str:
+    """Return one rule for a terminal: severity, reason, and both examples as they would stand in a file."""
+    lines = [f"{rule.id}  {rule.severity}: {rule.title}", "", rule.why, ""]
+    for word, example in (("Fails", rule.failing), ("Passes", rule.passing)):
+        lines.append(f"{word}{_told(example)}:")
+        if example.old is not None:
+            lines += ["", "  before", *_indented(example.old), "  after"]
+        lines += [*_indented(example.new), ""]
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def render_page(rules: Iterable[Rule]) -> str:
+    """Return docs/rules.md: an index, then rule by rule."""
+    by_family: dict[str, list[Rule]] = {}
+    for rule in rules:
+        by_family.setdefault(rule.id[0], []).append(rule)
+    lines = [
+        "# The rules of `cdc check schemas`",
+        "",
+        "Rendered from the code by `make docs`; the tests run every example. `cdc check explain RULE` says the same.",
+    ]
+    for letter, family in by_family.items():
+        lines += ["", f"## {FAMILIES.get(letter, letter)}", "", "| rule | severity | |", "|---|---|---|"]
+        lines += [
+            f"| [{r.id}](#{r.id.lower()}) | {r.severity} | {r.title.replace('|', chr(92) + '|')} |" for r in family
+        ]
+        for rule in family:
+            lines += [
+                "",
+                f'### <a id="{rule.id.lower()}"></a>{rule.id}: {rule.title}',
+                "",
+                f"_{rule.severity}._ {rule.why}",
+            ]
+            lines += ["", *example_lines(rule)]
+    return "\n".join(lines) + "\n"
 
 
 def example_lines(rule: Rule) -> Iterator[str]:
@@ -16,17 +66,26 @@ def example_lines(rule: Rule) -> Iterator[str]:
     yield from _example("Passes", rule.passing)
 
 
-def render_page(rules: Iterable[Rule]) -> Iterator[str]:
-    """Yield docs/rules.md, rule by rule."""
-    for rule in rules:
-        yield from (f"### {rule.id} {rule.title}", "", f"_{rule.severity}_ {rule.why}", "", *example_lines(rule), "")
-
-
 def _example(word: str, example: Example) -> Iterator[str]:
     language = LANGUAGES.get(example.kind, "")
-    told = f" at level {example.level}" if example.old is not None else ""
-    told += "".join(f", {name}: {value}" for name, value in example.settings.items())
-    yield f"{word}{told}:"
+    yield f"{word}{_told(example)}:"
     if example.old is not None:
-        yield from ("", "before", f"```{language}", *example.old.strip("\n").split("\n"), "```", "", "after")
-    yield from (f"```{language}", *example.new.strip("\n").split("\n"), "```")
+        yield from ("", f"```{language}", *_lines(example.old), "```", "", "becomes")
+    yield from ("", f"```{language}", *_lines(example.new), "```")
+
+
+def _told(example: Example) -> str:
+    """Return what the example needs to be what it is: a level, a profile, a setting."""
+    told = [f"at level {example.level}"] if example.old is not None else []
+    for name, value in example.settings.items():
+        values = ", ".join(sorted(map(str, value))) if isinstance(value, (frozenset, set, tuple, list)) else str(value)
+        told.append(f"with {name} {values}")
+    return f" {' '.join(told)}" if told else ""
+
+
+def _lines(text: str) -> list[str]:
+    return text.strip("\n").split("\n")
+
+
+def _indented(text: str) -> list[str]:
+    return [f"    {line}".rstrip() for line in _lines(text)]

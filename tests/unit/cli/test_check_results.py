@@ -65,7 +65,7 @@ def test_on_github_the_job_has_a_summary(tmp_path: Path, capsys: pytest.CaptureF
 @pytest.mark.parametrize("word", ["junit", "junit:", "yaml:x", ":x"])
 def test_also_wants_a_format_and_a_file(word: str) -> None:
     """With an example to paste."""
-    with pytest.raises(Stop, match="Write for example --also junit:schema-check.xml") as stopped:
+    with pytest.raises(Stop, match="Write for example --also junit:schema-check") as stopped:
         read_also([word])
     assert 2 == stopped.value.code
 
