@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     import datetime as dt
 
     from bot.checks.baseline import Entry
-    from bot.checks.run import Registered, Snapshot, Source
+    from bot.checks.ddl.debezium import Connector
+    from bot.checks.run import Corpus, Protos, Registered, Snapshot, Source
     from bot.checks.settings import SchemaSettings
     from bot.checks.violation import Violation, Waiver
     from bot.config import Config
@@ -35,6 +36,7 @@ LEVELS = (
     "NONE", "BACKWARD", "BACKWARD_TRANSITIVE", "FORWARD", "FORWARD_TRANSITIVE", "FULL", "FULL_TRANSITIVE"
 )  # fmt: skip
 PROGRESS_AFTER_S = 1.0
+DEADLINE_S = 10.0
 _NO_COMMIT = "0" * 40
 
 
@@ -51,6 +53,7 @@ class _Asked:
     """What the command line and cdc.yml ask for."""
 
     paths: tuple[str, ...]
+    migrations: tuple[str, ...]
     against: tuple[tuple[str, str], ...]
     settings: SchemaSettings
     level: str | None
@@ -81,8 +84,13 @@ class _Asked:
 @click.option("--reason", help="Why the violations of --write-baseline are accepted.")
 @click.option("--owner", help="Who answers for them, such as @data-platform.")
 @click.option("--until", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE", help="The last day they are accepted.")
+@click.option(
+    "--ddl", multiple=True, metavar="FILE|DIR",
+    help="Migrations (PostgreSQL): what Debezium would register for them. More .sql files may follow it.",
+)  # fmt: skip
 @click.option("--proto-path", "proto_paths", multiple=True, metavar="DIR", help="Where imports of .proto files start.")
 @click.option("--fail-on", type=click.Choice(FAIL_ON), default="error", show_default=True, help="What exits with 1.")
+@click.option("--report", metavar="URL", help="Tell the bot at this address what was blocked (CDC_WEBHOOK_TOKEN).")
 @click.option("-c", "--config", "config_path", type=click.Path(path_type=Path), help="As `cdc -c PATH check ...`.")
 @FORMAT
 @OUT
@@ -101,8 +109,10 @@ def check_schemas(
     reason: str | None,
     owner: str | None,
     until: dt.datetime | None,
+    ddl: tuple[str, ...],
     proto_paths: tuple[str, ...],
     fail_on: str,
+    report: str | None,
     config_path: Path | None,
     form: str,
     out: Path | None,
@@ -118,12 +128,17 @@ def check_schemas(
     if config_path is not None:
         call = replace(call, config_path=config_path)
     accepted_as = _accepted_as(write_baseline, reason, owner, until)
-    asked = _asked(call, paths, against, changed, level, profiles, subjects, baseline, proto_paths)
+    migrations = (*ddl, *(path for path in paths if path.endswith(".sql")))
+    paths = tuple(path for path in paths if not path.endswith(".sql"))
+    asked = _asked(call, paths, against, changed, level, profiles, subjects, baseline, proto_paths, migrations)
     worst = None if fail_on == "never" else Severity(fail_on)
     with _progress() as advance:
         reading = _Reading(call, asked)
         corpus = run.read(reading.sources, advance)
+        compiled = reading.compiled(corpus)
+        corpus = run.with_protos(corpus, compiled.now)
         registered = reading.registered(corpus, advance)
+        protos = reading.with_versions(compiled, corpus, registered, asked.level)
         entries, wrong_entries = _read_baseline(asked.baseline)
         result = run.check(
             corpus,
@@ -131,13 +146,14 @@ def check_schemas(
             call.app.clock().date(),
             reading.snapshots,
             registered,
+            protos,
             asked.level,
             (*reading.violations, *wrong_entries),
             entries,
             str(asked.baseline or ""),
             advance,
         )
-    result = run.with_more(result, reading.notes, reading.not_known, reading.against)
+    result = run.with_more(result, reading.notes, reading.not_known, reading.against, reading.migrations)
     if accepted_as is not None and write_baseline is not None:
         from bot.checks.baseline import render_baseline
 
@@ -145,6 +161,10 @@ def check_schemas(
         write_baseline.write_text(render_baseline(failing, accepted_as, write_baseline.suffix == ".json"), "utf-8")
         click.echo(f"{write_baseline}: {len(failing)} accepted. Give it with --baseline {write_baseline}.", err=True)
         return 0
+    if report is not None:
+        from bot.cli_registry import report_blocked
+
+        report_blocked(call, report, result.failing(worst))
     texts = {source.file: source.text for source in reading.sources}
     return emit(call, result, worst, form, out, also, texts)
 
@@ -159,8 +179,10 @@ def _asked(
     subjects: Sequence[str],
     baseline: Path | None,
     proto_paths: Sequence[str],
+    migrations: tuple[str, ...],
 ) -> _Asked:
     """Return what is asked for: a flag goes before cdc.yml. Stops at what cannot be meant."""
+    from bot.checks.rules import ALL
     from bot.checks.settings import SchemaSettings
     from bot.checks.subjects import wrong_template
 
@@ -177,13 +199,17 @@ def _asked(
         settings = replace(settings, profiles=frozenset(profiles))
     if templates:
         settings = replace(settings, subjects={**templates, **settings.subjects})
-    if not paths and section and section.paths:
-        paths = tuple(_shown(path) for path in section.paths)
+    if not paths and not migrations:
+        configured = tuple(_shown(path) for path in section.paths) if section else ()
+        paths = configured or (("schemas",) if Path("schemas").is_dir() else (".",))
+    if unknown := [rule for rule in settings.severities if rule not in ALL]:
+        stop(f"cdc.yml: checks.schemas.rules: there is no rule {unknown[0]}.", "`cdc check explain` lists them.")
     wanted = [_against(word) for word in against]
     if changed and not any(kind == "git" for kind, _ in wanted):
         wanted.insert(0, ("git", ""))
     return _Asked(
-        paths or (("schemas",) if Path("schemas").is_dir() else (".",)),
+        paths,
+        migrations,
         tuple(dict.fromkeys(wanted)),
         settings,
         level,
@@ -255,8 +281,10 @@ class _Reading:
         self.not_known: list[str] = [*self.found.not_known]
         self.violations: list[Violation] = []
         self.against: list[str] = []
+        self._known_connectors: list[Connector] | None = None
         self.snapshots: list[Snapshot] = []
-        if not self.found.files and not self.not_known:
+        self.migrations: dict[str, str] = self._migrations()
+        if not self.found.files and not self.migrations and not self.not_known:
             stop(
                 f"No schema file below {', '.join(asked.paths)}: nothing was checked.",
                 "Give the folder or the files: cdc check schemas path/to/schemas (.avsc, .proto, .json).",
@@ -315,7 +343,7 @@ class _Reading:
             self.notes.append("no schema file differs: nothing to check")
         return [*narrowed(avro, [file for file in changed if file in avro]), *others]
 
-    def registered(self, corpus: Any, advance: Callable[[], None]) -> list[Registered]:
+    def registered(self, corpus: Corpus, advance: Callable[[], None]) -> list[Registered]:
         """Return what the registries hold of the files."""
         from bot.schema_versions import read_registered
 
@@ -325,11 +353,132 @@ class _Reading:
                 continue
             name, registry = self._registry(which)
             self.against.append(f"registry {name}")
-            answers = read_registered(registry, name, corpus, self._asked.settings, {}, advance)
+            answers = read_registered(registry, name, corpus, self._asked.settings, advance)
             found += answers.registered
             self.notes += answers.notes
             self.not_known += answers.not_known
+            if not answers.not_known and not self._asked.only_changed:
+                self._tables(name, registry, answers.registered)
+        if self.migrations and not any(kind == "registry" for kind, _ in self._asked.against):
+            self._foretell(())
         return found
+
+    def _migrations(self) -> dict[str, str]:
+        """Return the texts of the migrations, in the order that they run: of their names, numbers by their value."""
+        import re
+
+        def order(file: str) -> list[tuple[int, str]]:
+            return [(int(word), "") if word.isdigit() else (-1, word) for word in re.findall(r"\d+|\D+", file)]
+
+        files: dict[str, None] = {}
+        for given in self._asked.migrations:
+            path = Path(given)
+            files |= dict.fromkeys(map(str, path.rglob("*.sql")) if path.is_dir() else [given])
+        texts: dict[str, str] = {}
+        for file in sorted(files, key=order):
+            try:
+                texts[file] = Path(file).read_text("utf-8")
+            except OSError as error:
+                self.not_known.append(f"{file}: {error.strerror}: it was not checked")
+            except UnicodeDecodeError:
+                self.not_known.append(f"{file}: not UTF-8: it was not checked")
+        return texts
+
+    def _tables(self, name: str, registry: SchemaRegistry, ours: Sequence[Registered]) -> None:
+        """Judge the migrations against the tables' subjects, and say which subjects of tables nobody checks."""
+        from bot.checks.ddl.check import uncovered
+        from bot.schema_versions import read_others
+
+        others = read_others(registry, name, {one.subject for one in ours})
+        self.not_known += others.not_known
+        covered = self._foretell((*ours, *others.registered)) if self.migrations else ()
+        self.notes += uncovered(others.registered, covered, self._connectors())
+
+    def _foretell(self, subjects: Sequence[Registered]) -> tuple[str, ...]:
+        from bot.checks.ddl.check import check_ddl
+
+        checked = check_ddl(self.migrations, subjects, self._asked.settings, self._connectors())
+        self.violations += checked.violations
+        self.notes += checked.notes
+        return checked.subjects
+
+    def _connectors(self) -> list[Connector]:
+        """Return the Debezium connectors of cdc.yml's Connect cluster; none where there is no such cluster."""
+        from bot.checks.ddl.debezium import connector_of
+        from bot.ports import PortError
+
+        section = self._asked.config.connect if self._asked.config else None
+        if section is None or self._known_connectors is not None:
+            return self._known_connectors or []
+        from bot.clients.connect import HttpConnect
+
+        try:
+            listed = HttpConnect(self._call.app.http(section, self._call.environ)).read_connectors(DEADLINE_S)
+        except PortError as error:
+            self.notes.append(f"the connectors' settings are not known: {error}")
+            listed = ()
+        read = [connector_of(one.name, one.config) for one in listed]
+        self._known_connectors = [one for one in read if one is not None]
+        return self._known_connectors
+
+    def compiled(self, corpus: Corpus) -> Protos:
+        """Return what protoc makes of the .proto files, now and at the snapshots."""
+        from bot.checks.run import Protos
+        from bot.ports import PortError
+
+        texts = {source.file: source.text for source in self.sources if source.kind == "proto"}
+        if not texts:
+            return Protos()
+        from bot.clients.protoc import GrpcProtoc
+
+        folders = (*self._asked.proto_paths, *(root for root in self.found.roots if Path(root).is_dir()))
+        protoc = GrpcProtoc()
+        try:
+            now = protoc.compile(texts, folders=folders, read=_text_of)
+            snapshots: dict[str, Any] = {}
+            for one in self.snapshots:
+                changed = {file: text for file, text in one.before.items() if file in texts}
+                if changed:
+                    was = {**{file: text for file, text in texts.items() if file in one.unchanged}, **changed}
+                    gone = {file: text for file, text in one.deleted.items() if file.endswith(".proto")}
+                    snapshots[one.name] = protoc.compile(
+                        {**was, **gone}, only=changed, folders=folders, read=_text_of, places=False
+                    )
+        except PortError as error:
+            self.not_known.append(f"protoc: {error}: no .proto file was checked")
+            return Protos()
+        return Protos(now, snapshots)
+
+    def with_versions(
+        self, protos: Protos, corpus: Corpus, registered: Sequence[Registered], level: str | None
+    ) -> Protos:
+        """Return the protos with the registered versions that they are compared with."""
+        from bot.checks.protobuf.changes import Before
+        from bot.ports import PortError
+
+        versions: dict[str, tuple[Before, ...]] = {}
+        for one in registered:
+            if one.file not in protos.now.files or not one.versions:
+                continue
+            from bot.clients.protoc import GrpcProtoc
+
+            wanted = one.versions if (level or one.level).endswith("_TRANSITIVE") else one.versions[-1:]
+            before: list[Before] = []
+            for version in wanted:
+                name = f"registry {one.subject} v{version.version}"
+                if version.schema_type != "PROTOBUF":
+                    continue
+                try:
+                    told = GrpcProtoc().compile({one.file: version.text, **version.uses}, only=[one.file], places=False)
+                except PortError as error:
+                    self.not_known.append(f"protoc: {error}")
+                    continue
+                if one.file in told.files:
+                    before.append(Before(told.files[one.file], name))
+                else:
+                    self.notes.append(f"{name} did not compile: {one.file} was not compared with it")
+            versions[one.file] = tuple(before)
+        return Protos(protos.now, protos.snapshots, versions)
 
     def _registry(self, url: str) -> tuple[str, SchemaRegistry]:
         """Return the registry: the URL given, else cdc.yml's, else SCHEMA_REGISTRY_URL; with the login of cdc.yml."""
@@ -349,6 +498,13 @@ class _Reading:
 
         http = JsonHttp(url, _login_of(self._call.environ))
         return http.url, HttpSchemaRegistry(http)
+
+
+def _text_of(path: str) -> str | None:
+    try:
+        return Path(path).read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def _login_of(environ: Mapping[str, str]) -> Callable[[], Mapping[str, str] | None]:

@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -22,6 +22,9 @@ import click
 from bot.cli_call import Call, complain, stop
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from bot.checks.violation import Violation
     from bot.clients.log_tail import Place
     from bot.incident.refusals import RefusedSchema
     from bot.probes.registry_log import LogReader
@@ -122,6 +125,50 @@ def _delivering(send: Send, once: bool) -> Send:
                 return
 
     return deliver
+
+
+# --- what CI blocked ---------------------------------------------------------------------------------
+
+
+def report_blocked(call: Call, url: str, failing: Sequence[Violation]) -> None:
+    """Tell the bot which subjects a CI run blocked. One that cannot be told is a line on stderr, no failed job."""
+    from bot.clients.bot import tell_refusal
+    from bot.incident.refusals import write_refused
+    from bot.ports import PortError
+
+    if not failing:
+        return
+    token = _token(call)
+    for refused in blocked_of(failing, call.environ, call.app.clock()):
+        run = refused.job or call.app.nonce()
+        try:
+            tell_refusal(
+                url.rstrip("/"), token, _named(f"ci:{run}", refused.subject), write_refused(refused), DEADLINE_S
+            )
+        except PortError as error:
+            complain([f"{error}. The bot was not told; the check itself is not changed by it."])
+            return
+
+
+def blocked_of(failing: Sequence[Violation], environ: Mapping[str, str], now: datetime) -> tuple[RefusedSchema, ...]:
+    """Return one refusal per subject, or file without one: its first violation, the commit and the job."""
+    from bot.incident.refusals import FROM_CI, RefusedSchema
+
+    job = environ.get("CI_JOB_URL", "")
+    if environ.get("GITHUB_RUN_ID"):
+        where = f"{environ.get('GITHUB_SERVER_URL', 'https://github.com')}/{environ.get('GITHUB_REPOSITORY', '')}"
+        job = f"{where}/actions/runs/{environ['GITHUB_RUN_ID']}/attempts/{environ.get('GITHUB_RUN_ATTEMPT', '1')}"
+    ref = environ.get("GITHUB_SHA") or environ.get("CI_COMMIT_SHA", "")
+    by_subject: dict[str, list[Violation]] = {}
+    for one in failing:
+        by_subject.setdefault(one.subject or one.file, []).append(one)
+    return tuple(
+        RefusedSchema(
+            FROM_CI, subject, now, path=of[0].path or None, words=of[0].message, more=len(of) - 1, rule=of[0].rule,
+            ref=ref, job=job,
+        )
+        for subject, of in by_subject.items()
+    )  # fmt: skip
 
 
 # --- a file --------------------------------------------------------------------------------------
