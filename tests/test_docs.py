@@ -11,7 +11,7 @@ import yaml
 from bot.cli import cdc
 from bot.commands import BY_NAME
 from bot.config import parse
-from tests import reference
+from tests import reference, rules_page
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -20,6 +20,12 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def test_the_reference_is_the_code() -> None:
     """Every command, setting, metric, alert, probe, action, step and event has its sentence; `make docs` writes it."""
     assert reference.render() == reference.REFERENCE.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", rules_page.pages(), ids=lambda path: path.name)
+def test_the_rules_are_those_of_the_code(path: Path) -> None:
+    """Every rule with its reason and examples, and GitLab's template with this version; `make docs` writes them."""
+    assert rules_page.pages()[path] == path.read_text(encoding="utf-8")
 
 
 def test_every_verb_of_the_readme_exists() -> None:

@@ -15,7 +15,7 @@ from html import escape
 from bot.checks.result import Result
 from bot.checks.rules import ALL
 from bot.checks.violation import Severity, Violation
-from bot.render.checks_text import plural, render_text
+from bot.render.checks_text import headline, plural, render_text
 from bot.render.plain import json_text, one_line
 
 ANNOTATIONS = 10
@@ -94,7 +94,7 @@ def render_gitlab(result: Result) -> str:
         seen[said] += 1
         issues.append(
             {
-                "description": one_line(f"{violation.rule}: {violation.message} {violation.remedy}".strip()),
+                "description": one_line(f"{violation.rule}: {headline(violation)} {violation.remedy}".strip()),
                 "check_name": violation.rule,
                 "fingerprint": sha256(f"{said}\0{seen[said]}".encode("utf-8", "surrogatepass")).hexdigest(),
                 "severity": GITLAB_SEVERITIES[violation.severity],
@@ -147,7 +147,7 @@ def _suite(file: str, violations: Sequence[Violation], failing: set[int]) -> Ite
 
 
 def _outcome(violation: Violation, is_failure: bool) -> str:
-    message = one_line(violation.message)
+    message = headline(violation)
     if violation.waiver is not None:
         until = f" until {violation.waiver.until}" if violation.waiver.until else ""
         why = one_line(f"{message} (waived by {violation.waiver.owner}{until}: {violation.waiver.reason})")

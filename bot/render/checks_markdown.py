@@ -12,7 +12,7 @@ from itertools import groupby
 
 from bot.checks.result import Result
 from bot.checks.violation import Severity, Violation
-from bot.render.checks_text import compared_with, counts, fold, last_line, others, place, plural, remedy
+from bot.render.checks_text import compared_with, counts, fold, headline, last_line, others, place, plural, remedy
 from bot.render.plain import one_line, safe
 
 LIMIT = 65_536
@@ -77,7 +77,7 @@ def _mark(result: Result, fail_on: Severity | None) -> str:
 
 def _row(violation: Violation, rest: Sequence[Violation], result: Result) -> str:
     against = compared_with(violation, result)
-    said = prose(violation.message)
+    said = prose(headline(violation))
     said += f"; compared with {prose(against)}" if against else ""
     said += f"; {prose(others(violation.rule, rest))}" if rest else ""
     cells = (MARKS[violation.severity], code(violation.rule), code(place(violation)), said)

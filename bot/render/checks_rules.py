@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from bot.checks.violation import Example, Rule
+from bot.checks.violation import Example, Rule, Violation
+from bot.render.checks_text import headline, remedy
 
 LANGUAGES = {"avro": "json", "proto": "proto", "ddl": "sql"}
 FAMILIES = {
@@ -12,6 +13,7 @@ FAMILIES = {
     "C": "Changes",
     "P": "Protobuf",
     "D": "DDL",
+    "B": "What buf adds",
     "S": "The run: files, waivers, the baseline",
 }
 
@@ -22,14 +24,16 @@ def render_list(rules: Iterable[Rule]) -> str:
     return "\n".join([*lines, "", "`cdc check explain RULE` tells a rule's reason, with an example."]) + "\n"
 
 
-def render_rule(rule: Rule) -> str:
-    """Return one rule for a terminal: severity, reason, and both examples as they would stand in a file."""
+def render_rule(rule: Rule, said: Violation | None = None) -> str:
+    """Return one rule for a terminal: severity, reason, both examples, and what the check `said` of the failing one."""
     lines = [f"{rule.id}  {rule.severity}: {rule.title}", "", rule.why, ""]
     for word, example in (("Fails", rule.failing), ("Passes", rule.passing)):
         lines.append(f"{word}{_told(example)}:")
         if example.old is not None:
             lines += ["", "  before", *_indented(example.old), "  after"]
         lines += [*_indented(example.new), ""]
+        if word == "Fails" and said is not None:
+            lines += [f"  {said.rule}  {headline(said)}", *(f"    {line}" for line in remedy(said)), ""]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 

@@ -9,6 +9,7 @@ Invariant: what others wrote (names, documentation, the file itself) begins no l
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 
@@ -118,11 +119,16 @@ def _headline(violation: Violation, width: int, paint: Paint) -> str:
     where = place(violation) + " " * (width - cells(place(violation)))
     if violation.waiver is None:
         word = paint(f"{violation.severity:<7}", str(violation.severity))
-        return f"{where}  {word}  {violation.rule}  {one_line(violation.message)}"
+        return f"{where}  {word}  {violation.rule}  {headline(violation)}"
     waiver = violation.waiver
     until = f" until {waiver.until}" if waiver.until else ""
     why = one_line(f"({waiver.owner}{until}: {waiver.reason})")
-    return paint(f"{where}  waived   {violation.rule}  {one_line(violation.message)} {why}", "waived")
+    return paint(f"{where}  waived   {violation.rule}  {headline(violation)} {why}", "waived")
+
+
+def headline(violation: Violation) -> str:
+    """Return the message as one line, without the caret that a parser draws below it."""
+    return one_line(re.sub(r"\n[^\n]*\n *\^$", "", violation.message))
 
 
 def place(violation: Violation) -> str:

@@ -82,6 +82,12 @@ def test_the_caret_stands_below_the_column(column: int, source: str, marked: str
     assert len(text) < 120
 
 
+def test_a_caret_of_the_parser_is_not_drawn_twice() -> None:
+    """A message that brings its own is one line; the place is shown below it."""
+    one = violation(line=5, column=2, message='a comma before "]"\n  {"name": "tier",\n      ^')
+    assert f'{FILE}:5:2  error    C001  a comma before "]"' == lines(result(one), texts={FILE: TEXT})[0]
+
+
 def test_no_line_is_shown_that_is_not_there() -> None:
     """A file that changed under the run, an empty line, a finding about the whole file."""
     for line, column in ((99, 1), (1, 1)):
