@@ -225,15 +225,27 @@ def dlq(
 
 
 @cdc.command()
-@click.argument("subject", shell_complete=names("subject"))
+@click.argument("words", nargs=-1, metavar="SUBJECT [diff [A [B]]] | recent [24h]", shell_complete=names("subject"))
+@click.option("--subject", metavar="NAME", help="A subject that is called `recent`.")
 @click.option("--registry", metavar="URL", help="Ask this registry; no config needed.")
 @JSON
 @click.pass_obj
-def schema(call: Call, subject: str, registry: str | None, as_json: bool) -> int:
-    """A subject's newest versions and what changed between them."""
-    from bot.commands import Query
+def schema(call: Call, words: tuple[str, ...], subject: str | None, registry: str | None, as_json: bool) -> int:
+    """A subject's newest versions and what changed; `diff`: between two; `recent`: in all subjects.
 
-    return _ask(call, Query("schema", {"subject": subject}), as_json, {"registry": registry})
+    `diff` alone compares the last two versions, `diff 3` version 3 with the newest, `diff 3 4` those two: field by
+    field, whether each side reads the other (BACKWARD, FORWARD), and what no level looks at, such as a decimal's scale.
+    `recent` takes a length of time: 30m, 24h, 7d.
+    """
+    from bot.commands import Query
+    from bot.schema_answers import read_words
+
+    said = read_words(("--subject", subject, *words) if subject else words)
+    if isinstance(said, str):
+        stop(
+            f"`cdc schema` {said}.", "Write cdc schema SUBJECT, cdc schema SUBJECT diff 3 4, or cdc schema recent 24h."
+        )
+    return _ask(call, Query("schema", said), as_json, {"registry": registry})
 
 
 @cdc.command()

@@ -294,6 +294,8 @@ def _known(
 
     Where cdc.yml has names that fit, those of the system are waited for but briefly: it may be down.
     """
+    if verb == "schema" and typed:
+        return ("diff",) if len(typed) == 1 and typed[0] != "recent" else ()
     bare = {name: given[name] for name in ("bootstrap", "registry", "connect") if given.get(name)}
     if bare:
         settings = given.get("kafka_settings") or {}
@@ -310,6 +312,8 @@ def _known(
     if kind == "incident":
         return _incidents(call, config, is_open=verb not in ("incident", "postmortem", "reopen", "link"))
     named = _configured(kind, config)
+    if verb == "schema":
+        named.append("recent")
     fits = any(name.startswith(incomplete) for name in named)
     live = _live(kind, lambda: call.app.sources(config, call.environ), LIVE_BESIDE_S if fits else LIVE_DEADLINE_S)
     return (*named, *live)

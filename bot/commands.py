@@ -32,10 +32,10 @@ from bot.lag_answers import lag_answer
 from bot.model import Finding, Pipeline, Refusal, Severity, Status
 from bot.probes.connector_state import connector_of
 from bot.probes.dead_letters import dead_letters_of
-from bot.probes.schema_changes import schema_of
 from bot.probes.sources import Sources
 from bot.probes.table import PROBES
 from bot.report import Report, Table, failure
+from bot.schema_answers import read_words, schema_answer
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,11 @@ class Verb:
 VERBS = (
     Verb("lag", "lag [GROUP]", "how far behind a consumer group is and why; without GROUP: all of cdc.yml"),
     Verb("dlq", "dlq TOPIC", "what is in a dead letter queue, by cause; payloads are masked"),
-    Verb("schema", "schema SUBJECT", "a subject's newest versions and what changed between them"),
+    Verb(
+        "schema",
+        "schema SUBJECT [diff 3 4]",
+        "a subject's newest versions and what changed; `diff`: between two; `schema recent 24h`: in all subjects",
+    ),
     Verb("connector", "connector NAME", "a connector's state, its tasks, and why one failed"),
     Verb("health", "health", "every pipeline: green, yellow, red or unknown, with reasons"),
     Verb("incidents", "incidents", "the open incidents, worst first, then the last resolved ones"),
@@ -157,6 +161,9 @@ def parse_line(text: str) -> Ask | Refusal:
 def _parse_target(verb: str, rest: str) -> Ask | Refusal:
     name, what = TARGETS[verb]
     words = rest.split()
+    if verb == "schema" and words:
+        said = read_words([_bare(word) for word in words])
+        return _usage(verb, said) if isinstance(said, str) else Query(verb, said)
     if not words and verb == "lag":
         return Query(verb)
     if not words:
@@ -365,7 +372,7 @@ def answer(
         case "dlq":
             return dead_letters_report(*seen(_look_at_queue, "dlq", said, sources, pipelines, now), command)
         case "schema":
-            return schema_report(*seen(_look_at_subject, "schema", said, sources, pipelines, now), command)
+            return schema_answer(said, sources, pipelines, now, command)
         case "connector":
             return connector_report(*seen(_look_at_connector, "connector", said, sources, pipelines, now), command)
         case "health":
@@ -396,12 +403,6 @@ def _look_at_queue(said: Mapping[str, str], sources: Sources, pipelines: Sequenc
             sink = (pipeline.sink.consumer_group, pipeline.topics)
             return dead_letters_of(sources, topic, lambda: now, sink)
     return dead_letters_of(sources, topic, lambda: now)
-
-
-def _look_at_subject(
-    said: Mapping[str, str], sources: Sources, pipelines: Sequence[Pipeline], now: datetime
-) -> Finding:
-    return schema_of(sources, said["subject"], lambda: now)
 
 
 def _look_at_connector(
@@ -459,31 +460,6 @@ def dead_letters_report(finding: Finding, known: Known, command: str) -> Report:
         known,
         command,
         (*examples, *(("payloads are masked: names and types, never values",) if examples else ())),
-    )
-
-
-def schema_report(finding: Finding, known: Known, command: str) -> Report:
-    """A subject: its compatibility and newest versions with what changed in each, oldest first."""
-    facts = finding.facts
-    rows = tuple(
-        (
-            str(version["version"]),
-            cell(version["id"]),
-            cell(version["registered_at"]),
-            cell(change.get("path") if change else None),
-            cell(change.get("change") if change else None),
-            cell(change.get("verdict") if change else None),
-        )
-        for version in facts["versions"]
-        for change in (version["changes"] or (None,))
-    )
-    return report_of(
-        finding,
-        (("compatibility", cell(facts["compatibility"])), ("mode", cell(facts["mode"]))),
-        Table(("version", "id", "registered", "path", "change", "verdict"), rows, frozenset({"version", "id"})),
-        (),
-        known,
-        command,
     )
 
 

@@ -29,6 +29,7 @@ from bot.dispatcher import Dispatcher
 from bot.incident import commands as c
 from bot.incident import events as e
 from bot.incident.decisions import MISSED
+from bot.incident.facts import failing_since
 from bot.incident.notification import Alert, Notification
 from bot.incident.policy import Policy
 from bot.incident.refusals import Refusals, read_ledger, refusals_of
@@ -211,13 +212,14 @@ class Runner:
         if pipeline is None:
             self._dispatcher.settle(task, None, note="no pipeline")
             return
-        findings = PROBES[str(task.body["probe"])](self.sources(), pipeline, self._clock)
+        sources = replace(self.sources(), failing_since=failing_since(incident))
+        findings = PROBES[str(task.body["probe"])](sources, pipeline, self._clock)
         self._note_versions(findings)
         self._dispatcher.settle(task, c.ReportFindings(tuple(findings)))
 
-    def probe_all(self, pipeline: Pipeline) -> tuple[Finding, ...]:
-        """Run every probe of a pipeline in parallel, each with its own deadline."""
-        sources = self.sources()
+    def probe_all(self, pipeline: Pipeline, since: datetime | None = None) -> tuple[Finding, ...]:
+        """Run every probe of a pipeline in parallel, each with its own deadline; `since` is when it first failed."""
+        sources = replace(self.sources(), failing_since=since)
         futures = [self._executor.submit(probe, sources, pipeline, self._clock) for probe in PROBES.values()]
         # No `concurrent.futures.wait`: it never wakes for a future that the executor cancelled when it was shut down.
         findings = tuple(finding for future in futures for finding in future.result())
@@ -242,7 +244,7 @@ class Runner:
         if not incident.is_open:
             self._dispatcher.settle(task, None, note="resolved")
             return
-        findings = self.probe_all(pipeline) if pipeline else ()
+        findings = self.probe_all(pipeline, failing_since(incident)) if pipeline else ()
         self._dispatcher.settle(task, c.ReportRecovery(findings))
 
     # --- verbs ---

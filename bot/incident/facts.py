@@ -193,6 +193,18 @@ def _harm(incident: Incident, findings: Sequence[FindingFacts]) -> Iterator[Mome
                         yield Moment(at, f"{look.target} failed")
 
 
+def failing_since(incident: Incident) -> datetime:
+    """Return when what is known of an incident's harm began: an alert, or a first dead letter of its day."""
+    alerts = [alert.starts_at for alert in incident.alerts]
+    letters = [
+        at
+        for look in (*incident.first.values(), *incident.findings.values())
+        if look.signal is Signal.DEAD_LETTERS and look.status is not Status.GREEN
+        for _, at in _recent_groups(look, incident.opened_at)
+    ]
+    return min((*alerts, *letters), default=incident.opened_at)
+
+
 def _between(start: datetime | None, end: datetime | None) -> float | None:
     return max(0.0, (end - start).total_seconds()) if start is not None and end is not None else None
 

@@ -12,11 +12,13 @@ The refused schema has no version and no name: what can be named is what it conf
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from bot.ports import SubjectState
-from bot.probes.avro_changes import field_at
 from bot.redact import redact
 
 WORDS_CHARACTERS = 400
@@ -110,6 +112,42 @@ def sentence(refusal: SchemaRefusal) -> str:
     if refusal.registered_version is not None:
         line += f"; conflicts with version {refusal.registered_version}"
     return line
+
+
+def field_at(schema_text: str, path: str) -> str | None:
+    """Return the dotted field name of a registry's path (`/fields/1/type/1` -> `amount`), None when there is none.
+
+    A path leads through the use of a named type into its definition, wherever that stands.
+    """
+    try:
+        node: Any = json.loads(schema_text)
+    except (ValueError, RecursionError):
+        return None
+    named = {str(one["name"]).rpartition(".")[2]: one for one in _named_types(node)}
+    names: list[str] = []
+    for step in filter(None, path.split("/")):
+        if isinstance(node, str):
+            node = named.get(node.rpartition(".")[2])
+        try:
+            node = node[int(step)] if isinstance(node, list) else node[step]
+        except (KeyError, IndexError, ValueError, TypeError):
+            break
+        if isinstance(node, dict) and "name" in node and "type" in node and not _is_named_type(node):
+            names.append(str(node["name"]))
+    return ".".join(names) or None
+
+
+def _named_types(document: Any) -> Iterator[dict[str, Any]]:
+    pending = [document]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, dict) and _is_named_type(node):
+            yield node
+        pending.extend(node.values() if isinstance(node, dict) else node if isinstance(node, list) else ())
+
+
+def _is_named_type(node: dict[str, Any]) -> bool:
+    return node.get("type") in ("record", "error", "enum", "fixed") and "name" in node
 
 
 def _apicurio(found: re.Match[str]) -> SchemaRefusal:

@@ -1,4 +1,4 @@
-"""The registry's own topic: when a schema version was registered, for registries that do not say.
+"""The registry's own topic: when a version was registered or deleted, when a level or a mode was changed.
 
 Confluent's and Karapace's registries keep everything in one compacted topic of one partition. The record of a version
 is written when the version is registered: its timestamp is the time of the registration. Their orders of keys differ
@@ -6,9 +6,13 @@ is written when the version is registered: its timestamp is the time of the regi
 
     {"keytype":"SCHEMA","subject":"customers-value","version":2,"magic":1}
     {"subject":"customers-value","version":2,"id":7,"schema":"...","deleted":false}
+    {"keytype":"CONFIG","subject":null,"magic":0}                   {"compatibilityLevel":"NONE"}
+    {"keytype":"MODE","subject":"customers-value","magic":0}        {"mode":"READONLY"}
+    {"keytype":"DELETE_SUBJECT","subject":"s","magic":0}            {"subject":"s","version":2}
 
-A soft delete writes the record again with `deleted: true`, at the time of the deletion: such a record tells nothing.
-NOOP, CONFIG, MODE, DELETE_SUBJECT and whatever a newer registry adds are left alone, and so are tombstones.
+A soft delete writes the record again with `deleted: true`, at the time of the deletion: it dates that, and no
+registration. A tombstone is a hard delete, or a level or mode that was reset. Compaction keeps only the last level and
+mode of a subject: what it was before may be gone. NOOP and whatever a newer registry adds are left alone.
 """
 
 from __future__ import annotations
@@ -33,6 +37,71 @@ class Registration:
 
     schema_id: int | None
     at: datetime
+
+
+REGISTERED = "registered"
+DELETED = "deleted"
+ERASED = "erased"
+SUBJECT_DELETED = "subject deleted"
+LEVEL = "compatibility"
+MODE = "mode"
+
+INHERITED = "inherited"
+"""The value of a level or mode that was reset: the global one is in force, or for the global one the default."""
+
+_SETTINGS = {"CONFIG": (LEVEL, "compatibilityLevel"), "MODE": (MODE, "mode")}
+
+
+@dataclass(frozen=True)
+class RegistryChange:
+    """One change to the registry. `kind` is one of the words above.
+
+    `subject` None is the global level or mode. `before` None is "not known". A deleted subject has its last version.
+    """
+
+    at: datetime
+    kind: str
+    subject: str | None
+    version: int | None = None
+    schema_id: int | None = None
+    before: str | None = None
+    after: str | None = None
+
+
+def changes_on(records: Iterable[Record]) -> tuple[RegistryChange, ...]:
+    """Return what the records tell, in the order they were written; a level written again unchanged is no change."""
+    settings: dict[tuple[str, str | None], str] = {}
+    alive: set[tuple[str, int]] = set()
+    found: list[RegistryChange] = []
+    for record in sorted(records, key=lambda record: record.offset):
+        key, value = _document(record.key), _document(record.value)
+        kind, subject = key.get("keytype"), key.get("subject")
+        if record.at is None or not (isinstance(subject, str) or (subject is None and kind in _SETTINGS)):
+            continue
+        if record.value and not value:
+            continue  # no JSON object: nothing that a registry wrote
+        if kind in _SETTINGS:
+            word, name = _SETTINGS[kind]
+            after = value.get(name) if value else INHERITED
+            before = settings.get((kind, subject))
+            if not isinstance(after, str) or after == before:
+                continue
+            settings[kind, subject] = after
+            found.append(RegistryChange(record.at, word, subject, before=before, after=after))
+        elif kind == "DELETE_SUBJECT":
+            last = value.get("version")
+            found.append(RegistryChange(record.at, SUBJECT_DELETED, subject, last if isinstance(last, int) else None))
+        elif kind == "SCHEMA" and isinstance(version := key.get("version"), int):
+            pair = (str(subject), version)
+            word = ERASED if not value else DELETED if value.get("deleted") is True else REGISTERED
+            schema_id = value.get("id")
+            if word == REGISTERED and pair in alive:
+                continue
+            (alive.add if word == REGISTERED else alive.discard)(pair)
+            found.append(
+                RegistryChange(record.at, word, subject, version, schema_id if isinstance(schema_id, int) else None)
+            )
+    return tuple(found)
 
 
 def registrations(records: Iterable[Record]) -> dict[tuple[str, int], Registration]:

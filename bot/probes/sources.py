@@ -76,6 +76,7 @@ class Sources:
     groups: tuple[str, ...] = ()
     note_ladders: Callable[[Mapping[PartitionKey, Ladder]], object] = forget_ladders
     refusals_of: Callable[[str], Sequence[Refusals]] = no_refusals
+    failing_since: datetime | None = None
 
 
 def unseen(

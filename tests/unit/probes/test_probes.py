@@ -731,6 +731,7 @@ def test_schema_document_has_the_contracts_shape():
                 "registered_by": None,
                 "first_seen_at": None,
                 "changes": [],
+                "conflicts_with": [],
             },
             {
                 "version": 2,
@@ -739,15 +740,38 @@ def test_schema_document_has_the_contracts_shape():
                 "registered_by": None,
                 "first_seen_at": "2026-11-23T13:02:11Z",
                 "changes": [
-                    {"path": "tier", "change": "added, string, without default", "verdict": "incompatible"},
+                    {
+                        "path": "tier",
+                        "change": "added: string, no default",
+                        "verdict": "incompatible",
+                        "backward": False,
+                        "forward": True,
+                        "rules": ["C001"],
+                        "meaning": None,
+                    },
                 ],
+                "conflicts_with": [1],
             },
+        ],
+        "deleted": [],
+        "failing_since": None,
+        "recent": [
+            {
+                "at": "2026-11-23T13:02:11Z",
+                "by": "first seen by the bot",
+                "kind": "registered",
+                "subject": "s",
+                "version": 2,
+                "from": None,
+                "to": None,
+                "before_failure_s": None,
+            }
         ],
         "not_known": ["mode of s: 404"],
     } == finding.facts
     assert "BREAKING" == finding.verdict
     assert (
-        "newest version 2, first seen by the bot 2026-11-23T13:02:11Z: tier added, string, without default"
+        "newest version 2, first seen by the bot 2026-11-23T13:02:11Z: tier added: string, no default"
         == finding.headline
     )
 

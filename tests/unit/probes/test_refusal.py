@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bot.ports import SchemaVersion, SubjectState
-from bot.probes.refusal import SchemaRefusal, completed, read_refusal, sentence
+from bot.probes.refusal import SchemaRefusal, completed, field_at, read_refusal, sentence
 from bot.redact import redact
 
 RECORDED = Path(__file__).parents[2] / "payloads" / "recorded"
@@ -158,3 +158,38 @@ def test_a_frozen_subject_is_told_apart(words):
 def test_another_refused_operation_is_no_freeze(words):
     """42205 says also that ids may only be given in import mode."""
     assert None is read_refusal(words)
+
+
+STREET = {"type": "record", "name": "x.Address", "fields": [{"name": "street", "type": "string"}]}
+FIELDS = [
+    {"name": "id", "type": "long"},
+    {"name": "email", "type": ["null", "string"]},
+    {"name": "before", "type": ["null", STREET]},
+    {"name": "after", "type": ["null", "x.Address"]},
+]
+
+
+@pytest.mark.parametrize(
+    ("expected", "path"),
+    [
+        ("id", "/fields/0"),
+        ("email", "/fields/1/type/1"),
+        ("before.street", "/fields/2/type/1/fields/0"),
+        ("before.street", "/fields/2/type/1/fields/0/type"),
+        ("after.street", "/fields/3/type/1/fields/0"),  # a name leads to its definition
+        (None, "/fields/9"),
+        (None, "/"),
+        (None, ""),
+        (None, "/fields/x"),
+        (None, "/name"),
+    ],
+)
+def test_field_at_a_registrys_path(expected, path):
+    """Registries name positions; people know names."""
+    assert expected == field_at(json.dumps({"type": "record", "name": "r", "fields": FIELDS}), path)
+
+
+@pytest.mark.parametrize("text", ['syntax = "proto3";', "", "[" * 100_000, "7", "null"])
+def test_field_at_of_no_schema_is_none(text):
+    """A protobuf subject has no such path."""
+    assert None is field_at(text, "/fields/0")
