@@ -1,0 +1,583 @@
+"""From the text of a migration to what it does to tables: one action each, with its place. PostgreSQL's dialect.
+
+What changes no row's schema (indexes, grants, comments, data) is left out; what is not understood is an action of its
+own, `NotUnderstood`, never nothing. An `ALTER TABLE` with several changes is several actions, so that one of them that
+is not understood hides no other.
+
+sqlglot (30.30) reads definitions of columns and what is altered of them. What it misreads is rewritten before
+(`int array not null` loses its NOT NULL there), what it calls a `Command` is told by its first words.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import sqlglot
+from sqlglot import exp
+
+from bot.checks.ddl.split import Piece, split
+
+# It logs a warning for each statement that it does not parse; each is told as a finding.
+logging.getLogger("sqlglot").setLevel(logging.ERROR)
+
+
+@dataclass(frozen=True)
+class Name:
+    """A name as PostgreSQL folds it; `schema` None where the search path decides."""
+
+    schema: str | None
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.name}" if self.schema else self.name
+
+
+@dataclass(frozen=True)
+class SqlType:
+    """`name` in PostgreSQL's lower-case spelling without its schema: `numeric`, `timestamptz`, `mood`."""
+
+    name: str
+    parameters: tuple[int, ...] = ()
+    is_array: bool = False
+
+    def __str__(self) -> str:
+        parameters = f"({','.join(map(str, self.parameters))})" if self.parameters else ""
+        return self.name + parameters + "[]" * self.is_array
+
+
+@dataclass(frozen=True)
+class Default:
+    """A default as PostgreSQL keeps it. `literal` is the constant, None for what is computed.
+
+    `words` is the expression as written, `first` the first string in it, `is_call` whether a call or the
+    clock gives it.
+    """
+
+    words: str
+    literal: str | None = None
+    first: str | None = None
+    is_call: bool = False
+    is_bits: bool = False
+    is_null: bool = False
+    is_escaped: bool = False
+    is_cast: bool = False
+
+
+@dataclass(frozen=True)
+class ColumnDefinition:
+    name: str
+    type: SqlType
+    not_null: bool = False
+    default: Default | None = None
+    in_key: bool = False
+    is_generated: bool = False
+    is_identity: bool = False
+
+
+@dataclass(frozen=True)
+class AddColumn:
+    column: ColumnDefinition
+    if_not_exists: bool = False
+
+
+@dataclass(frozen=True)
+class DropColumn:
+    name: str
+
+
+@dataclass(frozen=True)
+class RenameColumn:
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class ChangeType:
+    name: str
+    type: SqlType
+
+
+@dataclass(frozen=True)
+class SetDefault:
+    """None drops it."""
+
+    name: str
+    default: Default | None
+
+
+@dataclass(frozen=True)
+class SetNullable:
+    name: str
+    nullable: bool
+
+
+@dataclass(frozen=True)
+class CreateTable:
+    """`is_complete` is False where its columns come from elsewhere: LIKE, AS SELECT, INHERITS."""
+
+    columns: tuple[ColumnDefinition, ...]
+    is_complete: bool = True
+
+
+@dataclass(frozen=True)
+class DropTable:
+    pass
+
+
+@dataclass(frozen=True)
+class RenameTable:
+    """A new name or a new schema: another topic either way."""
+
+    to: Name
+
+
+@dataclass(frozen=True)
+class ChangeKey:
+    """The primary key, or the index that stands for it, is changed."""
+
+
+@dataclass(frozen=True)
+class WriteRows:
+    """Rows are written by the migration itself: what came before them in its transaction is registered."""
+
+
+@dataclass(frozen=True)
+class CreateEnum:
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ChangeEnum:
+    pass
+
+
+@dataclass(frozen=True)
+class CreateDomain:
+    base: SqlType
+
+
+@dataclass(frozen=True)
+class CreateOtherType:
+    """A composite or range type: Debezium has no mapping for its columns."""
+
+
+@dataclass(frozen=True)
+class Transaction:
+    """`begins`, or ends with `kept`."""
+
+    begins: bool
+    kept: bool = True
+
+
+@dataclass(frozen=True)
+class SearchPath:
+    schema: str
+
+
+@dataclass(frozen=True)
+class Broken:
+    reason: str
+
+
+@dataclass(frozen=True)
+class NotUnderstood:
+    reason: str
+
+
+Action = (
+    AddColumn | DropColumn | RenameColumn | ChangeType | SetDefault | SetNullable | CreateTable | DropTable
+    | RenameTable | ChangeKey | WriteRows | CreateEnum | ChangeEnum | CreateDomain | CreateOtherType | Transaction
+    | SearchPath | Broken | NotUnderstood
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One action. `target` is the table, or the type, that it acts on; `words` is its text on one line.
+
+    `number` counts the file's statements: actions with the same one take effect together.
+    """
+
+    file: str
+    line: int
+    column: int
+    words: str
+    action: Action
+    target: Name
+    number: int = 0
+
+
+_NAME = r'(?:"x*"|[a-z_][\w$]*)'
+_QUALIFIED = rf"(?:{_NAME}\s*\.\s*)?{_NAME}"
+
+# The first words of what changes no row's schema. A longer one may still be told apart before this is asked.
+_SILENT = re.compile(
+    r"""(?:
+    select|values|with|table|show|explain|analyze|vacuum|reindex|cluster|checkpoint|discard|truncate|lock|listen|notify
+    |unlisten|grant|revoke|comment|security|set|reset|savepoint|release|declare|fetch|close|move|prepare|deallocate
+    |refresh|reassign|load
+    |create\s+(?:or\s+replace\s+)?(?:global\s+|local\s+)?(?:temp|temporary)\b
+    |(?:create|alter|drop)\s+(?:or\s+replace\s+)?(?:unique\s+)?(?:recursive\s+)?(?:trusted\s+|procedural\s+|constraint\s+|event\s+|materialized\s+|foreign\s+data\s+|text\s+search\s+\w+|user\s+mapping)?\s*
+       (?:index|sequence|view|function|procedure|routine|aggregate|trigger|rule|policy|role|user|group|extension|language
+       |collation|conversion|operator|cast|statistics|server|wrapper|tablespace|subscription|transform|access|default
+       |large|system|text|for)\b
+    |create\s+schema|create\s+database|alter\s+database|alter\s+domain|alter\s+default
+    )\b""",
+    re.VERBOSE,
+)  # fmt: skip
+_SILENT_ACTION = re.compile(
+    r"""(?:
+    owner\s+to|replica\s+identity\s+(?:full|default|nothing)|validate\s+constraint|enable|disable|set\s+(?:without|with|logged|unlogged|tablespace|access|\()
+    |reset\s*\(|cluster\s+on|force\s+row|no\s+force|attach\s+partition|detach\s+partition|rename\s+constraint
+    |alter\s+constraint|(?:no\s+)?inherit|not\s+of|of
+    |alter\s+(?:column\s+)?NAME\s+(?:set\s+(?:statistics|storage|compression|\()|reset\s*\(|add\s+generated|set\s+generated|drop\s+identity|set\s+(?:start|increment|cache|restart|minvalue|maxvalue|no)\b|restart)
+    )""".replace("NAME", _NAME),
+    re.VERBOSE,
+)  # fmt: skip
+_ALTER_TABLE = re.compile(
+    rf"alter\s+(?:foreign\s+)?table\s+(?:if\s+exists\s+)?(?:only\s+)?(?P<name>{_QUALIFIED})\s*\*?"
+)
+_ALTER_TYPE = re.compile(rf"alter\s+type\s+(?P<name>{_QUALIFIED})\s+(?P<rest>.*)", re.DOTALL)
+_CREATE_TYPE = re.compile(rf"create\s+type\s+(?P<name>{_QUALIFIED})\s*(?P<rest>.*)", re.DOTALL)
+_CREATE_DOMAIN = re.compile(rf"create\s+domain\s+(?P<name>{_QUALIFIED})\s+(?:as\s+)?", re.DOTALL)
+_SEARCH_PATH = re.compile(rf"set\s+(?:session\s+|local\s+)?search_path\s*(?:to|=)\s*(?P<name>{_NAME}|'x*')")
+_SET_CONFIG = re.compile(r"select\s+(?:pg_catalog\s*\.\s*)?set_config\s*\(\s*'x{11}'\s*,\s*(?P<name>'x*')")
+_WRITES = re.compile(
+    rf"(?:insert\s+into|update(?:\s+only)?|delete\s+from(?:\s+only)?|merge\s+into(?:\s+only)?|copy)\s+(?P<name>{_QUALIFIED})"
+)
+_SET_SCHEMA = re.compile(rf"set\s+schema\s+(?P<name>{_NAME})")
+_RENAME_TABLE = re.compile(rf"rename\s+to\s+(?P<name>{_NAME})")
+_RENAME_COLUMN = re.compile(rf"rename\s+(?:column\s+)?(?P<old>{_NAME})\s+to\s+(?P<new>{_NAME})")
+_DROP_TABLE = re.compile(rf"drop\s+table\s+(?:if\s+exists\s+)?(?P<names>{_QUALIFIED}(?:\s*,\s*{_QUALIFIED})*)")
+_KEY = re.compile(
+    rf"add\s+(?:constraint\s+{_NAME}\s+)?primary\s+key|replica\s+identity\s+using"
+    rf"|drop\s+constraint\s+(?:if\s+exists\s+)?(?P<name>{_NAME})"
+)
+_INCLUDES = re.compile(r"\\(?:i|ir|include|include_relative|gexec|c|connect)\b")
+
+
+def _unsigned_scale(found: re.Match[str]) -> str:
+    return f"{found[1]}{2048 - int(found[2])}"
+
+
+# What sqlglot does not read, or misreads, and what it reads instead.
+_REWRITES = (
+    (re.compile(r"\bbit\s+varying\b"), "varbit"),
+    (re.compile(r"\bnational\s+char(?:acter)?(\s+varying)?\b"), lambda found: "varchar" if found[1] else "char"),
+    # PostgreSQL keeps a negative scale in eleven bits, and Debezium reads them as they are.
+    (re.compile(r"(\b(?:numeric|decimal)\s*\(\s*\d+\s*,)\s*-\s*(\d+)"), _unsigned_scale),
+    (re.compile(r"(?<=[\w)\]])\s+array\b(?!\s*[\[(])"), "[]"),
+    (re.compile(r"\boid(?=\s*\[)"), '"oid"'),
+    (re.compile(r"\bstorage\s+(?:plain|external|extended|main|default)\b"), ""),
+    (re.compile(r"\bcompression\s+\w+"), ""),
+    (re.compile(r"(\bas\s+identity)\s*\([^()]*\)"), lambda found: found[1]),
+    (re.compile(r"\bno\s+inherit\b"), ""),
+)  # fmt: skip
+
+
+def statements(text: str, file: str) -> Iterator[Statement]:
+    """Yield what a migration does, in its order; nothing for what has no effect on a row's schema."""
+    for number, piece in enumerate(split(text)):
+        found = iter((_statement(file, piece, Broken(piece.broken)),)) if piece.broken else _read(file, piece)
+        for one in found:
+            yield replace(one, number=number)
+
+
+def _read(file: str, piece: Piece) -> Iterator[Statement]:
+    mask = piece.mask.lower()
+
+    def whole(found: re.Match[str], group: str) -> Name:
+        return _name(piece.text[found.start(group) : found.end(group)])
+
+    if mask.startswith("\\"):
+        if _INCLUDES.match(mask):
+            yield _statement(file, piece, NotUnderstood("psql's command runs what this check does not see"))
+    elif found := _ALTER_TABLE.match(mask):
+        table = whole(found, "name")
+        for start, end in _commas(mask, found.end()):
+            yield from _alteration(file, piece, mask, table, start, end)
+    elif re.match(r"create\s+(?:unlogged\s+|foreign\s+)?table\b.*\bpartition\s+of\b", mask, re.DOTALL):
+        return  # Its rows come with the schema of the table that it is a part of.
+    elif re.match(r"create\s+(?:unlogged\s+|foreign\s+)?table\b", mask):
+        yield from _creation(file, piece)
+    elif found := _DROP_TABLE.match(mask):
+        for name in re.finditer(_QUALIFIED, found["names"]):
+            start = found.start("names") + name.start()
+            yield _statement(file, piece, DropTable(), _name(piece.text[start : start + len(name[0])]))
+    elif found := _SEARCH_PATH.match(mask) or _SET_CONFIG.match(mask):
+        yield _statement(file, piece, SearchPath(_folded(piece.text[found.start("name") : found.end("name")])))
+    elif re.match(r"(?:begin|start\s+transaction)\b", mask):
+        yield _statement(file, piece, Transaction(True))
+    elif re.match(r"(?:commit|end|rollback|abort)\b(?!\s+(?:to|prepared|(?:work\s+|transaction\s+)?to)\b)", mask):
+        yield _statement(file, piece, Transaction(False, mask.startswith(("commit", "end"))))
+    elif found := _WRITES.match(mask):
+        yield _statement(file, piece, WriteRows(), whole(found, "name"))
+    elif found := _CREATE_TYPE.match(mask):
+        yield _statement(file, piece, _new_type(piece, found), whole(found, "name"))
+    elif found := _CREATE_DOMAIN.match(mask):
+        base = _column_type(piece.text[found.end() :], mask[found.end() :])
+        action = CreateDomain(base) if base else NotUnderstood("its type is not one that this check can read")
+        yield _statement(file, piece, action, whole(found, "name"))
+    elif found := _ALTER_TYPE.match(mask):
+        if re.match(r"(?:add\s+value|rename\s+value)\b", found["rest"]):
+            yield _statement(file, piece, ChangeEnum(), whole(found, "name"))
+        elif not re.match(r"owner|set\s|(?:add|drop|alter|rename)\s+attribute", found["rest"]):
+            yield _statement(file, piece, NotUnderstood("what it does to the columns of that type is not known"))
+    elif re.match(r"drop\s+(?:type|domain)\b", mask) and not re.search(r"\bcascade\s*$", mask):
+        pass  # PostgreSQL refuses it while a column has the type.
+    elif re.match(r"do\b", mask):
+        yield _statement(file, piece, NotUnderstood("the code of a DO block is not read"))
+    elif not _SILENT.match(mask) and mask.strip():
+        yield _statement(file, piece, NotUnderstood("this check does not know it"))
+
+
+def _alteration(file: str, piece: Piece, mask: str, table: Name, start: int, end: int) -> Iterator[Statement]:
+    """One of the changes of an `ALTER TABLE`."""
+    words = mask[start:end]
+
+    def one(action: Action) -> Statement:
+        return _statement(file, piece, action, table, start, end)
+
+    def named(found: re.Match[str], group: str) -> str:
+        return _folded(piece.text[start + found.start(group) : start + found.end(group)])
+
+    if found := _SET_SCHEMA.match(words):
+        yield one(RenameTable(Name(named(found, "name"), table.name)))
+    elif found := _RENAME_TABLE.match(words):
+        yield one(RenameTable(Name(table.schema, named(found, "name"))))
+    elif _SILENT_ACTION.match(words):
+        return
+    elif found := _RENAME_COLUMN.match(words):
+        yield one(RenameColumn(named(found, "old"), named(found, "new")))
+    elif found := _KEY.match(words):
+        if found["name"] is None or named(found, "name").endswith("_pkey"):
+            yield one(ChangeKey())
+    elif re.match(rf"alter\s+(?:column\s+)?{_NAME}\s+drop\s+expression", words):
+        yield one(NotUnderstood("a generated column becomes a usual one, and its type is not in the registry"))
+    else:
+        yield from (one(action) for action in _column_actions(piece.text[start:end], words))
+
+
+def _column_actions(text: str, mask: str) -> Iterator[Action]:
+    """What sqlglot reads of one change."""
+    try:
+        tree = sqlglot.parse_one(f"alter table t {_rewritten(text, mask)}", dialect="postgres")
+    except sqlglot.errors.SqlglotError as error:
+        yield Broken(_why(error))
+        return
+    if not isinstance(tree, exp.Alter):
+        yield NotUnderstood("this check does not know this change")
+        return
+    for action in tree.args["actions"]:
+        if isinstance(action, exp.ColumnDef):
+            column = _definition(action)
+            if column is None:
+                yield NotUnderstood("the type of the column is not one that this check can read")
+            else:
+                yield AddColumn(column, bool(action.args.get("exists")))
+        elif isinstance(action, exp.Drop) and action.args.get("kind") == "COLUMN":
+            yield DropColumn(_identifier(action.find(exp.Identifier)))
+        elif isinstance(action, exp.AlterColumn):
+            yield _altered(action)
+        elif not isinstance(action, exp.AddConstraint):
+            yield NotUnderstood("this check does not know this change")
+
+
+def _altered(action: exp.AlterColumn) -> Action:
+    name = _identifier(action.this)
+    dtype, default = action.args.get("dtype"), action.args.get("default")
+    if dtype is not None:
+        type_ = _type(dtype)
+        return ChangeType(name, type_) if type_ else NotUnderstood("the new type is not one that this check can read")
+    if default is not None:
+        return SetDefault(name, _default(default))
+    allow_null = action.args.get("allow_null")
+    if allow_null is not None:
+        return SetNullable(name, bool(allow_null))
+    if action.args.get("drop"):
+        return SetDefault(name, None)
+    return NotUnderstood("this check does not know this change")
+
+
+def _creation(file: str, piece: Piece) -> Iterator[Statement]:
+    try:
+        tree = sqlglot.parse_one(_rewritten(piece.text, piece.mask.lower()), dialect="postgres")
+    except sqlglot.errors.SqlglotError as error:
+        yield _statement(file, piece, Broken(_why(error)))
+        return
+    if not isinstance(tree, exp.Create):
+        yield _statement(file, piece, NotUnderstood("this check cannot read this CREATE TABLE"))
+        return
+    schema = tree.this
+    table = schema.this if isinstance(schema, exp.Schema) else schema
+    parts = schema.expressions if isinstance(schema, exp.Schema) else []
+    columns = [_definition(part) for part in parts if isinstance(part, exp.ColumnDef)]
+    whole = all(columns) and tree.expression is None and not any(isinstance(part, exp.LikeProperty) for part in parts)
+    whole = whole and bool(columns) and not tree.find(exp.InheritsProperty)
+    keys = {_identifier(one) for key in tree.find_all(exp.PrimaryKey) for one in key.find_all(exp.Identifier)}
+    known = tuple(
+        ColumnDefinition(one.name, one.type, True, one.default, True, one.is_generated, one.is_identity)
+        if one.name in keys
+        else one
+        for one in columns
+        if one is not None
+    )
+    name = Name(_identifier(table.args["db"]) if table.args.get("db") else None, _identifier(table.this))
+    yield _statement(file, piece, CreateTable(known, whole), name)
+
+
+def _new_type(piece: Piece, found: re.Match[str]) -> Action:
+    if not re.match(r"as\s+enum\b", found["rest"]):
+        return CreateOtherType()
+    labels = re.finditer(r"'x*'", found["rest"])
+    offset = found.start("rest")
+    return CreateEnum(
+        tuple(piece.text[offset + one.start() + 1 : offset + one.end() - 1].replace("''", "'") for one in labels)
+    )
+
+
+def _definition(column: exp.ColumnDef) -> ColumnDefinition | None:
+    type_ = _type(column.args.get("kind"))
+    if type_ is None:
+        return None
+    kinds = [constraint.kind for constraint in column.args.get("constraints") or []]
+    default = next((one.this for one in kinds if isinstance(one, exp.DefaultColumnConstraint)), None)
+    in_key = any(isinstance(one, exp.PrimaryKeyColumnConstraint) for one in kinds)
+    is_identity = any(isinstance(one, exp.GeneratedAsIdentityColumnConstraint) for one in kinds)
+    serial = _SERIAL.get(type_.name)
+    not_null = any(isinstance(one, exp.NotNullColumnConstraint) and not one.args.get("allow_null") for one in kinds)
+    return ColumnDefinition(
+        _identifier(column.this),
+        SqlType(serial) if serial else type_,
+        not_null or in_key or is_identity or serial is not None,
+        Default("nextval(...)", is_call=True) if serial else None if default is None else _default(default),
+        in_key,
+        any(isinstance(one, exp.ComputedColumnConstraint) for one in kinds),
+        is_identity,
+    )
+
+
+_SERIAL = {
+    "serial": "int4", "serial4": "int4", "bigserial": "int8", "serial8": "int8", "smallserial": "int2",
+    "serial2": "int2",
+}  # fmt: skip
+_SPELLINGS = {
+    "int": "int4", "integer": "int4", "bigint": "int8", "smallint": "int2", "real": "float4",
+    "double precision": "float8", "boolean": "bool", "decimal": "numeric", "char": "bpchar", "character": "bpchar",
+    "character varying": "varchar", "bit varying": "varbit",
+    "timestamp with time zone": "timestamptz", "time with time zone": "timetz",
+}  # fmt: skip
+_TYPE = re.compile(
+    r'(?:[\w$]+\.|"[^"]+"\.)?(?P<name>"[^"]+"|[a-zA-Z_][\w$]*(?:\s+precision)?)(?P<rest>.*)', re.I | re.S
+)
+
+
+def _type(kind: exp.Expression | None) -> SqlType | None:
+    """From sqlglot's type; its own spelling is the safest to read: types it does not know stand in it as written."""
+    found = _TYPE.fullmatch(kind.sql("postgres")) if kind is not None else None
+    if found is None:
+        return None
+    name = _folded(found["name"])
+    rest = found["rest"]
+    parameters = re.search(r"\(([\d\s,]+)\)|^ (\d+)$", rest)
+    numbers = tuple(int(one) for one in re.findall(r"\d+", parameters[0])) if parameters else ()
+    if name == "float":
+        name, numbers = ("float4" if numbers and numbers[0] <= 24 else "float8"), ()
+    quoted = found["name"].startswith('"')
+    return SqlType(name if quoted else _SPELLINGS.get(name, name), numbers, "[" in rest)
+
+
+def _column_type(text: str, mask: str) -> SqlType | None:
+    try:
+        tree = sqlglot.parse_one(f"alter table t add column c {_rewritten(text, mask)}", dialect="postgres")
+    except sqlglot.errors.SqlglotError:
+        return None
+    action = tree.args["actions"][0] if isinstance(tree, exp.Alter) else None
+    return _type(action.args.get("kind")) if isinstance(action, exp.ColumnDef) else None
+
+
+def _default(node: exp.Expression) -> Default:
+    """Return a default as PostgreSQL would write it back, as far as Debezium looks at it."""
+    words = node.sql("postgres")
+    inner, is_cast = node, False
+    while isinstance(inner, exp.Cast | exp.Paren | exp.Collate):
+        is_cast = is_cast or isinstance(inner, exp.Cast)
+        inner = inner.this
+    if isinstance(inner, exp.Null):
+        return Default(words, is_null=True)
+    if isinstance(inner, exp.Neg) and isinstance(inner.this, exp.Literal):
+        return Default(words, f"-{inner.this.this}", is_cast=is_cast)
+    if isinstance(inner, exp.ByteString):
+        return Default(words, str(inner.this), is_escaped=True)
+    if isinstance(inner, exp.BitString):
+        return Default(words, str(inner.this), is_bits=True)
+    if isinstance(inner, exp.Literal | exp.RawString):
+        return Default(words, str(inner.this), is_cast=is_cast and not inner.args.get("is_string"))
+    if isinstance(inner, exp.Boolean):
+        return Default(words, "true" if inner.this else "false")
+    if isinstance(inner, exp.Interval) and isinstance(inner.this, exp.Literal):
+        unit = inner.args.get("unit")
+        return Default(words, f"{inner.this.this}{f' {unit}'.lower() if unit else ''}")
+    first = next((str(one.this) for one in node.find_all(exp.Literal) if one.is_string), None)
+    return Default(words, None, first, isinstance(inner, exp.Func | exp.Dot) and not isinstance(inner, exp.Array))
+
+
+_NOTHING = Name(None, "")
+
+
+def _statement(
+    file: str, piece: Piece, action: Action, target: Name = _NOTHING, start: int = 0, end: int | None = None
+) -> Statement:
+    line, column = piece.place(start)
+    words = " ".join(piece.text.split())
+    return Statement(file, line, column, words if len(words) <= 100 else f"{words[:97]}...", action, target)
+
+
+def _commas(mask: str, start: int) -> Iterator[tuple[int, int]]:
+    """Yield the parts between the commas that stand in no parentheses, without the blanks around them."""
+    depth, begin = 0, start
+    for at in range(start, len(mask) + 1):
+        sign = mask[at] if at < len(mask) else ","
+        depth += (sign in "([") - (sign in ")]")
+        if sign == "," and depth <= 0:
+            part = mask[begin:at]
+            yield begin + len(part) - len(part.lstrip()), begin + len(part.rstrip())
+            begin = at + 1
+
+
+def _rewritten(text: str, mask: str) -> str:
+    """Return the text with what sqlglot misreads put otherwise; `mask` says what is quoted."""
+    for pattern, instead in _REWRITES:
+        for found in reversed(list(pattern.finditer(mask))):
+            new = instead if isinstance(instead, str) else instead(found)
+            text = text[: found.start()] + new + text[found.end() :]
+            mask = mask[: found.start()] + new + mask[found.end() :]
+    return text
+
+
+def _name(text: str) -> Name:
+    """Read a name, qualified or not, as written."""
+    parts = [_folded(part) for part in re.findall(r'"(?:[^"]|"")*"|[^\s."]+', text)]
+    return Name(parts[-2] if len(parts) > 1 else None, parts[-1] if parts else "")
+
+
+def _folded(written: str) -> str:
+    """PostgreSQL folds to lower case what is not quoted."""
+    if written[:1] in "\"'" and len(written) > 1:
+        return written[1:-1].replace(written[0] * 2, written[0])
+    return written.lower()
+
+
+def _identifier(node: exp.Expression | None) -> str:
+    found = node if isinstance(node, exp.Identifier) else node.find(exp.Identifier) if node is not None else None
+    if found is None:
+        return ""
+    return str(found.this) if found.args.get("quoted") else str(found.this).lower()
+
+
+def _why(error: Exception) -> str:
+    """The first line of sqlglot's message, without the terminal's escapes."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", str(error)).splitlines()[0].partition(". Line")[0]
