@@ -856,6 +856,105 @@ def test_the_topic_is_read_once_for_all_subjects_within_the_deadline():
     assert sum(deadline_s for _, deadline_s in asked.kafka.asked) == pytest.approx(5.0)
 
 
+MINUTE = timedelta(minutes=1)
+FAILED = NOW - 10 * MINUTE
+
+
+def setting(kind: str, subject: str | None, value: dict | None, at: datetime, offset: int) -> Record:
+    """A record of a level or a mode."""
+    key = {"keytype": kind, "subject": subject, "magic": 0}
+    raw = None if value is None else json.dumps(value).encode()
+    return Record("_schemas", 0, offset, at, json.dumps(key).encode(), raw)
+
+
+def in_incident(*records: Record, newest_at: datetime, level: str = "BACKWARD", newest: SchemaVersion = V2) -> Finding:
+    state = SubjectState("s", level, None, (V1, replace(newest, registered_at=newest_at)), (1, 2))
+    return schema_of(sources({"s": state, "_schemas": schemas_tail(*records)}, failing_since=FAILED), "s", now)
+
+
+def test_a_version_is_told_by_how_long_before_the_first_failure():
+    """The distance is what tells a cause from a coincidence."""
+    finding = in_incident(newest_at=FAILED - 3 * MINUTE)
+
+    assert (
+        "newest version 2, registered 2026-11-23T13:49:11Z, 3 min before the first failure: "
+        "tier added: string, no default" == finding.headline
+    )
+    assert [("registered", 180.0)] == [(one["kind"], one["before_failure_s"]) for one in finding.facts["recent"]]
+
+
+def test_a_level_changed_nearer_to_the_failure_stands_in_the_headline():
+    """NONE let the version in: who reads only the headline must see it."""
+    finding = in_incident(
+        setting("CONFIG", "s", {"compatibilityLevel": "BACKWARD"}, NOW - 30 * DAY, 1),
+        setting("CONFIG", "s", {"compatibilityLevel": "NONE"}, FAILED - 12 * MINUTE, 2),
+        newest_at=FAILED - 2 * HOUR,
+        level="NONE",
+    )
+
+    assert "; compatibility BACKWARD -> NONE 12 min before the first failure; compatibility NONE" in finding.headline
+    assert ["compatibility", "registered"] == [one["kind"] for one in finding.facts["recent"]]
+
+
+def test_what_changed_after_the_failure_is_ranked_last():
+    """It cannot be the cause: somebody deleted the version to help."""
+    finding = in_incident(
+        registration(2, FAILED + MINUTE, deleted=True, offset=1),
+        setting("MODE", None, {"mode": "READONLY"}, FAILED - 5 * HOUR, 2),
+        newest_at=FAILED - 6 * HOUR,
+    )
+
+    assert [("mode", 18000.0), ("registered", 21600.0), ("deleted", -60.0)] == [
+        (one["kind"], one["before_failure_s"]) for one in finding.facts["recent"]
+    ]
+    assert "global mode set to READONLY 5 h before the first failure" in finding.headline
+    assert any("version 2 deleted, 60 s after the first failure" in line for line in finding.evidence)
+
+
+def test_a_changed_level_alone_is_yellow():
+    """The version is old, and the door was opened an hour ago."""
+    finding = in_incident(
+        setting("CONFIG", "s", {"compatibilityLevel": "FORWARD"}, NOW - HOUR, 1), newest_at=NOW - 30 * DAY
+    )
+
+    assert ("CHANGED", Status.YELLOW) == (finding.verdict, finding.status)
+
+
+def test_the_subject_that_changed_nearest_before_the_failure_comes_first():
+    """A pipeline of many subjects: the ranking is over all of them."""
+    two = replace(PIPELINE, subjects=("s", "t"))
+    old = SubjectState("s", "BACKWARD", None, (V1, replace(V2, registered_at=FAILED - HOUR)), (1, 2))
+    near = replace(V2, subject="t", registered_at=FAILED - MINUTE)
+    answers = {"s": old, "t": SubjectState("t", "BACKWARD", None, (replace(V1, subject="t"), near), (1, 2))}
+    answers["_schemas"] = schemas_tail()
+
+    found = PROBES["schema_changes"](sources(answers, failing_since=FAILED), two, now)
+
+    assert ["t", "s"] == [finding.target for finding in found]
+
+
+def test_a_new_scale_is_red_although_the_registry_took_it():
+    """What was 12.34 is read as 0.1234, and nothing fails."""
+    amount = {"type": "bytes", "logicalType": "decimal", "precision": 10, "scale": 2}
+    old = version(1, {"name": "amount", "type": amount})
+    new = version(2, {"name": "amount", "type": {**amount, "scale": 4}}, at=NOW - HOUR)
+
+    finding = schema_of(sources({"s": SubjectState("s", "FULL", None, (old, new), (1, 2))}), "s", now)
+
+    assert ("BREAKING", Status.RED) == (finding.verdict, finding.status)
+    assert any("it does not see logical types" in line for line in finding.evidence)
+    assert "compatible" == finding.facts["versions"][1]["changes"][0]["verdict"]
+
+
+def test_a_soft_deleted_version_is_told():
+    """What is gone is why a consumer finds no schema."""
+    state = SubjectState("s", "BACKWARD", None, (V1,), (1,), deleted=(2, 3))
+    finding = schema_of(sources({"s": state}), "s", now)
+
+    assert [2, 3] == finding.facts["deleted"]
+    assert "soft-deleted: version 2, 3" in finding.evidence
+
+
 def test_a_schema_that_is_not_compared_says_so():
     """An empty list of changes must not read as "nothing changed"."""
     state = SubjectState("s", "BACKWARD", None, (V1, version(2, at=NOW, kind="PROTOBUF")), (1, 2))

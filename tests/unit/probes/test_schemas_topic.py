@@ -14,7 +14,19 @@ from bot.clients.kafka import ConfluentKafka
 from bot.model import Pipeline
 from bot.ports import Record, SchemaVersion, SubjectState
 from bot.probes.schema_changes import probe, schema_of
-from bot.probes.schemas_topic import Registration, registered_at, registrations
+from bot.probes.schemas_topic import (
+    DELETED,
+    ERASED,
+    INHERITED,
+    LEVEL,
+    MODE,
+    REGISTERED,
+    SUBJECT_DELETED,
+    Registration,
+    changes_on,
+    registered_at,
+    registrations,
+)
 from bot.probes.sources import Sources
 
 NOW = datetime(2026, 11, 23, 14, 2, 11, tzinfo=UTC)
@@ -155,3 +167,54 @@ def test_the_tail_of_the_topic_dates_the_versions(producer):
     ]
     assert "version 2: registered 2026-11-23T12:02:11Z, by the _schemas topic" == finding.evidence[0]
     assert "CHANGED" == finding.verdict
+
+
+# --- what else the topic tells -------------------------------------------------------------------
+
+
+def key(keytype: str, subject: str | None, order: str = "confluent", **more: object) -> bytes:
+    """A key in Confluent's order of fields, or in the one of an old Karapace."""
+    fields = {"keytype": keytype, "subject": subject, **more, "magic": 0}
+    return json.dumps(fields if order == "confluent" else dict(reversed(fields.items()))).encode()
+
+
+@pytest.mark.parametrize("order", ["confluent", "karapace"])
+@pytest.mark.parametrize(
+    ("expected", "keytype", "subject", "more", "values"),
+    [
+        ([(LEVEL, None, "NONE")], "CONFIG", "s", {}, [{"compatibilityLevel": "NONE"}]),
+        (
+            [(LEVEL, None, "BACKWARD"), (LEVEL, "BACKWARD", "NONE")],
+            "CONFIG", "s", {}, [{"compatibilityLevel": "BACKWARD"}, {"compatibilityLevel": "NONE"}],
+        ),
+        ([(LEVEL, None, "FULL")], "CONFIG", "s", {}, [{"compatibilityLevel": "FULL"}] * 2),  # only `normalize` changed
+        (
+            [(LEVEL, None, "FULL"), (LEVEL, "FULL", INHERITED)],
+            "CONFIG", None, {}, [{"compatibilityLevel": "FULL"}, None],
+        ),
+        ([(MODE, None, "READONLY")], "MODE", "s", {}, [{"mode": "READONLY"}]),
+        ([], "CONFIG", "s", {}, [{"normalize": True}]),
+        ([], "CONFIG", "s", {}, [b"not JSON"]),
+        ([(DELETED, None, None)], "SCHEMA", "s", {"version": 2}, [{**VALUE, "deleted": True}]),
+        ([(REGISTERED, None, None), (DELETED, None, None), (ERASED, None, None)],
+         "SCHEMA", "s", {"version": 2}, [VALUE, {**VALUE, "deleted": True}, None]),
+        ([(REGISTERED, None, None)], "SCHEMA", "s", {"version": 2}, [VALUE, VALUE]),
+        ([(SUBJECT_DELETED, None, None)], "DELETE_SUBJECT", "s", {}, [{"subject": "s", "version": 2}]),
+        ([], "CLEAR_SUBJECT", "s", {}, [{"subject": "s"}]),
+        ([], "NOOP", None, {}, [None]),
+        ([], "CONTEXT", "s", {"tenant": "t"}, [{"tenant": "t"}]),
+        ([], "SCHEMA", "s", {"version": "two"}, [VALUE]),
+    ],
+)  # fmt: skip
+def test_levels_modes_and_deletions_are_told(order, expected, keytype, subject, more, values):
+    """A soft delete is a deletion, never a registration; what a level was before may be compacted away."""
+    written = [record(key(keytype, subject, order, **more), value, offset=at) for at, value in enumerate(values)]
+
+    assert expected == [(one.kind, one.before, one.after) for one in changes_on(written)]
+
+
+def test_a_global_level_has_no_subject():
+    """It is every subject's that has none of its own."""
+    (one,) = changes_on([record(key("CONFIG", None), {"compatibilityLevel": "NONE"})])
+
+    assert (None, LEVEL, NOW) == (one.subject, one.kind, one.at)
