@@ -148,6 +148,17 @@ class ProtoSet:
     errors: tuple[ProtoError, ...] = ()
 
 
+@dataclass(frozen=True)
+class BufFinding:
+    """One line of `buf`: its own rule id, `FIELD_SAME_TYPE`, and words. `file` is the path as it was given."""
+
+    file: str
+    line: int
+    column: int
+    rule: str
+    message: str
+
+
 def _nested(messages: tuple[ProtoMessage, ...]) -> Iterator[ProtoMessage]:
     for message in messages:
         yield message

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from bot.descriptors import ProtoSet
+from bot.descriptors import BufFinding, ProtoSet
 from bot.model import FlinkJob, GroupOffsets, PartitionKey, Retention
 
 
@@ -403,17 +403,6 @@ class Protoc(Protocol):
         comments, and it is faster: for the side that is compared with. Raises Unreachable where protoc does not run.
         """
         ...
-
-
-@dataclass(frozen=True)
-class BufFinding:
-    """One line of `buf`: its own rule id, `FIELD_SAME_TYPE`, and words. `file` is the path as it was given."""
-
-    file: str
-    line: int
-    column: int
-    rule: str
-    message: str
 
 
 @dataclass(frozen=True)
