@@ -417,7 +417,7 @@ class _Reading:
         except PortError as error:
             self.notes.append(f"the connectors' settings are not known: {error}")
             listed = ()
-        read = [connector_of(one.name, one.config) for one in listed]
+        read = [connector_of(one.connector, one.config) for one in listed]
         self._known_connectors = [one for one in read if one is not None]
         return self._known_connectors
 
@@ -478,7 +478,7 @@ class _Reading:
                 else:
                     self.notes.append(f"{name} did not compile: {one.file} was not compared with it")
             versions[one.file] = tuple(before)
-        return Protos(protos.now, protos.snapshots, versions)
+        return replace(protos, versions=versions)
 
     def _registry(self, url: str) -> tuple[str, SchemaRegistry]:
         """Return the registry: the URL given, else cdc.yml's, else SCHEMA_REGISTRY_URL; with the login of cdc.yml."""

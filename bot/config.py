@@ -43,7 +43,6 @@ from pydantic import (
     model_validator,
 )
 
-from bot.checks.rules import ALL as RULES
 from bot.checks.settings import LEVELS, PROFILES, CanonicalField, SchemaSettings
 from bot.checks.subjects import wrong_template
 from bot.incident.runbook import Runbook
@@ -1131,9 +1130,6 @@ def _contradictions(file: _File, document: Document, left_out: frozenset[KeyPath
         yield Problem(
             ("registry", "refusals_query"), "needs prometheus, which is not configured", "write prometheus: {url: ...}"
         )
-    for rule in file.checks.schemas.rules:
-        if rule not in RULES:
-            yield Problem(("checks", "schemas", "rules", rule), f"there is no rule {rule}", closest(rule, tuple(RULES)))
     owners: dict[tuple[str, str], str] = {}
     for name, entry in file.pipelines.items():
         whole = not any(path[:2] == ("pipelines", name) for path in left_out)

@@ -22,6 +22,7 @@ AT_ONCE = 8
 GIVE_UP_AFTER = 3
 NEWEST = 30
 """Versions of a subject that are compared: a transitive level looks at them all, and so does a reused name (C018)."""
+NEWEST_OF_OTHERS = 5
 _TYPES = {"avro": "AVRO", "proto": "PROTOBUF", "json": "JSON"}
 
 
@@ -39,13 +40,9 @@ def read_registered(
     name: str,
     corpus: Corpus,
     settings: SchemaSettings,
-    proto_imports: Mapping[str, Collection[str]],
     advance: Callable[[], None] = lambda: None,
 ) -> Answers:
-    """Return what the registry holds of each judged file. `name` is what to call it, its address.
-
-    `proto_imports` maps a .proto file to the files that it imports, by the names of the imports' files here.
-    """
+    """Return what the registry holds of each judged file. `name` is what to call it, its address."""
     subjects: dict[str, str] = {}
     unnamed: list[str] = []
     for file, source in corpus.sources.items():
@@ -53,7 +50,7 @@ def read_registered(
             subjects[file] = subject
         elif source.linted:
             unnamed.append(file)
-    reader = _Reader(registry, name, corpus, subjects, proto_imports)
+    reader = _Reader(registry, name, corpus, subjects)
 
     def asked(file: str) -> Registered | None:
         try:
@@ -71,20 +68,39 @@ def read_registered(
     return Answers(tuple(answers), tuple(notes), tuple(not_known))
 
 
+def read_others(registry: SchemaRegistry, name: str, known: Collection[str]) -> Answers:
+    """Return the newest versions of the subjects that are not in `known`: of tables, of other repositories."""
+    try:
+        subjects = [one for one in registry.read_subjects(DEADLINE_S) if one not in known]
+    except PortError as error:
+        return Answers((), (), (f"registry {name}: {error}",))
+    failures: list[str] = []
+
+    def read(subject: str) -> Registered | None:
+        if len(failures) >= GIVE_UP_AFTER:
+            return None
+        try:
+            state = registry.read_subject(subject, NEWEST_OF_OTHERS, DEADLINE_S)
+            level = state.compatibility or registry.read_level(subject, DEADLINE_S)
+            versions = tuple(_version(registry, one) for one in state.versions)
+        except PortError as error:
+            failures.append(str(error))
+            return None
+        return Registered("", subject, name, level, versions)
+
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        found = [one for one in threads.map(read, subjects) if one is not None]
+    left = len(subjects) - len(found)
+    not_known = (f"registry {name}: {left} subjects were not read: {failures[0]}",) if failures else ()
+    return Answers(tuple(found), (), not_known)
+
+
 class _Reader:
-    def __init__(
-        self,
-        registry: SchemaRegistry,
-        name: str,
-        corpus: Corpus,
-        subjects: Mapping[str, str],
-        proto_imports: Mapping[str, Collection[str]],
-    ) -> None:
+    def __init__(self, registry: SchemaRegistry, name: str, corpus: Corpus, subjects: Mapping[str, str]) -> None:
         self._registry = registry
         self._name = name
         self._corpus = corpus
         self._subjects = subjects
-        self._proto_imports = proto_imports
         self.failures: list[str] = []
 
     def read(self, file: str) -> Registered | None:
@@ -112,17 +128,7 @@ class _Reader:
         notes: list[str] = []
         if (hidden := len(state.all_versions) - len(state.versions)) > 0:
             notes.append(f"{subject}: {hidden} versions before v{state.versions[0].version} were not looked at")
-        versions = tuple(
-            RegisteredVersion(
-                one.version,
-                one.schema_type,
-                one.schema,
-                tuple(used.schema for used in self._registry.read_referenced(one, DEADLINE_S))
-                if one.references
-                else (),
-            )
-            for one in state.versions
-        )
+        versions = tuple(_version(self._registry, one) for one in state.versions)
         registered = Registered(file, subject, self._name, level, versions, notes=tuple(notes))
         if not state.versions or state.versions[-1].schema_type != kind:
             return registered
@@ -183,6 +189,13 @@ class _Reader:
                 return (), subject
             found.append(SchemaReference(name, subject, newest))
         return tuple(found), ""
+
+
+def _version(registry: SchemaRegistry, one: SchemaVersion) -> RegisteredVersion:
+    used = registry.read_referenced(one, DEADLINE_S) if one.references else ()
+    names = {(use.subject, use.version): use.name for user in (one, *used) for use in user.references}
+    texts = {names[(other.subject, other.version)]: other.schema for other in used}
+    return RegisteredVersion(one.version, one.schema_type, one.schema, texts)
 
 
 def _noted(registered: Registered, note: str) -> Registered:

@@ -26,11 +26,17 @@ from bot.checks.avro.read import Part, imports, incomplete, link, read_part, top
 from bot.checks.avro.schema import Schema, unqualified
 from bot.checks.json_text import locate, parse
 from bot.checks.paths import matches
+from bot.checks.protobuf.changes import Before as ProtoBefore
+from bot.checks.protobuf.changes import judge as judge_proto
+from bot.checks.protobuf.lint import lint as lint_proto
+from bot.checks.protobuf.lint import not_compiled
+from bot.checks.protobuf.waivers import read_waivers as proto_waivers
 from bot.checks.result import Result
 from bot.checks.rules import ALL
 from bot.checks.settings import SchemaSettings
 from bot.checks.subjects import subject_of
 from bot.checks.violation import Pointer, Severity, Violation
+from bot.descriptors import ProtoFile, ProtoSet
 
 SHOWN_NAMES = 3
 
@@ -66,12 +72,12 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class RegisteredVersion:
-    """One version as the registry holds it. `uses` are the texts of the schemas it references, of theirs too."""
+    """One version as the registry holds it. `uses` are the schemas it references, of theirs too: name -> text."""
 
     version: int
     schema_type: str
     text: str
-    uses: tuple[str, ...] = ()
+    uses: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,11 +98,23 @@ class Registered:
 
 
 @dataclass(frozen=True)
+class Protos:
+    """What protoc made of the .proto files: now, at each snapshot by its name, and of registered versions by file.
+
+    What was not compiled there is not compared, and a note says so.
+    """
+
+    now: ProtoSet = field(default_factory=ProtoSet)
+    snapshots: Mapping[str, ProtoSet] = field(default_factory=dict)
+    versions: Mapping[str, tuple[ProtoBefore, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Corpus:
     """All files of a run, read: Avro parts and linked schemas by file, and what was wrong on the way.
 
     `broken` is what could be read of files that have no whole schema: they are linted and never compared.
-    `uses` has the files that each takes names from.
+    `uses` has the files that each takes names from; `messages` the full name of the first message of a .proto file.
     """
 
     sources: Mapping[str, Source]
@@ -106,10 +124,12 @@ class Corpus:
     uses: Mapping[str, frozenset[str]]
     waivers: tuple[waivers.InFile, ...]
     violations: tuple[Violation, ...]
+    messages: Mapping[str, str] = field(default_factory=dict)
 
     def subject(self, file: str, settings: SchemaSettings) -> str | None:
         schema = self.schemas.get(file)
-        return subject_of(file, schema.name if schema else None, settings.subjects)
+        name = schema.name if schema else self.messages.get(file)
+        return subject_of(file, name, settings.subjects)
 
     def users(self, changed: Collection[str]) -> set[str]:
         """Return the other files that use types of `changed`, straight or through others."""
@@ -162,6 +182,25 @@ def read(sources: Iterable[Source], advance: Callable[[], None] = lambda: None) 
     )
 
 
+def with_protos(corpus: Corpus, now: ProtoSet) -> Corpus:
+    """Return the corpus with what protoc made of its .proto files: names for their subjects, waivers, errors."""
+    found = [proto_waivers(file, ALL) for file in now.files.values()]
+    return replace(
+        corpus,
+        messages={path: _first_message(file) for path, file in now.files.items() if file.messages},
+        waivers=(*corpus.waivers, *(waiver for waivers, _ in found for waiver in waivers)),
+        violations=(*corpus.violations, *not_compiled(now.errors), *(one for _, wrong in found for one in wrong)),
+    )
+
+
+def _first_message(file: ProtoFile) -> str:
+    return (
+        file.messages[0].name
+        if "." in file.messages[0].name or not file.package
+        else (f"{file.package}.{file.messages[0].name}")
+    )
+
+
 def narrowed(texts: Mapping[str, str], changed: Collection[str]) -> Iterator[Source]:
     """Yield the Avro files that a check of `changed` alone needs: these, those that use their types, those they use.
 
@@ -207,12 +246,16 @@ def _cycles(parts: Mapping[str, Part]) -> Iterator[Violation]:
         yield Violation("S006", Severity.ERROR, cycle[0], "", words, "Define the types in one file.", pointer=())
 
 
+NO_PROTOS = Protos()
+
+
 def check(
     corpus: Corpus,
     settings: SchemaSettings,
     today: dt.date,
     snapshots: Sequence[Snapshot] = (),
     registered: Sequence[Registered] = (),
+    protos: Protos = NO_PROTOS,
     level: str | None = None,
     more: Iterable[Violation] = (),
     accepted: Sequence[baseline.Entry] = (),
@@ -236,13 +279,16 @@ def check(
         if schema is not None:
             violations += lint(schema, settings)
         advance()
+    of_protos = list(_proto_violations(corpus, snapshots, protos, settings, level_of, notes))
+    violations += of_protos
     for snapshot in snapshots:
         found, said = _against_snapshot(corpus, snapshot, settings, level_of)
         violations += _told_once(corpus, found)
         notes += said
     by_registry: list[Violation] = []
     for one in registered:
-        found, said = _against_registry(corpus, one, settings, level_of(one.file))
+        refused = [was for was in of_protos if was.file == one.file and _is_of_registry(was, one)]
+        found, said = _against_registry(corpus, one, settings, level_of(one.file), refused)
         by_registry += found
         notes += said
     violations += _told_once(corpus, by_registry)
@@ -309,6 +355,36 @@ def _against_snapshot(
     return violations, notes
 
 
+def _proto_violations(
+    corpus: Corpus,
+    snapshots: Sequence[Snapshot],
+    protos: Protos,
+    settings: SchemaSettings,
+    level_of: Callable[[str], str],
+    notes: list[str],
+) -> Iterator[Violation]:
+    """Yield what is wrong with the .proto files, alone and against what they were."""
+    elsewhere = {one.name: file.file for file in protos.now.files.values() for one in file.all_messages()}
+    for path, new in protos.now.files.items():
+        before = [
+            ProtoBefore(old, snapshot.name)
+            for snapshot in snapshots
+            if (old := protos.snapshots.get(snapshot.name, ProtoSet()).files.get(path)) is not None
+        ]
+        unchanged = any(path in snapshot.unchanged for snapshot in snapshots)
+        yield from lint_proto(new, settings, bool(before) or unchanged)
+        subject = corpus.subject(path, settings)
+        for one in before:
+            yield from judge_proto(new, (one,), level_of(path), settings, subject, elsewhere)
+        if registered := protos.versions.get(path):
+            yield from judge_proto(new, registered, level_of(path), settings, subject, elsewhere)
+    for snapshot in snapshots:
+        compiled = protos.snapshots.get(snapshot.name, ProtoSet()).files
+        wanted = [path for path in snapshot.before if path in protos.now.files and path not in compiled]
+        if wanted:
+            notes.append(f"not compared, it did not compile at {snapshot.name}: {_listed(wanted)}")
+
+
 def _moved(corpus: Corpus, snapshot: Snapshot) -> tuple[dict[str, str], dict[str, str]]:
     """Return `before` and `deleted` with a deleted file whose root type now stands in one new file taken as moved."""
     before, deleted = dict(snapshot.before), dict(snapshot.deleted)
@@ -328,7 +404,7 @@ def _moved(corpus: Corpus, snapshot: Snapshot) -> tuple[dict[str, str], dict[str
 
 
 def _against_registry(
-    corpus: Corpus, registered: Registered, settings: SchemaSettings, level: str
+    corpus: Corpus, registered: Registered, settings: SchemaSettings, level: str, refused_by_us: Sequence[Violation]
 ) -> tuple[list[Violation], list[str]]:
     """Return our verdict and, where it differs, the registry's own: only one that refuses as well stays unsaid."""
     file, where = registered.file, f"registry {registered.subject}"
@@ -346,7 +422,7 @@ def _against_registry(
     if kind == "AVRO":
         found, said = _judged_by_us(corpus, registered, settings, level)
         notes += said
-    refusing = [one for one in found if one.severity is Severity.ERROR]
+    refusing = [*(one for one in found if one.severity is Severity.ERROR), *refused_by_us]
     against = f"{where} v{latest.version}"
     reasons = "; ".join(registered.said) or "it gives no reason"
     if registered.accepts is False and not refusing:
@@ -360,6 +436,11 @@ def _against_registry(
     return found, notes
 
 
+def _is_of_registry(violation: Violation, registered: Registered) -> bool:
+    against = violation.against or ""
+    return violation.severity is Severity.ERROR and against.startswith(f"registry {registered.subject} v")
+
+
 def _judged_by_us(
     corpus: Corpus, registered: Registered, settings: SchemaSettings, level: str
 ) -> tuple[list[Violation], list[str]]:
@@ -370,7 +451,7 @@ def _judged_by_us(
     notes: list[str] = []
     for one in registered.versions:
         name = f"registry {registered.subject} v{one.version}"
-        texts = (one.text, *one.uses) if one.schema_type == "AVRO" else ()
+        texts = (one.text, *one.uses.values()) if one.schema_type == "AVRO" else ()
         parts = [part for index, text in enumerate(texts) if (part := _part(f"{index}", text)) is not None]
         schemas, _ = link(parts)
         if (old := schemas.get("0")) is None:
@@ -484,11 +565,18 @@ def _listed(files: Sequence[str]) -> str:
     return ", ".join(files[:SHOWN_NAMES]) + more
 
 
-def with_more(result: Result, notes: Iterable[str], not_known: Iterable[str], against: Iterable[str] = ()) -> Result:
+def with_more(
+    result: Result,
+    notes: Iterable[str],
+    not_known: Iterable[str],
+    against: Iterable[str] = (),
+    checked: Iterable[str] = (),
+) -> Result:
     """Return the result with what the shell found on the way; `against` is what it meant to compare with."""
     return replace(
         result,
         notes=tuple(dict.fromkeys((*result.notes, *notes))),
         not_known=(*result.not_known, *not_known),
+        checked=(*result.checked, *checked),
         against=tuple(dict.fromkeys((*result.against, *against))),
     )
