@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bot.checks.avro.difference import Difference, differences, guessed_renames, nullable
+from bot.checks.avro.judgement import Judgement
 from bot.checks.avro.schema import Fixed, Named, Primitive, Schema, namespace_of, unqualified
 from bot.checks.avro.words import default_words, kind, meaning_change, type_words
 from bot.checks.settings import SchemaSettings
@@ -58,10 +59,11 @@ def judge(
     """Return the violations C001-C020 of `new` after `before` (oldest first) at a compatibility level.
 
     Levels that are not transitive compare with the last of `before`; C018 looks at them all. One cause is one
-    violation: what the registry would say of it too is in its message. NONE switches off what only the registry asks
-    (C002-C007, C015); the user's rule and what no registry sees stay on.
+    violation: what the registry would say of it is in its message. The rules are in `judgement.py`.
     """
-    return ()
+    if not before:
+        return ()
+    return Judgement(new, [(one.schema, one.name) for one in before], level, settings, subject).violations()
 
 
 def _words(old: Schema, new: Schema, one: Difference) -> str:

@@ -252,7 +252,7 @@ class _Resolution:
             if written is None:
                 if not field.has_default or not fits(self.reader, field.type, field.default):
                     todo.append(self._missing_field(reader, writer, field, place))
-            elif not _equal_primitives(field.type, written.type):
+            elif not _plainly_equal(field.type, written.type):
                 inner = _Place(
                     f"{place.path}.{field.name}" if place.path else field.name,
                     f"{place.writer_path}.{written.name}" if place.writer_path else written.name,
@@ -329,5 +329,13 @@ def _inside(place: _Place, sign: str) -> _Place:
     return _Place(f"{place.path}{sign}", f"{place.writer_path}{sign}", place.reader_anchor, place.writer_anchor)
 
 
-def _equal_primitives(one: Type, other: Type) -> bool:
-    return isinstance(one, Primitive) and isinstance(other, Primitive) and one.kind == other.kind
+def _plainly_equal(one: Type, other: Type) -> bool:
+    """Return whether two types are the same primitives in the same order: the usual case, settled without a walk."""
+    if isinstance(one, Primitive) and isinstance(other, Primitive):
+        return one.kind == other.kind
+    if not isinstance(one, Union) or not isinstance(other, Union) or len(one.branches) != len(other.branches):
+        return False
+    for mine, theirs in zip(one.branches, other.branches, strict=True):
+        if not isinstance(mine, Primitive) or not isinstance(theirs, Primitive) or mine.kind != theirs.kind:
+            return False
+    return True

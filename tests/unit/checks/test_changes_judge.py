@@ -1,0 +1,267 @@
+"""The rules C001-C020: which one speaks, how loud, about which node, and that one cause is told once."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from bot.checks.avro.changes import Before, judge
+from bot.checks.avro.schema import Field, Primitive
+from bot.checks.settings import SchemaSettings
+from bot.checks.violation import Severity, Violation
+from tests.unit.checks.avro_documents import decimal, enum, field, fixed, optional, record, schema
+from tests.unit.checks.test_resolution import nested
+
+ID = field("id", "long")
+DATE = {"type": "int", "logicalType": "date"}
+MILLIS = {"type": "long", "logicalType": "timestamp-millis"}
+MICROS = {"type": "long", "logicalType": "timestamp-micros"}
+FIRST, SECOND = ("fields", 0), ("fields", 1)
+TYPE = ("fields", 0, "type")
+ADDRESS = record(field("street", "string"), name="shop.Address")
+ADDRESS_ZIP = record(field("street", "string"), field("zip", "string"), name="shop.Address")
+
+
+def judged(
+    old: Any, new: Any, level: str = "BACKWARD", *profiles: str, subject: str | None = None
+) -> tuple[Violation, ...]:
+    """`old` is a schema, or a list of versions, oldest first."""
+    versions = old if isinstance(old, list) else [old]
+    before = [Before(schema(one), f"git v{number}") for number, one in enumerate(versions, 1)]
+    return judge(schema(new), before, level, SchemaSettings(profiles=frozenset(profiles)), subject)
+
+
+def x(type_: Any, **more: Any) -> dict[str, Any]:
+    """A record of one field."""
+    return record(field("x", type_, **more))
+
+
+Row = tuple[Any, Any, tuple[str, ...], list[tuple[str, str, str, tuple[Any, ...]]]]
+TABLE: dict[str, Row] = {
+    # what it is: old, new, level and profiles, [rule severity path pointer]
+    "same": (x("int"), x("int"), ("FULL_TRANSITIVE", "flink", "iceberg-v2"), []),
+    "optional with default null": (record(ID), record(ID, optional("x", "int")), ("FULL", "iceberg-v2"), []),
+    "explicit default": (record(ID), record(ID, field("x", "int", default=0)), ("FULL",), []),
+    "no decision": (record(ID), record(ID, field("x", "int")), ("BACKWARD",), [("C001", "error", "x", SECOND)]),
+    "no decision, forward": (record(ID), record(ID, field("x", "int")), ("FORWARD",), [("C001", "error", "x", SECOND)]),
+    "no decision, none": (record(ID), record(ID, field("x", "int")), ("NONE",), [("C001", "error", "x", SECOND)]),
+    "optional without default": (record(ID), record(ID, field("x", ["null", "int"])), ("FULL",),
+                                 [("C001", "error", "x", SECOND)]),
+    "default null of a type without null": (record(ID), record(ID, field("x", "int", default=None)), ("BACKWARD",),
+                                            [("C001", "error", "x", SECOND)]),
+    "a default that does not fit is lint's": (record(ID), record(ID, field("x", "int", default="a")), ("FULL",), []),
+    "nested": (x(ADDRESS), x(ADDRESS_ZIP), ("BACKWARD",), [("C001", "error", "x.zip", (*TYPE, "fields", 1))]),
+    "newly in a union": (x(ADDRESS), x(["null", ADDRESS_ZIP]), ("BACKWARD",),
+                         [("C001", "error", "x.zip", (*TYPE, 1, "fields", 1))]),
+    "a new record has no past": (record(ID), record(ID, optional("x", ADDRESS_ZIP)), ("FULL",), []),
+    "a new branch has no past": (x(["null", "int"]), x(["null", "int", ADDRESS_ZIP]), ("BACKWARD",), []),
+    "absent from the first version only": ([record(ID), record(ID, field("x", "int"))], record(ID, field("x", "int")),
+                                           ("BACKWARD_TRANSITIVE",), [("C002", "error", "x", SECOND)]),
+    "the same, not transitive": ([record(ID), record(ID, field("x", "int"))], record(ID, field("x", "int")),
+                                 ("BACKWARD",), []),
+    "renamed, forward": (record(field("mail", "string")), record(field("email", "string", aliases=["mail"])),
+                         ("FULL",), [("C002", "error", "mail", FIRST)]),
+    "renamed, backward": (record(field("mail", "string")), record(field("email", "string", aliases=["mail"])),
+                          ("BACKWARD",), []),
+    "narrowed": (x("long"), x("int"), ("BACKWARD",), [("C003", "error", "x", TYPE)]),
+    "narrowed, forward": (x("long"), x("int"), ("FORWARD",), []),
+    "widened": (x("int"), x("long"), ("BACKWARD", "iceberg-v2"), []),
+    "widened, forward": (x("int"), x("long"), ("FORWARD",), [("C003", "error", "x", TYPE)]),
+    "nullability and type": (x(["null", "string"], default=None), x("int"), ("FULL",), [("C003", "error", "x", TYPE)]),
+    "type and meaning": (x(MILLIS), x("string"), ("BACKWARD",), [("C003", "error", "x", TYPE)]),
+    "optional, forward": (x("int"), x(["int", "null"]), ("FORWARD",), [("C003", "error", "x", TYPE)]),
+    "optional, backward": (x("int"), x(["int", "null"]), ("BACKWARD",), []),
+    "replaced, none": (x("int"), x("string"), ("NONE",), [("C018", "error", "x", TYPE)]),
+    "widened, none": (x("int"), x("long"), ("NONE",), []),
+    "symbol lost": (x(enum("A", "B")), x(enum("A")), ("BACKWARD",), [("C004", "error", "x", (*TYPE, "symbols"))]),
+    "symbol lost, field default": (x(enum("A", "B")), x(enum("A"), default="A"), ("BACKWARD",),
+                                   [("C004", "error", "x", (*TYPE, "symbols"))]),
+    "symbol lost, enum default": (x(enum("A", "B")), x(enum("A", default="A")), ("BACKWARD",), []),
+    "symbol got, forward": (x(enum("A")), x(enum("A", "B")), ("FULL",), [("C004", "error", "x", (*TYPE, "symbols"))]),
+    "branch lost": (x(["null", "int", "string"]), x(["null", "int"]), ("BACKWARD",), [("C005", "error", "x", TYPE)]),
+    "branch got, forward": (x(["null", "int"]), x(["null", "int", "string"]), ("FULL",),
+                            [("C005", "error", "x", TYPE)]),
+    "renamed type": (record(ID, name="shop.A"), record(ID, name="shop.B"), ("BACKWARD",),
+                     [("C006", "error", "", ("name",))]),
+    "renamed type in a union": (x(["null", record(ID, name="shop.A")]), x(["null", record(ID, name="shop.B")]),
+                                ("BACKWARD",), [("C006", "error", "x", TYPE)]),
+    "renamed type with alias": (record(ID, name="shop.A"), record(ID, name="shop.B", aliases=["A"]), ("BACKWARD",), []),
+    "namespace": (record(ID, name="a.R"), record(ID, name="b.R"), ("FULL",), []),
+    "size": (x(fixed(4)), x(fixed(8)), ("BACKWARD",), [("C007", "error", "x", (*TYPE, "size"))]),
+    "scale": (x(decimal(10, 2)), x(decimal(12, 4)), ("NONE",), [("C008", "error", "x", TYPE)]),
+    "precision": (x(decimal(10, 2)), x(decimal(12, 2)), ("BACKWARD",), [("C008", "error", "x", TYPE)]),
+    "precision wider, Iceberg": (x(decimal(10, 2)), x(decimal(12, 2)), ("BACKWARD", "iceberg-v3"),
+                                 [("C008", "warning", "x", TYPE)]),
+    "precision narrower, Iceberg": (x(decimal(10, 2)), x(decimal(9, 2)), ("BACKWARD", "iceberg-v3"),
+                                    [("C008", "error", "x", TYPE)]),
+    "scale of a fixed": (x(fixed(8, logicalType="decimal", precision=9, scale=2)),
+                         x(fixed(8, logicalType="decimal", precision=9, scale=3)), ("BACKWARD",),
+                         [("C008", "error", "x", TYPE)]),
+    "unit": (x(MILLIS), x(MICROS), ("NONE",), [("C009", "error", "x", TYPE)]),
+    "unit in a list": (x({"type": "array", "items": MILLIS}), x({"type": "array", "items": MICROS}), ("BACKWARD",),
+                       [("C009", "error", "x[]", (*TYPE, "items"))]),
+    "date to timestamp": (x(DATE), x(MILLIS), ("BACKWARD",), [("C009", "error", "x", TYPE)]),
+    "meaning dropped": (x(MILLIS), x("long"), ("BACKWARD",), [("C009", "error", "x", TYPE)]),
+    "meaning added": (x("long"), x(MILLIS), ("BACKWARD",), [("C009", "warning", "x", TYPE)]),
+    "meaning added, Flink": (x("long"), x(MILLIS), ("BACKWARD", "flink"), [("C009", "error", "x", TYPE)]),
+    "null gone": (x(["null", "int"], default=None), x("int"), ("BACKWARD",), [("C010", "error", "x", TYPE)]),
+    "null gone, none": (x(["null", "int"], default=None), x("int"), ("NONE",), [("C010", "error", "x", TYPE)]),
+    "null gone, forward": (x(["null", "int"], default=None), x("int"), ("FORWARD",), [("C010", "error", "x", TYPE)]),
+    "null gone from a list": (x({"type": "array", "items": ["null", "int"]}), x({"type": "array", "items": "int"}),
+                              ("BACKWARD",), [("C010", "error", "x[]", (*TYPE, "items"))]),
+    "removed": (record(ID, field("x", "int")), record(ID), ("BACKWARD",), [("C011", "warning", "x", ("fields",))]),
+    "removed, forward": (record(ID, field("x", "int")), record(ID), ("FULL",), [("C011", "error", "x", ("fields",))]),
+    "removed with default, forward": (record(ID, field("x", "int", default=0)), record(ID), ("FORWARD",),
+                                      [("C011", "warning", "x", ("fields",))]),
+    "removed, Iceberg": (record(ID, optional("x", "int")), record(ID), ("BACKWARD", "iceberg-v2"),
+                         [("C011", "error", "x", ("fields",))]),
+    "removed, Flink": (record(ID, optional("x", "int")), record(ID), ("BACKWARD", "flink"), []),
+    "removed from a nested record": (x(ADDRESS_ZIP), x(ADDRESS), ("BACKWARD",),
+                                     [("C011", "warning", "x.zip", (*TYPE, "fields"))]),
+    "order": (record(ID, optional("x", "int")), record(optional("x", "int"), ID), ("FULL",), []),
+    "order, Iceberg": (record(ID, optional("x", "int")), record(optional("x", "int"), ID), ("FULL", "iceberg-v2"),
+                       [("C012", "warning", "", ("fields",))]),
+    "a field between is no reordering": (record(ID, optional("x", "int")),
+                                         record(ID, optional("y", "int"), optional("x", "int")),
+                                         ("FULL", "iceberg-v2"), []),
+    "required with default, v2": (record(ID), record(ID, field("x", "int", default=0)), ("BACKWARD", "iceberg-v2"),
+                                  [("C013", "error", "x", SECOND)]),
+    "required with default, v3": (record(ID), record(ID, field("x", "int", default=0)), ("BACKWARD", "iceberg-v3"), []),
+    "required without default, v2": (record(ID), record(ID, field("x", "int")), ("BACKWARD", "iceberg-v2"),
+                                     [("C001", "error", "x", SECOND)]),
+    "int -> double, Iceberg": (x("int"), x("double"), ("BACKWARD", "iceberg-v2"), [("C014", "error", "x", TYPE)]),
+    "long -> double, Iceberg: told once": (x("long"), x("double"), ("BACKWARD", "iceberg-v2"),
+                                           [("C014", "error", "x", TYPE)]),
+    "string -> bytes, Iceberg": (x("string"), x("bytes"), ("BACKWARD", "iceberg-v3"), [("C014", "error", "x", TYPE)]),
+    "float -> double": (x("float"), x("double"), ("BACKWARD", "iceberg-v3"), []),
+    "lossy": (x("long"), x("double"), ("BACKWARD",), [("C015", "warning", "x", TYPE)]),
+    "lossy int": (x("int"), x("float"), ("BACKWARD",), [("C015", "warning", "x", TYPE)]),
+    "not lossy": (x("int"), x("double"), ("BACKWARD",), []),
+    "lossy for old readers": (x("double"), x("long"), ("FORWARD",), [("C015", "warning", "x", TYPE)]),
+    "bytes -> string": (x("bytes"), x("string"), ("BACKWARD",), [("C015", "warning", "x", TYPE)]),
+    "default changed": (x("int", default=0), x("int", default=1), ("FULL",),
+                        [("C016", "warning", "x", (*FIRST, "default"))]),
+    "default gone": (x("int", default=0), x("int"), ("FULL",), [("C016", "warning", "x", FIRST)]),
+    "default gone, transitive": (x("int", default=0), x("int"), ("FULL_TRANSITIVE",), [("C016", "error", "x", FIRST)]),
+    "default gone, and once absent": ([record(ID), record(ID, field("x", "int", default=0))],
+                                      record(ID, field("x", "int")), ("BACKWARD_TRANSITIVE",),
+                                      [("C016", "error", "x", SECOND)]),
+    "default got": (x("int"), x("int", default=0), ("FULL",), []),
+    "name back with another type": ([record(ID, field("x", "int")), record(ID)], record(ID, optional("x", "string")),
+                                    ("BACKWARD",), [("C018", "error", "x", SECOND)]),
+    "the same, transitive: told once": ([record(ID, field("x", "int")), record(ID)],
+                                        record(ID, optional("x", "string")), ("FULL_TRANSITIVE",),
+                                        [("C018", "error", "x", SECOND)]),
+    "name back with another unit": ([record(ID, field("x", MILLIS)), record(ID)], record(ID, optional("x", MICROS)),
+                                    ("BACKWARD",), [("C018", "error", "x", SECOND)]),
+    "name back as it was": ([record(ID, field("x", "int")), record(ID)], record(ID, optional("x", "int")),
+                            ("BACKWARD",), []),
+    "reserved name": (record(ID, **{"confluent:reserved": "x"}), record(ID, optional("x", "int"),
+                                                                        **{"confluent:reserved": "x"}),
+                      ("BACKWARD",), [("C018", "error", "x", SECOND)]),
+    "reservation gone": (record(ID, **{"confluent:reserved": "x, y"}), record(ID, **{"confluent:reserved": "y"}),
+                         ("BACKWARD",), [("C018", "error", "x", ())]),
+    "doc": (record(ID), record(ID, doc="x"), ("FULL",), [("C020", "note", "", ())]),
+    "alias": (x("int"), x("int", aliases=["y"]), ("FULL",), [("C020", "note", "", ())]),
+    "three causes": (record(field("a", "long"), field("b", MILLIS)),
+                     record(field("a", "int"), field("b", MICROS), field("c", "int")), ("BACKWARD",),
+                     [("C001", "error", "c", ("fields", 2)), ("C003", "error", "a", TYPE),
+                      ("C009", "error", "b", ("fields", 1, "type"))]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", TABLE)
+def test_each_cause_is_told_once_by_its_rule(what: str) -> None:
+    """Rule, severity, path and the node in the new file; against the version that it conflicts with."""
+    old, new, (level, *profiles), expected = TABLE[what]
+    found = judged(old, new, level, *profiles)
+    assert expected == [(one.rule, str(one.severity), one.path, one.pointer) for one in found]
+
+
+def test_the_decision_can_be_pasted() -> None:
+    """C001 names the type, what the registry will do, and the field's JSON, other attributes kept."""
+    (found,) = judged(record(ID), record(ID, field("tier", "string", doc="the plan")))
+    assert "new field tier (string) has no default" in found.message
+    assert "the registry refuses it at BACKWARD" in found.message
+    pasted = json.loads(found.remedy.removeprefix("Decide: ").partition(", or an explicit")[0])
+    assert {"name": "tier", "type": ["null", "string"], "default": None, "doc": "the plan"} == pasted
+    assert () == judged(record(ID), record(ID, pasted))
+
+
+@pytest.mark.parametrize("what", [what for what, row in TABLE.items() if row[3] and row[3][0][0] != "C020"])
+def test_every_message_has_a_remedy_that_is_not_the_message(what: str) -> None:
+    """No message without what to do, and none names an internal."""
+    old, new, (level, *profiles), _ = TABLE[what]
+    for one in judged(old, new, level, *profiles):
+        assert one.remedy and one.remedy != one.message
+        assert "None" not in one.message + one.remedy and "object at" not in one.message + one.remedy
+        assert one.against and one.against.startswith("git v")
+
+
+@pytest.mark.parametrize(
+    ("subject", "file", "rules"),
+    [
+        ("orders-key", "a.avsc", ["C017"]),
+        (":.prod:orders-key", "a.avsc", ["C017"]),
+        ("orders-value", "orders-key.avsc", []),
+        (None, "schemas/orders-key.avsc", ["C017"]),
+        (None, "schemas/key.avsc", ["C017"]),
+        (None, "schemas/monkey.avsc", []),
+    ],
+)
+def test_a_key_may_not_change(subject: str | None, file: str, rules: list[str]) -> None:
+    """Even what the level allows: the key decides the partition and the row."""
+    before = [Before(schema(record(ID), file), "git")]
+    found = judge(schema(record(ID, optional("x", "int")), file), before, "BACKWARD", SchemaSettings(), subject)
+    assert rules == [one.rule for one in found]
+    assert {subject} >= {one.subject for one in found}
+
+
+def test_documentation_of_a_key_may_change() -> None:
+    """What no reader notices is no change of the key."""
+    assert ["C020"] == [one.rule for one in judged(record(ID), record(ID, doc="x"), subject="orders-key")]
+
+
+def test_where_c001_is_switched_off_the_registrys_verdict_stands() -> None:
+    """Turning the user's rule off does not let a 409 through; where the level allows the field, nothing is left."""
+    settings = SchemaSettings(severities={"C001": None})
+    before = [Before(schema(record(ID)), "git")]
+    new = schema(record(ID, field("x", "int")))
+    assert ["C002"] == [one.rule for one in judge(new, before, "BACKWARD", settings)]
+    assert [] == [one.rule for one in judge(new, before, "FORWARD", settings)]
+
+
+def test_a_new_schema_has_nothing_to_answer_for() -> None:
+    """Without a previous version there is no change."""
+    assert () == judge(schema(record(ID)), [], "FULL", SchemaSettings())
+
+
+def test_inside_another_files_type_the_pointer_stays_in_the_file() -> None:
+    """The using file's place is told, since the shared file is not the one at hand."""
+    user = record(ID, field("home", "shop.Address"))
+    new = schema(user, "customer.avsc", ("address.avsc", ADDRESS_ZIP))
+    old = schema(user, "customer.avsc", ("address.avsc", ADDRESS))
+    (found,) = judge(new, [Before(old, "git")], "BACKWARD", SchemaSettings())
+    assert ("C001", "home.zip", ("fields", 1, "type")) == (found.rule, found.path, found.pointer)
+
+
+def test_a_schema_five_hundred_deep_is_judged() -> None:
+    """No depth ends in a trace."""
+    old, new = nested(500, Field("x", Primitive("long"))), nested(500, Field("x", Primitive("int")))
+    found = judge(new, [Before(old, "git")], "FULL", SchemaSettings())
+    assert ["C003"] == [one.rule for one in found]
+
+
+def test_a_thousand_judgements_are_quick() -> None:
+    """1,000 pairs of 30 fields with one added: well under the 2 s that the whole check has."""
+    fields = [optional(f"f{number}", "string") for number in range(30)]
+    old, new = schema(record(*fields)), schema(record(*fields, field("tier", "string")))
+    before, settings = [Before(old, "git")], SchemaSettings()
+    started = time.process_time()
+    for _ in range(1000):
+        (found,) = judge(new, before, "BACKWARD", settings)
+    assert time.process_time() - started < 1.0
+    assert Severity.ERROR is found.severity
