@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bot.incident.refusals import Refusals
 from bot.lag.ladder import Ladder
 from bot.lag.track import GroupTrack
 from bot.model import Finding, GroupOffsets, PartitionKey, Signal, Status
 from bot.ports import Connect, Denied, Flink, Kafka, KafkaCluster, Missing, PortError, SchemaRegistry
+
+if TYPE_CHECKING:
+    from bot.incident.refusals import Refusals  # `cdc lag` does not pay for it
 
 MISSING = "MISSING"
 DENIED = "DENIED"
