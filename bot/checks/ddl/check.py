@@ -1,7 +1,9 @@
 """Migrations against what a registry holds: the Avro change of each statement, judged before it is run.
 
-Debezium registers a table's schema with the first row after a statement, so each statement is judged as if a row
-followed it; between BEGIN and COMMIT only what has come of them all, unless the migration writes rows in between.
+Debezium registers a table's schema with the first row after a statement. Nobody knows between which statements rows
+come, so each state is judged after the one before it, and after what is registered now: ADD COLUMN ... NOT NULL DEFAULT
+and then DROP DEFAULT pass one by one, and are refused where no row came between. Between BEGIN and COMMIT only what has
+come of them all counts, unless the migration itself writes rows.
 
 A migration that has run already changes nothing that is registered and is silent. Where the files hold a table's
 CREATE TABLE, its statements are replayed from there, and judged after the last one that comes to the registered schema.
@@ -275,11 +277,12 @@ def _judged(view: _View, settings: SchemaSettings, notes: list[str]) -> Iterator
     if not view.connector.is_known:
         notes.append(
             f"{subject.subject}: the settings of its connector are not known, Debezium's defaults are taken "
-            "(decimal.handling.mode=precise, time.precision.mode=adaptive): name its Connect with --connect URL"
+            "(decimal.handling.mode=precise, time.precision.mode=adaptive): write `connect: {url: ...}` into cdc.yml"
         )
-    before = list(_versions(subject))
+    registered = tuple(_versions(subject))
+    before = list(registered)
     last = write_table(read_table(view.document, view.connector) or steps[0].table)
-    told: set[tuple[str, str, str]] = set()
+    told: set[tuple[str, str]] = set()
     for step in steps:
         for statement, remark in step.remarks:
             yield _violation(statement, remark, subject.subject)
@@ -290,18 +293,22 @@ def _judged(view: _View, settings: SchemaSettings, notes: list[str]) -> Iterator
         last = new
         if schema is None:
             continue
-        for one in judge(schema, before, subject.level, settings, subject.subject):
+        found = list(judge(schema, before, subject.level, settings, subject.subject))
+        if len(before) > len(registered):
+            known = told | {(one.rule, one.path) for one in found}
+            all_at_once = judge(schema, registered, subject.level, settings, subject.subject)
+            found += [one for one in all_at_once if (one.rule, one.path) not in known]
+        for one in found:
             place = _cause(step, one.path)
-            if (one.rule, one.path, one.message) not in told:
-                told.add((one.rule, one.path, one.message))
-                yield replace(
-                    one,
-                    file=place.file,
-                    line=place.line,
-                    column=place.column,
-                    pointer=None,
-                    remedy=_REMEDIES.get(one.rule, one.remedy),
-                )
+            told.add((one.rule, one.path))
+            yield replace(
+                one,
+                file=place.file,
+                line=place.line,
+                column=place.column,
+                pointer=None,
+                remedy=_REMEDIES.get(one.rule, one.remedy),
+            )
         before.append(Before(schema, f"{step.statements[-1].file}:{step.statements[-1].line}"))
 
 

@@ -97,11 +97,15 @@ class NoMapping:
 
 @dataclass(frozen=True)
 class Mapped:
-    """An Avro type without its null. `takes_default` False: Debezium reads no default of such a column."""
+    """An Avro type without its null. `takes_default` False: Debezium reads no default of such a column.
+
+    `scale` is that of a decimal written as a string: its default has as many digits.
+    """
 
     node: Any
     takes_default: bool = True
     is_jsonb: bool = False
+    scale: int | None = None
 
 
 def mapped(sql: SqlType, connector: Connector, types: Types) -> Mapped | NoMapping:
@@ -182,7 +186,8 @@ def _scalar(sql: SqlType, connector: Connector, types: Types) -> Mapped | NoMapp
 def _decimal(name: str, digits: tuple[int, ...], connector: Connector) -> Mapped:
     takes_default = name != "money" and bool(digits)
     if connector.decimals in ("string", "double"):
-        return Mapped(connector.decimals, takes_default)
+        scale = (digits[1] if len(digits) > 1 else 0) if digits and connector.decimals == "string" else None
+        return Mapped(connector.decimals, takes_default, scale=scale)
     if name == "money":
         return Mapped(_fixed_point(64, connector.money_digits, {"scale": str(connector.money_digits)}), False)
     if not digits:
@@ -287,7 +292,7 @@ def default_of(default: Default | None, type_: Mapped) -> DefaultRead:
             return DefaultRead(False, default.literal == "0")
         # It reads up to the first quote: 'it''s' becomes "it".
         literal = default.literal.partition("'")[0]
-        value = _constant(_jsonb(literal) if type_.is_jsonb else literal, type_.node)
+        value = _constant(_as_printed(literal, type_), type_.node)
         return DefaultRead(value, literal == default.literal and value is not MISSING)
     if default.first is not None and not default.is_call and kind == "string" and not name:
         return DefaultRead(default.first.partition("'")[0], False)
@@ -397,6 +402,18 @@ def _duration(text: str, _: Any) -> Any:
     elif rest:
         return MISSING
     return int(total * 1_000_000)
+
+
+def _as_printed(text: str, type_: Mapped) -> str:
+    """The constant as PostgreSQL gives it back for the type of the column."""
+    if type_.is_jsonb:
+        return _jsonb(text)
+    if type_.scale is None:
+        return text
+    try:
+        return f"{Decimal(text):.{type_.scale}f}"
+    except InvalidOperation:
+        return text
 
 
 def _jsonb(text: str) -> str:

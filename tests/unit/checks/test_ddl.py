@@ -339,6 +339,13 @@ def test_a_transaction_takes_effect_as_a_whole() -> None:
     assert () == check(f"begin; {steps[0]}; rollback; select 1").violations
 
 
+def test_statements_that_pass_one_by_one_are_judged_together_too() -> None:
+    """NOT NULL DEFAULT, then DROP DEFAULT: with no row in between the registry sees a required field."""
+    checked = check("alter table orders add a int not null default 1;\nalter table orders alter a drop default;")
+    assert {2} == {one.line for one in checked.violations if one.severity == "error"}
+    assert {"C001", "C002"} & {one.rule for one in checked.violations}
+
+
 def test_a_migration_that_has_run_is_silent() -> None:
     """The whole history replayed: only what comes after the registered state is judged."""
     history = (
