@@ -44,11 +44,11 @@ def find(paths: Sequence[str]) -> Found:
     not_known: list[str] = []
     seen: set[tuple[int, int]] = set()
     for path in map(os.path.normpath, paths):
-        if os.path.isfile(path):
+        if Path(path).is_file():
             files[path] = None
-        elif os.path.isdir(path):
+        elif Path(path).is_dir():
             for file in _walk(path, seen, not_known):
-                ending = os.path.splitext(file)[1].lower()
+                ending = _ending(file)
                 if ending in KINDS:
                     files[file] = None
                 elif ending in UNREAD:
@@ -64,7 +64,7 @@ def find(paths: Sequence[str]) -> Found:
 def _walk(folder: str, seen: set[tuple[int, int]], not_known: list[str]) -> Iterator[str]:
     """Yield the files below `folder` in the order of their names; hidden folders hold no schemas."""
     try:
-        about = os.stat(folder)
+        about = Path(folder).stat()
         if (about.st_dev, about.st_ino) in seen:
             return
         seen.add((about.st_dev, about.st_ino))
@@ -74,13 +74,19 @@ def _walk(folder: str, seen: set[tuple[int, int]], not_known: list[str]) -> Iter
         not_known.append(f"{folder}: {error.strerror}: nothing in it was checked")
         return
     for entry in inside:
-        shown = os.path.normpath(os.path.join(folder, entry.name))
+        shown = os.path.normpath(entry.path)
         if entry.name.startswith(".") or entry.name in SKIPPED_FOLDERS:
             continue
         if _is_folder(entry):
             yield from _walk(shown, seen, not_known)
         else:
             yield shown
+
+
+def _ending(file: str) -> str:
+    """Return `.avsc`; a name that is only an ending has none."""
+    name = file.rpartition("/")[2]
+    return name[name.rfind(".") :].lower() if "." in name[1:] else ""
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -105,7 +111,7 @@ def read(file: str) -> tuple[Source | None, tuple[Violation, ...], str | None]:
 
 def kind_of(file: str, text: str) -> str:
     """Return avro, proto or json; a `.json` with `$schema` is JSON Schema, any other may be Avro."""
-    ending = os.path.splitext(file)[1].lower()
+    ending = _ending(file)
     if ending == ".json":
         return "json" if '"$schema"' in text else "avro"
     return KINDS.get(ending, "avro")
@@ -129,21 +135,21 @@ def snapshot_of_folder(folder: str, found: Found, texts: dict[str, str]) -> Snap
 
     Raises OSError where there is no such file or folder.
     """
-    os.stat(folder)
+    Path(folder).stat()
     before: dict[str, str] = {}
     unchanged: set[str] = set()
     earlier: dict[str, str] = {}
     for root in found.roots:
-        whole = os.path.join(folder, root)
-        start = whole if os.path.exists(whole) and not os.path.isabs(root) else folder
-        if os.path.isfile(start):
+        whole = Path(folder, root)
+        start = str(whole) if whole.exists() and not Path(root).is_absolute() else folder
+        if Path(start).is_file():
             earlier[root] = start
             continue
-        if os.path.isfile(root):
-            earlier[root] = os.path.join(start, os.path.basename(root))
+        if Path(root).is_file():
+            earlier[root] = str(Path(start, Path(root).name))
             continue
         for file in find([start]).files:
-            earlier[os.path.normpath(os.path.join(root, os.path.relpath(file, start)))] = file
+            earlier[os.path.normpath(f"{root}/{os.path.relpath(file, start)}")] = file
     deleted: dict[str, str] = {}
     for file, old in earlier.items():
         source, _, _ = read(old)

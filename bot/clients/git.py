@@ -91,14 +91,14 @@ class GitBinary:
         found: dict[str, dict[str, str]] = {}
         for path in paths:
             real = os.path.realpath(self._directory / path)
-            folder = real if os.path.isdir(real) else os.path.dirname(real)
+            folder = real if Path(real).is_dir() else str(Path(real).parent)
             if folder not in tops:
                 tops[folder] = self._top(folder)
             found.setdefault(tops[folder], {})[os.path.relpath(real, tops[folder])] = path
         return found
 
     def _top(self, folder: str) -> str:
-        """Return the top of the working tree that holds `folder`, by its `.git`; git itself says where there is none."""
+        """Return the top of the working tree around `folder`, by its `.git`; git itself says where there is none."""
         here = Path(folder)
         for candidate in (here, *here.parents):
             if (candidate / ".git").exists():
@@ -183,7 +183,7 @@ class GitBinary:
             blobs[given] = blob
             if old != new:
                 renamed[given] = old
-            elif not os.path.lexists(os.path.join(top, new)):
+            elif not os.path.lexists(f"{top}/{new}"):
                 deleted.add(given)
         contents = self._read(top, set(blobs.values()))
         return _Differences(
@@ -199,8 +199,8 @@ class GitBinary:
     def _submodule(
         self, top: str, path: str, commit: str, roots: Mapping[str, str], patterns: Sequence[str]
     ) -> Iterator[_Differences]:
-        inner = os.path.join(top, path)
-        if not os.path.exists(os.path.join(inner, ".git")):
+        inner = f"{top}/{path}"
+        if not Path(inner, ".git").exists():
             return
         pinned = self._git(top, "rev-parse", f"{commit}:{path}").decode().strip()
         if self._commit(inner, pinned) is None:
@@ -307,7 +307,7 @@ def _as_given(path: str, roots: Mapping[str, str]) -> str:
         if path == root:
             return os.path.normpath(given)
         if root == "." or path.startswith(f"{root}/"):
-            return os.path.normpath(os.path.join(given, path if root == "." else path[len(root) + 1 :]))
+            return os.path.normpath(f"{given}/{path if root == '.' else path[len(root) + 1 :]}")
     return path
 
 
