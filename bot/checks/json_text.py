@@ -99,14 +99,15 @@ def parse(text: str, file: str) -> tuple[Any, tuple[Violation, ...]]:
     except (ValueError, RecursionError, _TroubleError):
         pass
 
-    faults = tuple(_faults(text))
-    violations = tuple(_violation(text, file, fault) for fault in faults)
+    starts = _line_starts(text)
+    faults = tuple(_faults(text, starts))
+    violations = tuple(_violation(text, file, fault, starts) for fault in faults)
     if any(fault.fatal for fault in faults):
         return None, violations
     try:
         return json.loads(text.removeprefix(BOM)), violations
     except (ValueError, RecursionError) as error:
-        return None, (*violations, _violation(text, file, _Fault(0, str(error), "Correct the JSON.")))
+        return None, (*violations, _violation(text, file, _Fault(0, str(error), "Correct the JSON."), starts))
 
 
 def locate(text: str, pointers: Iterable[Pointer]) -> Mapping[Pointer, tuple[int, int]]:
@@ -217,7 +218,7 @@ def _too_deep(document: Any) -> bool:
 _VALUE, _FIRST_ITEM, _ITEM, _FIRST_KEY, _KEY, _COLON, _MORE, _END = range(8)
 
 
-def _faults(text: str) -> Iterator[_Fault]:
+def _faults(text: str, starts: list[int]) -> Iterator[_Fault]:
     """Yield what is wrong, in the order of the text; the first fatal fault is the last."""
     position = 0
     if text.startswith(BOM):
@@ -237,7 +238,7 @@ def _faults(text: str) -> Iterator[_Fault]:
         start = blank.end() if blank else position
         if start == len(text):
             if expected != _END:
-                yield _unfinished(text, stack, expected, end)
+                yield _unfinished(text, starts, stack, end)
             return
         found = _TOKEN.match(text, start)
         if found is None:
@@ -262,7 +263,7 @@ def _faults(text: str) -> Iterator[_Fault]:
                 stack.pop()
                 expected = _MORE if stack else _END
             elif token in ("]", "}"):
-                yield _mismatched(text, token, top, start)
+                yield _mismatched(text, starts, token, top, start)
                 return
             elif token == ":":
                 yield _Fault(start, "a colon where a comma or the end was expected", 'Write ",", or delete it.')
@@ -275,7 +276,7 @@ def _faults(text: str) -> Iterator[_Fault]:
                 key = json.loads(token)
                 top.key = key
                 if key in top.keys:
-                    first = "{}:{}".format(*_place(text, _line_starts(text), top.keys[key]))
+                    first = "{}:{}".format(*_place(text, starts, top.keys[key]))
                     words = f'"{key}" stands twice in this object, first at {first}; parsers silently keep the last'
                     yield _Fault(start, words, "Delete one of the two.", _path(stack), fatal=False)
                 else:
@@ -350,16 +351,16 @@ def _string_fault(token: str, offset: int, path: str) -> _Fault | None:
     return _Fault(offset, "half of a surrogate pair in a string", "Write the character itself, in UTF-8.", path)
 
 
-def _mismatched(text: str, token: str, top: _Open, offset: int) -> _Fault:
-    line, column = _place(text, _line_starts(text), top.offset)
+def _mismatched(text: str, starts: list[int], token: str, top: _Open, offset: int) -> _Fault:
+    line, column = _place(text, starts, top.offset)
     words = f'"{token}" closes nothing: open is the "{top.mark}" of {line}:{column}'
     return _Fault(offset, words, f'Write "{_closer(top)}", or delete it.')
 
 
-def _unfinished(text: str, stack: list[_Open], expected: int, end: int) -> _Fault:
+def _unfinished(text: str, starts: list[int], stack: list[_Open], end: int) -> _Fault:
     if not stack:
         return _Fault(end, "the text ends where a value was expected", "Write the value.")
-    line, column = _place(text, _line_starts(text), stack[-1].offset)
+    line, column = _place(text, starts, stack[-1].offset)
     closers = "".join(_closer(one) for one in reversed(stack))
     missing = closers if len(closers) <= 20 else f"{closers[:20]}..."
     words = f'the text ends, and the "{stack[-1].mark}" of {line}:{column} is still open'
@@ -424,8 +425,8 @@ def _place(text: str, starts: list[int], offset: int) -> tuple[int, int]:
     return line, column - 1 if line == 1 and column > 1 and text.startswith(BOM) else column
 
 
-def _violation(text: str, file: str, fault: _Fault) -> Violation:
-    line, column = _place(text, _line_starts(text), fault.offset)
+def _violation(text: str, file: str, fault: _Fault, starts: list[int] | None = None) -> Violation:
+    line, column = _place(text, starts or _line_starts(text), fault.offset)
     message = f"{fault.words}\n{_excerpt(text, fault.offset)}" if text.strip(BOM + " \t\r\n") else fault.words
     return Violation("A001", Severity.ERROR, file, fault.path, message, fault.remedy, line=line, column=column)
 

@@ -158,7 +158,7 @@ def _primitive(kind: str, value: Any, pointer: Pointer) -> tuple[Fault, ...]:
         if type(value) not in (int, float):
             return (_wrong(value, f"a {kind}", "0.0", pointer),)
         most = FLOAT_MAX if kind == "float" else sys.float_info.max
-        if abs(value) > most:
+        if not abs(value) <= most:  # NaN is neither.
             words = f"default {_short(value)} is outside of {kind}"
             return (Fault("A008", pointer, words, f"Write a number up to {most:.7g}."),)
         return ()

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 from bot.checks.avro import defaults, logical, naming
@@ -452,52 +453,56 @@ class _Walk:
     def endless(self) -> None:
         """A017: records that contain themselves without a way out; any cycle where a profile cannot hold one."""
         said: set[str] = set()
-        for name in self.schema.defined:
-            record = self.schema.named.get(name)
-            if name in said or not isinstance(record, Record):
-                continue
-            found = self.cycle(record, strict=True)
-            if found is None and self.settings.profiles:
-                found = self.cycle(record, strict=False)
-                words, remedy = (
-                    "Flink and Iceberg hold no recursive type",
-                    "Break the cycle: keep the parent's id instead.",
-                )
-            else:
-                words, remedy = "no finite value", 'Make one step optional: ["null", "..."], or an array.'
-            if found is None:
-                continue
-            field, members = found
-            said |= members
-            prefix = f"{self.paths[name]}." if self.paths.get(name) else ""
-            text = f"{unqualified(name)} contains itself: {words}"
-            self.add("A017", prefix + field.name, (*field.pointer, "type"), text, remedy)
+        remedy = 'Make one step optional: ["null", "..."], or an array.'
+        for name, field in self.cycles(strict=True):
+            self.endless_at(name, field, "it has no finite value", remedy, said)
+        if self.settings.profiles:
+            remedy = "Break the cycle: keep the parent's id instead."
+            for name, field in self.cycles(strict=False):
+                self.endless_at(name, field, "Flink and Iceberg hold no recursive type", remedy, said)
 
-    def cycle(self, record: Record, strict: bool) -> tuple[Field, set[str]] | None:
-        """Return the field on which a way from `record` leads back to it, and the records on the way, or None.
+    def endless_at(self, name: str, field: Field, words: str, remedy: str, said: set[str]) -> None:
+        if name not in said:
+            said.add(name)
+            path = f"{self.paths[name]}.{field.name}" if self.paths.get(name) else field.name
+            text = f"{unqualified(name)} contains itself: {words}"
+            self.add("A017", path, (*field.pointer, "type"), text, remedy)
+
+    def cycles(self, strict: bool) -> Iterator[tuple[str, Field]]:
+        """Yield, for each cycle, a record of this file on it and the field that leads on: depth first, no recursion.
 
         `strict` follows only what every value has: fields whose type is a record itself.
         """
-        for field in record.fields:
-            came: dict[str, str | None] = dict.fromkeys(_records_in(field.type, strict))
-            work = list(came)
-            for name in work:
-                if name == record.name:
-                    members = {name}
-                    step = came[name]
-                    while step is not None:
-                        members.add(step)
-                        step = came[step]
-                    return field, members
-                inner = self.schema.named.get(name)
-                if not isinstance(inner, Record):
+        place: dict[str, int] = {}  # Where a name stands on the way; -1 once all behind it was seen.
+        for start in self.schema.defined:
+            way = [] if start in place else [start]
+            steps = [self.steps(start, strict)]
+            place.setdefault(start, 0)
+            fields: list[Field] = []
+            while way:
+                found = next(steps[-1], None)
+                del fields[len(way) - 1 :]
+                if found is None:
+                    place[way.pop()] = -1
+                    steps.pop()
                     continue
-                for one in inner.fields:
-                    for onward in _records_in(one.type, strict):
-                        if onward not in came:
-                            came[onward] = name
-                            work.append(onward)
-        return None
+                field, onward = found
+                fields.append(field)
+                if onward not in place:
+                    place[onward] = len(way)
+                    way.append(onward)
+                    steps.append(self.steps(onward, strict))
+                elif place[onward] >= 0:
+                    # A cycle wholly in other files is theirs.
+                    yield from islice(
+                        ((way[i], fields[i]) for i in range(place[onward], len(way)) if way[i] in self.own), 1
+                    )
+
+    def steps(self, name: str, strict: bool) -> Iterator[tuple[Field, str]]:
+        record = self.schema.named.get(name)
+        for field in record.fields if isinstance(record, Record) else ():
+            for onward in _records_in(field.type, strict):
+                yield field, onward
 
     def canonical_fields(self) -> None:
         """A111, for the records of value subjects."""

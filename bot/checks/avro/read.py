@@ -39,6 +39,7 @@ from bot.checks.avro.schema import (
 )
 from bot.checks.violation import Pointer, Severity, Violation
 
+_ORDERS = ("ascending", "descending", "ignore")
 _DEFINITIONS = ("record", "error", "enum", "fixed")
 _EVERYDAY = {
     "integer": "int", "int32": "int", "short": "int", "byte": "int", "bigint": "long", "int64": "long",
@@ -463,13 +464,19 @@ class _Reader:
         if type_ is None:
             return None
         doc = node.get("doc")
+        order = node.get("order", "ascending")
+        if order not in _ORDERS:
+            words = f"order {_short(order)} is not one of Avro: Java's parser refuses the schema"
+            remedy = 'Delete it, or write "ascending", "descending" or "ignore".'
+            self.report("A001", path, (*pointer, "order"), words, remedy)
+            order = "ascending"
         return Field(
             name,
             type_,
             node.get("default", MISSING),
             tuple(_strings(node["aliases"])) if "aliases" in node else (),
             doc if isinstance(doc, str) else None,
-            str(node.get("order", "ascending")),
+            order,
             pointer,
             node,
         )

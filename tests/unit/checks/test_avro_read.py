@@ -120,6 +120,8 @@ def test_every_kind_of_type_is_read_with_its_place() -> None:
         ("A001", ("fields", 0), {"type": "record", "name": "R", "fields": [3]}),
         ("A001", ("fields", 0), {"type": "record", "name": "R", "fields": [{"name": "f"}]}),
         ("A005", ("fields", 0), {"type": "record", "name": "R", "fields": [{"type": "int"}]}),
+        ("A001", ("fields", 0, "order"), record("R") | {"fields": [{"name": "f", "type": "int", "order": "up"}]}),
+        ("A001", ("fields", 0, "order"), record("R") | {"fields": [{"name": "f", "type": "int", "order": []}]}),
         ("A005", (), {"type": "record", "fields": []}),
         ("A001", (), {"type": "record", "name": "R"}),
         ("A001", (), {"type": "record", "name": "R", "fields": {}}),

@@ -185,3 +185,12 @@ def test_five_megabytes_are_no_trouble() -> None:
     assert time.perf_counter() - start < 5
     (one,) = parse(text[:-1] + ",}", "a.avsc")[1]
     assert "a comma" in one.message
+
+
+def test_twenty_thousand_keys_that_stand_twice_are_told_in_linear_time() -> None:
+    """Each by its own place."""
+    text = "[" + ",\n".join('{"a": 1, "a": 2}' for _ in range(20_000)) + "]"
+    start = time.perf_counter()
+    violations = parse(text, "a.avsc")[1]
+    assert 20_000 == len({(one.line, one.column) for one in violations})
+    assert time.perf_counter() - start < 5
