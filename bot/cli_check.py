@@ -386,7 +386,7 @@ class _Reading:
 
     def _tables(self, name: str, registry: SchemaRegistry, ours: Sequence[Registered]) -> None:
         """Judge the migrations against the tables' subjects, and say which subjects of tables nobody checks."""
-        from bot.checks.ddl.check import uncovered
+        from bot.checks.ddl.captured import uncovered
         from bot.schema_versions import read_others
 
         others = read_others(registry, name, {one.subject for one in ours})

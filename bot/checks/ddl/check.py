@@ -8,33 +8,21 @@ come of them all counts, unless the migration itself writes rows.
 A migration that has run already changes nothing that is registered and is silent. Where the files hold a table's
 CREATE TABLE, its statements are replayed from there, and judged after the last one that comes to the registered schema.
 
-The pure entry is `check_ddl`; `uncovered` says which registered subjects nobody checks.
+The pure entry is `check_ddl`.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from bot.checks.avro.changes import Before, judge
 from bot.checks.avro.read import link, read_part
 from bot.checks.avro.schema import Schema
-from bot.checks.ddl.debezium import UNKNOWN, Connector, Types
-from bot.checks.ddl.foretell import (
-    Remark,
-    Table,
-    apply,
-    connect_name,
-    key_changed,
-    kind_of,
-    read_table,
-    write_table,
-)
-from bot.checks.ddl.rules import SEVERITIES
-from bot.checks.ddl.statements import (
+from bot.checks.ddl.actions import (
     Broken,
     ChangeEnum,
     ChangeKey,
@@ -49,13 +37,22 @@ from bot.checks.ddl.statements import (
     Statement,
     Transaction,
     WriteRows,
-    statements,
 )
+from bot.checks.ddl.captured import adjusted, document_of, kind_of, table_of
+from bot.checks.ddl.debezium import UNKNOWN, Connector, Types
+from bot.checks.ddl.foretell import (
+    Remark,
+    Table,
+    apply,
+    key_changed,
+    read_table,
+    write_table,
+)
+from bot.checks.ddl.rules import SEVERITIES
+from bot.checks.ddl.statements import statements
 from bot.checks.run import Registered
 from bot.checks.settings import SchemaSettings
 from bot.checks.violation import Violation
-
-_KINDS = ("Value", "Envelope", "Key")
 
 
 @dataclass(frozen=True)
@@ -140,12 +137,12 @@ class _Run:
             self._follow(subject, connectors)
 
     def _follow(self, subject: Registered, connectors: Sequence[Connector]) -> None:
-        document = _document(subject)
+        document = document_of(subject)
         parts = table_of(document) if document is not None else None
         if document is None or parts is None:
             return
         prefix, schema, name = parts
-        connector = next((one for one in connectors if _adjusted(one.prefix) == _adjusted(prefix)), UNKNOWN)
+        connector = next((one for one in connectors if adjusted(one.prefix) == adjusted(prefix)), UNKNOWN)
         table = read_table(document, connector)
         if table is not None:
             view = _View(subject, connector, document, table)
@@ -253,7 +250,7 @@ class _Run:
 
     def views(self, statement: Statement) -> list[_View]:
         key = self.key(statement)
-        return self.tables.get(key) or self.tables.get((_adjusted(key[0]), _adjusted(key[1])), [])
+        return self.tables.get(key) or self.tables.get((adjusted(key[0]), adjusted(key[1])), [])
 
     def key(self, statement: Statement) -> tuple[str, str]:
         return statement.target.schema or self.schema, statement.target.name
@@ -407,49 +404,3 @@ _REMEDIES: Mapping[str, str] = {
     "C015": "Add a column of the new type beside the old one, fill it, move the readers, then drop the old one.",
     "C017": "Give the table with the new key a topic of its own, and move the readers there.",
 }
-
-
-# --- which table, and which is nobody's -----------------------------------------------------------
-
-
-def table_of(document: Mapping[str, Any]) -> tuple[str, str, str] | None:
-    """Return (topic.prefix, schema, table) of a schema that Debezium registered, None for all others."""
-    parts = connect_name(document).split(".")
-    if len(parts) < 4 or parts[-1] not in _KINDS:
-        return None
-    return ".".join(parts[:-3]), parts[-3], parts[-2]
-
-
-def uncovered(
-    subjects: Iterable[Registered], covered: Collection[str], connectors: Sequence[Connector] = ()
-) -> tuple[str, ...]:
-    """Return a note a connector on the registered subjects that it feeds and that neither a file nor `--ddl` covers."""
-    by_prefix: dict[str, list[str]] = {}
-    for subject in subjects:
-        document = _document(subject) if subject.subject not in covered else None
-        found = table_of(document) if document is not None else None
-        if found is not None:
-            by_prefix.setdefault(found[0], []).append(subject.subject)
-    notes = []
-    for prefix, names in sorted(by_prefix.items()):
-        connector = next((one.name for one in connectors if _adjusted(one.prefix) == _adjusted(prefix)), None)
-        shown = ", ".join(sorted(names)[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-        by = f"connector {connector}" if connector else f"a Debezium connector (topic.prefix {prefix})"
-        notes.append(f"registered by {by}, not covered by this check: {shown}; give its migrations with --ddl")
-    return tuple(notes)
-
-
-def _document(subject: Registered) -> Mapping[str, Any] | None:
-    """The newest version's JSON; None for what is no Avro record."""
-    if not subject.versions or subject.versions[-1].schema_type != "AVRO":
-        return None
-    try:
-        document = json.loads(subject.versions[-1].text)
-    except (ValueError, RecursionError):
-        return None
-    return document if isinstance(document, dict) and isinstance(document.get("fields"), list) else None
-
-
-def _adjusted(name: str) -> str:
-    """A name as Debezium writes it into Avro where the database allows more letters than Avro."""
-    return re.sub(r"[^A-Za-z0-9_.]", "_", name)

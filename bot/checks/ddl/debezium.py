@@ -15,7 +15,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from bot.checks.avro.schema import MISSING
-from bot.checks.ddl.statements import Default, SqlType
+from bot.checks.ddl.actions import Default, SqlType
 from bot.patterns import read
 
 UNWRAP = "ExtractNewRecordState"

@@ -13,16 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bot.checks.avro.schema import MISSING
-from bot.checks.ddl.debezium import (
-    Connector,
-    Mapped,
-    NoMapping,
-    Types,
-    decimal_text,
-    default_of,
-    mapped,
-)
-from bot.checks.ddl.statements import (
+from bot.checks.ddl.actions import (
     Action,
     AddColumn,
     ChangeType,
@@ -34,6 +25,16 @@ from bot.checks.ddl.statements import (
     SetDefault,
     SetNullable,
     SqlType,
+)
+from bot.checks.ddl.captured import kind_of
+from bot.checks.ddl.debezium import (
+    Connector,
+    Mapped,
+    NoMapping,
+    Types,
+    decimal_text,
+    default_of,
+    mapped,
 )
 
 
@@ -89,16 +90,6 @@ class Remark:
     path: str
     message: str
     remedy: str
-
-
-def connect_name(document: Mapping[str, Any]) -> str:
-    """Return Connect's name of the record, Avro's where the converter leaves Connect's out."""
-    name, namespace = document.get("name", ""), document.get("namespace", "")
-    return str(document.get("connect.name") or (f"{namespace}.{name}" if namespace else name))
-
-
-def kind_of(document: Mapping[str, Any]) -> str:
-    return connect_name(document).rpartition(".")[2]
 
 
 def read_table(document: Mapping[str, Any], connector: Connector) -> Table | None:

@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 
 from bot.checks.avro.schema import MISSING
-from bot.checks.ddl.check import Checked, check_ddl, uncovered
+from bot.checks.ddl.actions import AddColumn, NotUnderstood, SqlType, Statement
+from bot.checks.ddl.captured import uncovered
+from bot.checks.ddl.check import Checked, check_ddl
 from bot.checks.ddl.debezium import Connector, Mapped, NoMapping, Types, connector_of, default_of, mapped
 from bot.checks.ddl.foretell import apply, read_table, write_table
 from bot.checks.ddl.rules import RULES
 from bot.checks.ddl.split import split
-from bot.checks.ddl.statements import AddColumn, NotUnderstood, SqlType, Statement, statements
+from bot.checks.ddl.statements import statements
 from bot.checks.run import Registered, RegisteredVersion
 from bot.checks.settings import SchemaSettings
 from bot.checks.violation import Rule
