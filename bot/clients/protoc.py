@@ -57,7 +57,8 @@ for index, name in enumerate(names):
     os.write(2, b"\\n\\0%d %d\\n" % (index, failed))
 """
 _MARK = re.compile(r"\n\0(\d+) (\d)\n")
-_IMPORT_FAILED = re.compile(r'Import "(?P<name>[^"]*)" was not found or had errors\.')
+_IMPORT_FAILED = re.compile(r'Import "[^"]*" was not found or had errors\.')
+_NOT_WRONG = ("warning: ", "Suggested field numbers")
 
 
 class GrpcProtoc:
@@ -133,7 +134,8 @@ def _compile_stage(
                 said = _alone(folder, [imports.names[path] for path in entries], ends_at) or said
             wrong = _errors(said, imports, stage)
             if not wrong:
-                raise Unreachable(f"protoc said nothing it could be asked about: {in_one_line(said, SHOWN_CHARACTERS)}")
+                words = f"not checked: protoc said {in_one_line(said, SHOWN_CHARACTERS) or 'nothing'}"
+                wrong = {path: [ProtoError(path, words, "Check this file alone.")] for path in entries}
             errors.update(wrong)
             entries = _without_spoiled(imports, entries, errors)
         for path in entries:
@@ -211,21 +213,18 @@ def _errors(said: str, imports: Imports, stage: Stage) -> dict[str, list[ProtoEr
     found: dict[str, list[ProtoError]] = {}
     for line in said.splitlines():
         match = _ERROR.fullmatch(line)
-        if match is None or match["words"].startswith("warning: ") or (path := stage.get(match["name"])) is None:
+        if match is None or match["words"].startswith(_NOT_WRONG) or (path := stage.get(match["name"])) is None:
             continue
         error = _error(path, match, imports)
         if error not in found.setdefault(path, []):
             found[path].append(error)
-    failing = set(found)
-    for path, errors in list(found.items()):
-        blamed = {
-            imports.targets[path].get(name["name"]) for one in errors if (name := _IMPORT_FAILED.match(one.message))
-        }
-        if blamed & failing - {path}:
-            del found[path]
-        elif len(errors) > SHOWN_ERRORS:
-            found[path] = errors[:SHOWN_ERRORS]
-    return found
+    # In a ring of imports each file blames the next, and itself: only a file that blames others alone is left out.
+    causes = {path for path, errors in found.items() if any(not _IMPORT_FAILED.match(one.message) for one in errors)}
+    return {
+        path: [one for one in errors if path not in causes or not _IMPORT_FAILED.match(one.message)][:SHOWN_ERRORS]
+        for path, errors in found.items()
+        if path in causes or not causes
+    }
 
 
 def _error(path: str, match: re.Match[str], imports: Imports) -> ProtoError:
