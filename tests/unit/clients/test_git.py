@@ -180,19 +180,23 @@ def test_a_shallow_clone_says_how_to_fetch(repository: Repository, tmp_path: Pat
     repository.git("checkout", "-q", "-b", "topic")
     repository.write("schemas/a.avsc", NEW)
     repository.commit("topic")
-    clone = tmp_path / "clone"
-    source = f"file://{repository.folder}"
-    for branch in ("topic", "main"):
-        subprocess.run(
-            ["git", "clone", "-q", "--depth", "1", "--no-single-branch", "--branch", branch, source, f"{clone}-{branch}"],
-            env=ENVIRON, check=True,
-        )  # fmt: skip
+    clone, source = tmp_path / "clone", f"file://{repository.folder}"
+    options = ("--depth", "1", "--no-single-branch", "--branch", "topic")
+    subprocess.run(["git", "clone", "-q", *options, source, str(clone)], env=ENVIRON, check=True)
     with pytest.raises(Unreachable, match=r"git fetch --unshallow.*fetch-depth: 0"):
-        GitBinary(ENVIRON, tmp_path / "clone-topic").read_before("main", ["schemas"])
-    subprocess.run(["git", "fetch", "-q", "--unshallow"], cwd=tmp_path / "clone-topic", env=ENVIRON, check=True)
-    assert {"schemas/a.avsc": OLD} == GitBinary(ENVIRON, tmp_path / "clone-topic").read_before(
-        "main", ["schemas"]
-    ).files
+        GitBinary(ENVIRON, clone).read_before("main", ["schemas"])
+    subprocess.run(["git", "fetch", "-q", "--unshallow"], cwd=clone, env=ENVIRON, check=True)
+    assert {"schemas/a.avsc": OLD} == GitBinary(ENVIRON, clone).read_before("main", ["schemas"]).files
+
+
+def test_a_shallow_clone_of_main_lacks_the_parent(repository: Repository, tmp_path: Path) -> None:
+    """The job on main would otherwise pass for want of anything to compare with."""
+    repository.write("schemas/a.avsc", NEW)
+    repository.commit("second")
+    clone, source = tmp_path / "clone", f"file://{repository.folder}"
+    subprocess.run(["git", "clone", "-q", "--depth", "1", source, str(clone)], env=ENVIRON, check=True)
+    with pytest.raises(Unreachable, match="its parent is not in this shallow clone"):
+        GitBinary(ENVIRON, clone).read_before(None, ["schemas"])
 
 
 def test_an_unknown_ref_names_the_near_ones(repository: Repository) -> None:
