@@ -122,7 +122,13 @@ _REWRITES = (
 def statements(text: str, file: str) -> Iterator[Statement]:
     """Yield what a migration does, in its order; nothing for what has no effect on a row's schema."""
     for number, piece in enumerate(split(text)):
-        found = iter((_statement(file, piece, Broken(piece.broken)),)) if piece.broken else _read(file, piece)
+        if piece.broken:
+            yield _statement(file, piece, Broken(piece.broken), number=number)
+            continue
+        try:
+            found = list(_read(file, piece))
+        except RecursionError:  # sqlglot descends once a parenthesis.
+            found = [_statement(file, piece, Broken("it is nested too deep to be read"))]
         for one in found:
             yield replace(one, number=number)
 
@@ -180,7 +186,7 @@ def _alteration(file: str, piece: Piece, mask: str, table: Name, start: int, end
     words = mask[start:end]
 
     def one(action: Action) -> Statement:
-        return _statement(file, piece, action, table, start, end)
+        return _statement(file, piece, action, table, start)
 
     def named(found: re.Match[str], group: str) -> str:
         return _folded(piece.text[start + found.start(group) : start + found.end(group)])
@@ -370,11 +376,11 @@ _NOTHING = Name(None, "")
 
 
 def _statement(
-    file: str, piece: Piece, action: Action, target: Name = _NOTHING, start: int = 0, end: int | None = None
+    file: str, piece: Piece, action: Action, target: Name = _NOTHING, start: int = 0, number: int = 0
 ) -> Statement:
     line, column = piece.place(start)
     words = " ".join(piece.text.split())
-    return Statement(file, line, column, words if len(words) <= 100 else f"{words[:97]}...", action, target)
+    return Statement(file, line, column, words if len(words) <= 100 else f"{words[:97]}...", action, target, number)
 
 
 def _commas(mask: str, start: int) -> Iterator[tuple[int, int]]:

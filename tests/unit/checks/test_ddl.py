@@ -111,6 +111,12 @@ def test_what_never_ends_is_an_error_with_its_line(text: str) -> None:
     assert any(one.rule == "D002" and one.line == 2 for one in checked.violations)
 
 
+def test_what_is_nested_too_deep_stops_nothing() -> None:
+    """A violation at its line, not a trace."""
+    deep = f"alter table orders add a int default {'(' * 3000}1{')' * 3000};"
+    assert ["D002 1:1", "C008 2:20"] == rules(check(f"{deep}\nalter table orders alter amount type numeric(12,4);"))
+
+
 def test_each_change_of_one_alter_table_has_its_place() -> None:
     """Line and column of the change, not of the statement; a quoted comma splits nothing."""
     found = actions("begin;\n\nalter table only \"Sho,p\".t\n  add a text default ',',\n  drop b, add c numeric(3,1);")
