@@ -84,7 +84,7 @@ def alert_rules() -> list[tuple[str, str, str]]:
 
 
 def probes() -> list[tuple[str, str]]:
-    return [(f"`{name}`", _first(inspect.getmodule(probe), name)) for name, probe in PROBES.items()]
+    return [(f"`{name}`", _first(importlib.import_module(f"bot.probes.{name}"), name)) for name in PROBES]
 
 
 def actions() -> list[tuple[str, str]]:
