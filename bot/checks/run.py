@@ -490,15 +490,16 @@ def _shared_subjects(registered: Sequence[Registered]) -> Iterator[Violation]:
 
 
 def _told_once(corpus: Corpus, violations: Sequence[Violation]) -> list[Violation]:
-    """Return the violations less those of a shared type that the file which defines it tells itself."""
-    told: dict[str, set[tuple[str, str]]] = {}
+    """Return the violations less those of a shared type that the file which defines it tells as gravely."""
+    told: dict[str, dict[tuple[str, str], int]] = {}
     for one in violations:
-        told.setdefault(one.file, set()).add((one.rule, one.path))
+        ranks = told.setdefault(one.file, {})
+        ranks[one.rule, one.path] = max(one.severity.rank, ranks.get((one.rule, one.path), 0))
     kept: list[Violation] = []
     for one in violations:
         used = corpus.used(one.file) & told.keys() if one.file in corpus.uses else set()
         ends = [one.path[at + 1 :] for at in range(len(one.path)) if one.path[at] in ".]}"] if used else []
-        if not any((one.rule, end.lstrip(".")) in told[file] for file in used for end in ends):
+        if not any(told[f].get((one.rule, end.lstrip(".")), -1) >= one.severity.rank for f in used for end in ends):
             kept.append(one)
     return kept
 

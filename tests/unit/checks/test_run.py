@@ -1,0 +1,322 @@
+"""One run: what is compared with what, what is told once, and what waivers and baselines take out."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from bot.checks import baseline
+from bot.checks.result import Result
+from bot.checks.run import Registered, RegisteredVersion, Snapshot, Source, check, narrowed, read
+from bot.checks.settings import SchemaSettings
+from bot.checks.violation import Severity, Violation, Waiver
+from bot.checks.waivers import ATTRIBUTE
+
+TODAY = dt.date(2026, 11, 23)
+FILE = "schemas/customers-value.avsc"
+ID = {"name": "id", "type": "long", "doc": "Primary key, from the database."}
+TIER = {"name": "tier", "type": "string", "doc": "Loyalty tier, as sales has it."}
+DECIDED = {**TIER, "type": ["null", "string"], "default": None}
+WAIVER = {"rule": "C001", "reason": "The topic is rebuilt.", "owner": "@data", "until": "2026-11-23"}
+
+
+def record(*fields: Any, name: str = "Customer", **more: Any) -> str:
+    head = {"type": "record", "name": name, "namespace": "com.shop", "doc": "Whom the shop sells to."}
+    return json.dumps({**head, **more, "fields": list(fields)}, indent=1)
+
+
+def judged(
+    new: str, old: str | None = record(ID), settings: SchemaSettings | None = None, today: dt.date = TODAY, **more: Any
+) -> Result:
+    snapshots = () if old is None else (Snapshot("git main (1234567)", {FILE: old}, frozenset()),)
+    return check(read([Source(FILE, new, "avro")]), settings or SchemaSettings(), today, snapshots, **more)
+
+
+def rules(result: Result) -> list[str]:
+    return [one.rule for one in result.violations if one.waiver is None]
+
+
+def test_a_change_is_told_with_its_place_and_what_it_was_compared_with() -> None:
+    """The line is that of the field, the path survives reformatting."""
+    (found,) = judged(record(ID, TIER)).violations
+    assert ("C001", FILE, "tier", "git main (1234567)") == (found.rule, found.file, found.path, found.against)
+    assert '"name": "tier"' in record(ID, TIER).splitlines()[found.line]
+    assert "customers-value" == found.subject
+    assert [] == rules(judged(record(ID, DECIDED)))
+    assert [] == rules(judged(record(ID, TIER), old=None))
+
+
+def test_one_broken_file_stops_no_other() -> None:
+    """It is an error of its own, and its neighbour is judged as ever."""
+    corpus = read([Source("broken.avsc", '{"type": ', "avro"), Source(FILE, record(ID, TIER), "avro")])
+    before = Snapshot("before", {FILE: record(ID), "broken.avsc": record(ID, name="Broken")}, frozenset())
+    result = check(corpus, SchemaSettings(), TODAY, (before,))
+    assert ["A001", "C001"] == rules(result)
+    assert ("broken.avsc", FILE) == result.checked
+
+
+def test_a_version_that_could_not_be_read_is_a_note() -> None:
+    """The file is then not compared, and not passed in silence."""
+    result = judged(record(ID, TIER), old="{")
+    assert [] == rules(result)
+    assert (f"not compared, unreadable at git main (1234567): {FILE}",) == result.notes
+
+
+ADDRESS, ORDERS = "schemas/address.avsc", "schemas/orders-value.avsc"
+ZIP = {"name": "zip", "type": "string", "doc": "Postal code, as the post writes it."}
+SHIP = {"name": "ship_to", "type": "com.shop.Address", "doc": "Where the parcel goes to."}
+
+
+def shared(address: str, orders: str, before: Snapshot, settings: SchemaSettings | None = None) -> Result:
+    sources = [Source(ADDRESS, address, "avro"), Source(ORDERS, orders, "avro")]
+    return check(read(sources), settings or SchemaSettings(), TODAY, (before,))
+
+
+def test_a_change_of_a_shared_type_is_told_where_it_is_defined() -> None:
+    """And not once more for each file that uses the type: one waiver is then enough."""
+    old, new = record(ID, name="Address"), record(ID, ZIP, name="Address")
+    result = shared(new, record(ID, SHIP, name="Order"), Snapshot("before", {ADDRESS: old}, frozenset({ORDERS})))
+    assert [("C001", ADDRESS, "zip")] == [(one.rule, one.file, one.path) for one in result.violations]
+
+
+def test_a_user_of_a_shared_type_is_judged_at_its_own_level() -> None:
+    """What the definition's level lets pass may break the subject that uses it."""
+    old, new = record(ID, ZIP, name="Address"), record(ID, name="Address")
+    settings = SchemaSettings(levels={"**/orders-value.avsc": "FORWARD"})
+    unchanged = frozenset({ORDERS})
+    result = shared(new, record(ID, SHIP, name="Order"), Snapshot("before", {ADDRESS: old}, unchanged), settings)
+    assert {ORDERS} == {one.file for one in result.violations if one.severity is Severity.ERROR}
+
+
+def test_a_moved_file_is_found_by_the_name_of_its_record() -> None:
+    """Also where git saw no rename: an earlier copy, a move that is not staged."""
+    before = Snapshot("before", {}, frozenset(), {"old/place.avsc": record(ID)})
+    result = check(read([Source(FILE, record(ID, TIER), "avro")]), SchemaSettings(), TODAY, (before,))
+    assert ["C001"] == rules(result)
+    gone = Snapshot("before", {}, frozenset(), {"old/place.avsc": record(ID, name="Other")})
+    result = check(read([Source(FILE, record(ID, TIER), "avro")]), SchemaSettings(), TODAY, (gone,))
+    assert [] == rules(result)
+    assert any("old/place.avsc" in note and "stays in the registry" in note for note in result.notes)
+
+
+def test_the_same_violation_against_two_is_told_once() -> None:
+    """It names both."""
+    snapshots = [Snapshot(name, {FILE: record(ID)}, frozenset()) for name in ("git main (1)", "dir old")]
+    (found,) = check(read([Source(FILE, record(ID, TIER), "avro")]), SchemaSettings(), TODAY, snapshots).violations
+    assert "git main (1), dir old" == found.against
+
+
+def test_severities_are_those_of_the_settings() -> None:
+    """A rule can be re-rated or turned off."""
+    result = judged(record(ID, TIER), settings=SchemaSettings(severities={"C001": "note"}))
+    assert [Severity.NOTE] == [one.severity for one in result.violations]
+    assert [] == rules(judged(record(ID, TIER), settings=SchemaSettings(severities={"C001": None, "C002": None})))
+
+
+# --- waivers ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["field", "root"])
+def test_a_waiver_holds_for_its_node_and_below(where: str) -> None:
+    """With who and why in the result, to the end of its last day."""
+    field = {**TIER, ATTRIBUTE: [WAIVER]} if where == "field" else TIER
+    root = {ATTRIBUTE: WAIVER} if where == "root" else {}
+    new = record(ID, field, **root)
+    (found,) = judged(new).violations
+    assert Waiver("The topic is rebuilt.", "@data", "2026-11-23") == found.waiver
+    late = judged(new, today=dt.date(2026, 11, 24))
+    assert ["C001"] == rules(late)
+    assert "the waiver of @data ended 2026-11-23" in late.violations[0].message
+    other = judged(record({**ID, ATTRIBUTE: [WAIVER]}, TIER))
+    assert ["S003", "C001"] == rules(other)
+
+
+@pytest.mark.parametrize(
+    ("waiver", "rule", "says"),
+    [
+        ({**WAIVER, "owner": " "}, "S001", "has no owner"),
+        ({"rule": "C001", "owner": "@data"}, "S001", "gives no reason"),
+        ({**WAIVER, "until": "31.1.2027"}, "S001", "not a date"),
+        ({**WAIVER, "untill": "2027-01-31"}, "S001", "no `untill`"),
+        ("C001", "S001", "an object"),
+        ({**WAIVER, "rule": "C999"}, "S002", "no rule C999"),
+        ({**WAIVER, "rule": "A002"}, "S002", "cannot be waived"),
+        ({**WAIVER, "rule": "S004"}, "S002", "cannot be waived"),
+    ],
+)
+def test_a_waiver_that_decides_nothing_is_an_error(waiver: Any, rule: str, says: str) -> None:
+    """And what it was to waive counts."""
+    result = judged(record(ID, {**TIER, ATTRIBUTE: [waiver]}))
+    assert {rule, "C001"} == set(rules(result))
+    assert any(says in one.message for one in result.violations)
+
+
+def test_an_unused_waiver_is_told_only_where_it_could_be_used() -> None:
+    """Without a comparison there are no changes, and an unchanged file has none either."""
+    new = record(ID, {**DECIDED, ATTRIBUTE: [WAIVER]})
+    assert ["S003"] == rules(judged(new))
+    assert [] == rules(judged(new, old=None))
+    unchanged = Snapshot("before", {}, frozenset({FILE}))
+    assert [] == rules(check(read([Source(FILE, new, "avro")]), SchemaSettings(), TODAY, (unchanged,)))
+
+
+def test_a_baseline_takes_out_what_it_names() -> None:
+    """By rule, subject and path; an entry that names nothing is a warning in the baseline file."""
+    accepted = Waiver("Known since the import.", "@data")
+    entry = baseline.Entry("C001", "tier", accepted, subject="customers-value", line=3)
+    (found,) = judged(record(ID, TIER), accepted=[entry], baseline_file="b.yml").violations
+    assert accepted == found.waiver
+    (idle,) = judged(record(ID, DECIDED), accepted=[entry], baseline_file="b.yml").violations
+    assert ("S003", "b.yml", 3) == (idle.rule, idle.file, idle.line)
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_written_baseline_reads_back(as_json: bool) -> None:
+    """As YAML (here by its JSON scalars) and as JSON; what it accepts is then waived."""
+    accepted = Waiver('Known: "since" the import #3.', "@data", "2027-01-31")
+    violations = judged(record(ID, TIER)).violations
+    text = baseline.render_baseline(violations, accepted, as_json)
+    if as_json:
+        entries, wrong = baseline.read_baseline(json.loads(text), "b.json", {"C001"}, {})
+    else:
+        from bot.incident.yaml_lines import read as read_yaml
+
+        document = read_yaml(text, "b.yml")
+        assert () == document.problems
+        entries, wrong = baseline.read_baseline(document.values, "b.yml", {"C001"}, {})
+    assert [] == wrong
+    assert [] == rules(judged(record(ID, TIER), accepted=entries))
+
+
+@pytest.mark.parametrize(
+    ("document", "rule"),
+    [
+        ({"rule": "C001"}, "S001"),
+        ([{"rule": "C001", "path": "tier", "reason": "x", "owner": "@y"}], "S001"),
+        ([{"rule": "C9", "file": "f", "reason": "x", "owner": "@y"}], "S002"),
+        (["C001"], "S001"),
+    ],
+)
+def test_a_baseline_that_cannot_be_read_is_an_error(document: Any, rule: str) -> None:
+    """Never an empty one."""
+    entries, wrong = baseline.read_baseline(document, "b.yml", {"C001"}, {})
+    assert ([], [rule]) == (entries, [one.rule for one in wrong])
+
+
+# --- a registry ------------------------------------------------------------------------------------
+
+
+def registered(*texts: str, level: str = "BACKWARD", accepts: bool | None = None, **more: Any) -> Registered:
+    versions = tuple(RegisteredVersion(number, "AVRO", text) for number, text in enumerate(texts, 1))
+    return Registered(FILE, "customers-value", "http://r", level, versions, accepts, **more)
+
+
+def against(held: Registered, new: str, kind: str = "avro", level: str | None = None) -> Result:
+    return check(read([Source(FILE, new, kind)]), SchemaSettings(), TODAY, (), (held,), level=level)
+
+
+def test_a_new_subject_passes_with_a_note() -> None:
+    """Nothing is in its way."""
+    result = against(registered(), record(ID))
+    assert ([], True) == (rules(result), "is new to the registry" in result.notes[0])
+
+
+def test_the_registry_s_level_is_the_file_s() -> None:
+    """A flag goes before it."""
+    old, new = record(ID, DECIDED), record(ID)
+    assert [] == _errors(against(registered(old), new))
+    plain = registered(record(ID, TIER), level="FORWARD")
+    assert ["C011"] == _errors(against(plain, new))
+    assert [] == _errors(against(plain, new, level="BACKWARD"))
+
+
+def _errors(result: Result) -> list[str]:
+    return [one.rule for one in result.violations if one.severity is Severity.ERROR and one.waiver is None]
+
+
+def test_both_verdicts_are_told_where_they_differ() -> None:
+    """The registry's no is an error; its yes to what we refuse is a note beside our finding."""
+    refused = against(registered(record(ID), accepts=False, said=("READER_FIELD_MISSING at /x",)), record(ID, DECIDED))
+    assert ["S004"] == _errors(refused)
+    assert "READER_FIELD_MISSING at /x" in refused.violations[0].message
+    accepted = against(registered(record(ID), accepts=True), record(ID, TIER))
+    assert {("C001", Severity.ERROR), ("S005", Severity.NOTE)} == {(v.rule, v.severity) for v in accepted.violations}
+    agreed = against(registered(record(ID), accepts=False, said=("no",)), record(ID, TIER))
+    assert ["C001"] == rules(agreed)
+
+
+def test_json_schema_is_the_registry_s_own_verdict() -> None:
+    """And marked as that."""
+    held = Registered(
+        FILE, "customers-value", "http://r", "BACKWARD", (RegisteredVersion(1, "JSON", "{}"),), False, ("x",)
+    )
+    (found,) = against(held, '{"$schema": "http://json-schema.org/draft-07/schema#"}', "json").violations
+    assert ("S004", True) == (found.rule, "does not judge JSON Schema" in found.message)
+
+
+def test_another_type_of_schema_is_told() -> None:
+    """A subject keeps its type."""
+    held = Registered(FILE, "customers-value", "http://r", "BACKWARD", (RegisteredVersion(1, "PROTOBUF", "x"),))
+    assert ["C019"] == rules(against(held, record(ID)))
+
+
+def test_references_of_a_version_are_resolved() -> None:
+    """Types that other subjects hold."""
+    address = record(ID, name="Address")
+    held = Registered(
+        FILE, "customers-value", "http://r", "BACKWARD",
+        (RegisteredVersion(1, "AVRO", record(ID, SHIP), {"com.shop.Address": address}),),
+    )  # fmt: skip
+    sources = [Source(FILE, record(ID, SHIP, TIER), "avro"), Source(ADDRESS, address, "avro")]
+    result = check(read(sources), SchemaSettings(), TODAY, (), (held,))
+    assert ["C001"] == rules(result)
+
+
+def test_two_files_of_one_subject_are_told() -> None:
+    """Each would be the next version of the other."""
+    other = "more/customers-value.avsc"
+    sources = [Source(FILE, record(ID), "avro"), Source(other, record(ID, name="Other"), "avro")]
+    held = [Registered(file, "customers-value", "http://r", "BACKWARD") for file in (FILE, other)]
+    assert ["S007"] == rules(check(read(sources), SchemaSettings(), TODAY, (), held))
+
+
+def test_files_that_use_each_other_are_told() -> None:
+    """None of them could be registered first."""
+    sources = [
+        Source("a.avsc", record({**SHIP, "type": ["null", "com.shop.B"], "default": None}, name="A"), "avro"),
+        Source("b.avsc", record({**SHIP, "type": ["null", "com.shop.A"], "default": None}, name="B"), "avro"),
+    ]
+    assert "S006" in rules(check(read(sources), SchemaSettings(), TODAY))
+
+
+# --- only what changed -----------------------------------------------------------------------------
+
+
+def kinds(sources: Sequence[Source]) -> dict[str, tuple[bool, bool]]:
+    return {one.file: (one.linted, one.judged) for one in sources}
+
+
+def test_a_changed_file_brings_those_that_use_it_and_those_that_it_uses() -> None:
+    """The users are judged and not linted; of the others only the names are read; the rest is not read at all."""
+    texts = {
+        "address.avsc": record(ID, name="Address"),
+        "customer.avsc": record(SHIP, name="Customer"),
+        "order.avsc": record({**ID, "type": "com.shop.Customer"}, name="Order"),
+        "city.avsc": record(ID, name="City"),
+    }
+    assert {"customer.avsc": (True, True), "order.avsc": (False, True), "address.avsc": (False, False)} == kinds(
+        list(narrowed(texts, ["customer.avsc"]))
+    )
+    assert {"city.avsc": (True, True)} == kinds(list(narrowed(texts, ["city.avsc"])))
+
+
+def test_violations_from_elsewhere_are_rated_waived_and_placed_too() -> None:
+    """What protoc or a migration brought."""
+    other = Violation("D001", Severity.ERROR, "m.sql", "t.c", "w", "r", line=7)
+    entry = baseline.Entry("D001", "t.c", Waiver("r", "@o"), file="m.sql")
+    result = judged(record(ID), more=[other], accepted=[entry])
+    assert [("m.sql", 7, Waiver("r", "@o"))] == [(one.file, one.line, one.waiver) for one in result.violations]
