@@ -127,7 +127,7 @@ class _Linter:
         short = message.name.rpartition(".")[2]
         if not self._type.fullmatch(short):
             yield self._named(message, message.name, f"message {short}", pascal_case(short))
-        if not message.comment.strip():
+        if _is_silent(message.comment):
             yield self._silent(message, message.name, f"message {short}", "what one of it is")
         for field in message.fields:
             if field.type == "group" and field.type_name.lower() == f"{message.name}.{field.name}".lower():
@@ -154,7 +154,7 @@ class _Linter:
             )
         if self._with_presence and needs_decision(field):
             yield undecided(self._file, message, field)
-        if not field.comment.strip():
+        if _is_silent(field.comment):
             yield self._silent(field, path, f"field {name}", "what it holds, and what its absence means")
         if field.map is None and field.type in TIME_TYPES:
             yield from self._meaning(field, path)
@@ -189,7 +189,7 @@ class _Linter:
         prefix = snake_case(short).upper()
         if not self._type.fullmatch(short):
             yield self._named(enum, enum.name, f"enum {short}", pascal_case(short))
-        if not enum.comment.strip():
+        if _is_silent(enum.comment):
             yield self._silent(enum, enum.name, f"enum {short}", "what its values decide")
         for value in enum.values:
             if not (self._symbol.fullmatch(value.name) and value.name.startswith(f"{prefix}_")):
@@ -238,6 +238,13 @@ class _Linter:
             line=at.line,
             column=at.column,
         )
+
+
+def _is_silent(comment: str) -> bool:
+    """Return whether nothing is said to a reader: a waiver or a tag of ours explains no field."""
+    if "cdc:" not in comment:
+        return not comment.strip()
+    return not any(line.strip(" \t*/") and not line.strip(" \t*/").startswith("cdc:") for line in comment.splitlines())
 
 
 def _zero(enum: ProtoEnum, prefix: str) -> tuple[ProtoEnum | ProtoValue, str, str] | None:
