@@ -2,7 +2,8 @@
 
 A schema that breaks the subject's level is refused with 409 in the words of Confluent
 Schema Registry 7.4 and later; versions carry `ts` in milliseconds as from version 8 on.
-The check is PyPI `avro`'s reader-writer checker. Avro only; nothing is ever deleted.
+The check is the one of `cdc check schemas`; like Confluent's it does not look at logical types. Avro only; nothing is
+ever deleted.
 """
 
 from __future__ import annotations
@@ -14,10 +15,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import avro.errors
-import avro.schema
-from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibilityType
-
+from bot.checks import json_text
+from bot.checks.avro.lint import lint
+from bot.checks.avro.read import link, read_part
+from bot.checks.avro.resolution import Incompatibility
+from bot.checks.avro.resolution import incompatibilities as conflicts
+from bot.checks.avro.schema import Schema
+from bot.checks.settings import SchemaSettings
+from bot.checks.violation import Pointer
 from bot.drill.loopback import Answer, Call, LoopbackServer, route
 
 MEDIA_TYPE = "application/vnd.schemaregistry.v1+json"
@@ -244,14 +249,31 @@ class SchemaRegistry:
         return answer
 
 
+UNREADABLE = ("A002", "A003", "A004", "A005", "A006", "A007", "A011")
+"""What Java's parser refuses. It takes a wrong default: the registry validates defaults only where it is told to."""
+
+
 def _parsed(call: Call) -> str:
     """The canonical text of the schema in a request body; raises 42201 when it is no Avro schema."""
-    text = call.document().get("schema")
-    try:
-        avro.schema.parse(str(text))
-        return json.dumps(json.loads(str(text)), separators=(",", ":"))
-    except (avro.errors.AvroException, ValueError) as error:
-        raise RegistryError(422, 42201, f"Invalid schema {text} of type AVRO, details: {error}") from error
+    text = str(call.document().get("schema"))
+    read(text)
+    return json.dumps(json.loads(text.removeprefix("\ufeff")), separators=(",", ":"))
+
+
+def read(text: str) -> Schema:
+    """The schema of a text; raises 42201 with the first thing that is wrong with it."""
+    document, broken = json_text.parse(text, "schema")
+    wrong = () if document is not None else broken
+    if not wrong:
+        part = read_part(document, "schema")
+        schemas, unknown = link([part])
+        wrong = (*part.violations, *unknown)
+        if not wrong and "schema" in schemas:
+            wrong = tuple(one for one in lint(schemas["schema"], SchemaSettings()) if one.rule in UNREADABLE)
+        if not wrong and "schema" in schemas:
+            return schemas["schema"]
+    details = f"{wrong[0].path}: {wrong[0].message}".removeprefix(": ") if wrong else "no schema"
+    raise RegistryError(422, 42201, f"Invalid schema {text} of type AVRO, details: {details}")
 
 
 def incompatibilities(schema: str, versions: Iterable[Version], level: str) -> list[str]:
@@ -261,67 +283,45 @@ def incompatibilities(schema: str, versions: Iterable[Version], level: str) -> l
         return []
     if not level.endswith("_TRANSITIVE"):
         against = against[-1:]
-    for old in reversed(against):
+    new = read(schema)
+    for version in reversed(against):
+        old = read(version.schema)
         said: list[str] = []
         if level.startswith(("BACKWARD", "FULL")):
-            said.extend(_unreadable(reader=schema, writer=old.schema, new_is_reader=True))
+            said.extend(_detail(one, "new", "old") for one in conflicts(new, old))
         if level.startswith(("FORWARD", "FULL")):
-            said.extend(_unreadable(reader=old.schema, writer=schema, new_is_reader=False))
+            said.extend(_detail(one, "old", "new") for one in conflicts(old, new))
         if said:
             return [
                 *said,
-                f"{{oldSchemaVersion: {old.version}}}",
-                f"{{oldSchema: '{old.schema}'}}",
+                f"{{oldSchemaVersion: {version.version}}}",
+                f"{{oldSchema: '{version.schema}'}}",
                 f"{{validateFields: 'false', compatibility: '{level}'}}",
             ]
     return []
 
 
-def _unreadable(*, reader: str, writer: str, new_is_reader: bool) -> list[str]:
-    """Each reason why `reader` cannot read what `writer` wrote, record fields one by one."""
-    new, old = ("new", "old") if new_is_reader else ("old", "new")
-    reader_node, writer_node = json.loads(reader), json.loads(writer)
-    if not all(isinstance(node, dict) and node.get("type") == "record" for node in (reader_node, writer_node)):
-        reason = _reason(reader, writer)
-        return [_mismatch("/", new, old, reason)] if reason else []
-    said = []
-    written = {field["name"]: field for field in writer_node["fields"]}
-    for index, field in enumerate(reader_node["fields"]):
-        name, path = field["name"], f"/fields/{index}"
-        if name not in written:
-            if "default" not in field:
-                said.append(
-                    "{errorType:'READER_FIELD_MISSING_DEFAULT_VALUE', "
-                    f"description:'The field '{name}' at path '{path}' in the {new} schema has no default value and "
-                    f"is missing in the {old} schema', additionalInfo:'{name}'}}"
-                )
-            continue
-        reason = _reason(json.dumps(field["type"]), json.dumps(written[name]["type"]))
-        if reason:
-            said.append(_mismatch(f"{path}/type", new, old, reason))
-    if not said and reader_node.get("name") != writer_node.get("name"):
-        said.append(
-            f"{{errorType:'NAME_MISMATCH', description:'The name of the schema has changed (path '/name')', "
-            f"additionalInfo:'expected: {writer_node.get('name')}'}}"
-        )
-    return said
+_DESCRIPTIONS = {
+    "READER_FIELD_MISSING_DEFAULT_VALUE": "The field '{info}' at path '{path}' in the {reader} schema has no default "
+    "value and is missing in the {writer} schema",
+    "TYPE_MISMATCH": "The type (path '{path}') of a field in the {reader} schema does not match with the {writer} "
+    "schema",
+    "NAME_MISMATCH": "The name of the schema has changed (path '{path}')",
+    "FIXED_SIZE_MISMATCH": "The size of FIXED type field at path '{path}' in the {reader} schema does not match with "
+    "the {writer} schema",
+    "MISSING_ENUM_SYMBOLS": "The {reader} schema is missing enum symbols '{info}' at path '{path}' in the {writer} "
+    "schema",
+    "MISSING_UNION_BRANCH": "The {reader} schema is missing a type inside a union field at path '{path}' in the "
+    "{writer} schema",
+}
+"""Confluent's words (`AvroSchema.isCompatible`, `Difference` of 7.4), by Java's SchemaIncompatibilityType."""
 
 
-def _reason(reader: str, writer: str) -> str | None:
-    checker: Any = ReaderWriterCompatibilityChecker()  # type: ignore[no-untyped-call]
-    result = checker.get_compatibility(avro.schema.parse(reader), avro.schema.parse(writer))
-    if result.compatibility is SchemaCompatibilityType.compatible:
-        return None
-    said = "; ".join(sorted(result.messages)) or "incompatible"
-    words = said.split(": ")
-    if said.startswith("reader type: ") and len(words) == 3:
-        kind = words[1].removesuffix(" not compatible with writer type").upper()
-        return f"reader type: {kind} not compatible with writer type: {words[2].upper()}"
-    return said
-
-
-def _mismatch(path: str, new: str, old: str, reason: str) -> str:
-    return (
-        f"{{errorType:'TYPE_MISMATCH', description:'The type (path '{path}') of a field in the {new} schema does not "
-        f"match with the {old} schema', additionalInfo:'{reason}'}}"
-    )
+def _detail(one: Incompatibility, reader: str, writer: str) -> str:
+    """One conflict as Confluent writes it; of a union, Java's path goes on with the writer's branch."""
+    pointer: Pointer = one.reader
+    if one.kind == "MISSING_UNION_BRANCH" and one.writer and isinstance(one.writer[-1], int):
+        pointer = (*pointer, one.writer[-1])
+    path = "/" + "/".join(str(step) for step in pointer)
+    description = _DESCRIPTIONS[one.kind].format(path=path, reader=reader, writer=writer, info=one.info)
+    return f"{{errorType:'{one.kind}', description:'{description}', additionalInfo:'{one.info}'}}"

@@ -110,9 +110,67 @@ def test_what_is_not_there_has_confluents_error_code(
     assert (status, code) == (answer.status_code, answer.json()["error_code"])
 
 
-def test_a_schema_that_is_none_is_refused(registry: SchemaRegistry) -> None:
-    """What is no Avro schema answers 42201."""
-    assert 42201 == register(registry, "bad", '{"type": "recod"}').json()["error_code"]
+ENUM = {"type": "enum", "name": "S", "symbols": ["A", "B"]}
+FIXED = {"type": "fixed", "name": "H", "size": 4}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "kind", "description", "info"),
+    [
+        ("int", "string", "TYPE_MISMATCH", "The type (path '/fields/0/type') of a field in the new schema does not "
+         "match with the old schema", "reader type: STRING not compatible with writer type: INT"),
+        (ENUM, {**ENUM, "symbols": ["A"]}, "MISSING_ENUM_SYMBOLS", "The new schema is missing enum symbols '[B]' at "
+         "path '/fields/0/type/symbols' in the old schema", "[B]"),
+        (FIXED, {**FIXED, "size": 8}, "FIXED_SIZE_MISMATCH", "The size of FIXED type field at path "
+         "'/fields/0/type/size' in the new schema does not match with the old schema", "expected: 4, found: 8"),
+        (FIXED, {**FIXED, "name": "G"}, "NAME_MISMATCH", "The name of the schema has changed (path "
+         "'/fields/0/type/name')", "expected: H"),
+        (["null", "int"], ["null", "string"], "MISSING_UNION_BRANCH", "The new schema is missing a type inside a union "
+         "field at path '/fields/0/type/1' in the old schema", "reader union lacking writer type: INT"),
+    ],
+)  # fmt: skip
+def test_each_kind_of_conflict_has_confluents_words(
+    registry: SchemaRegistry, old: Any, new: Any, kind: str, description: str, info: str
+) -> None:
+    """Java's kind, Confluent's sentence, the path in the reader and Java's own message."""
+    subject = f"k{time.time_ns()}"
+    register(registry, subject, schema({"name": "x", "type": old}))
+    refused = register(registry, subject, schema({"name": "x", "type": new}))
+    assert 409 == refused.status_code
+    expected = (
+        f"[{{errorType:'{kind}', description:'{description}', additionalInfo:'{info}'}}, {{oldSchemaVersion: 1}}, "
+    )
+    assert expected in refused.json()["message"]
+
+
+def test_a_change_of_meaning_passes_as_it_does_at_confluents(registry: SchemaRegistry) -> None:
+    """A registry sees bytes where there is a decimal: `cdc check schemas` is what stops it."""
+    for scale in (2, 4):
+        type_ = {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": scale}
+        assert 200 == register(registry, "money-value", schema({"name": "amount", "type": type_})).status_code
+    assert 200 == register(registry, "wrong-default", schema({**ID, "default": "none"})).status_code
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"type": "recod"}',
+        '{"type": "record"',
+        "null",
+        "",
+        schema(ID, ID),
+        schema({"name": "a-b", "type": "int"}),
+        schema({"name": "u", "type": ["int", "int"]}),
+        schema({"name": "s", "type": {**ENUM, "symbols": ["A", "A"]}}),
+        schema({"name": "s", "type": {**ENUM, "default": "Z"}}),
+        schema({"name": "x", "type": "shop.Unknown"}),
+    ],
+)
+def test_a_schema_that_is_none_is_refused(registry: SchemaRegistry, text: str) -> None:
+    """What is no Avro schema answers 42201 and says why."""
+    refused = register(registry, "bad", text).json()
+    assert 42201 == refused["error_code"]
+    assert refused["message"].partition("details: ")[2]
 
 
 def test_a_frozen_subject_takes_nothing_more(registry: SchemaRegistry) -> None:
