@@ -322,11 +322,13 @@ class _Reading:
     def _sources(self, git: Sequence[GitFiles]) -> list[Source]:
         """Return the files; with --changed those that differ from git, and what these need or are needed by."""
         from bot.checks.run import narrowed
-        from bot.schema_files import read
+        from bot.schema_files import is_other_json, read
 
         sources: dict[str, Source] = {}
         for file in self.found.files:
             source, wrong, line = read(file)
+            if source is not None and file not in self.found.roots and is_other_json(source):
+                continue
             if source is not None:
                 sources[file] = source
             if line is not None:

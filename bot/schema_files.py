@@ -117,6 +117,11 @@ def kind_of(file: str, text: str) -> str:
     return KINDS.get(ending, "avro")
 
 
+def is_other_json(source: Source) -> bool:
+    """Whether a `.json` is no JSON Schema: found in a folder it is settings or data, and no schema to check."""
+    return source.kind == "avro" and _ending(source.file) == ".json"
+
+
 # --- as they were ----------------------------------------------------------------------------------
 
 

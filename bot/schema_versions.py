@@ -61,7 +61,9 @@ def read_registered(
     with ThreadPoolExecutor(AT_ONCE) as threads:
         answers = [one for one in threads.map(asked, subjects) if one is not None]
     left = len(subjects) - len(answers)
-    not_known = [f"registry {name}: {cause}" for cause in reader.failures[:GIVE_UP_AFTER]]
+    # The same trouble is worded with each file's own address: its end tells one cause from another.
+    causes = {failure.rpartition(": ")[2]: f"registry {name}: {failure}" for failure in reversed(reader.failures)}
+    not_known = list(causes.values())
     if not_known:
         not_known[-1] += f" ({left:,} {'file was' if left == 1 else 'files were'} not compared with it)"
     notes = [f"no subject, not compared with the registry: {', '.join(unnamed[:3])}"] if unnamed else []
@@ -111,9 +113,7 @@ class _Reader:
         try:
             return self._read(file, subject)
         except PortError as error:
-            said = str(error)
-            if said not in self.failures:
-                self.failures.append(said)
+            self.failures.append(str(error))
             return None
 
     def _read(self, file: str, subject: str) -> Registered:
