@@ -82,16 +82,17 @@ def with_full_aliases(document: Document, parsed: Schema) -> None:
     for name in parsed.defined:
         named = parsed.named[name]
         if named.aliases:
-            # The full name of a type in no namespace has no dot, and would still be met by any namespace's.
-            at(document, named.pointer)["aliases"] = [one if "." in one else f"no.{one}" for one in named.aliases]
+            at(document, named.pointer)["aliases"] = list(named.aliases)
 
 
 def without_taken_aliases(document: Document, parsed: Schema) -> None:
-    """avro reads one written field twice, by name and by alias; in ours it feeds its namesake alone."""
+    """avro reads one written field twice, by name and by alias, fastavro takes the last alias; in ours it feeds its
+    namesake, else the first that has the alias."""
     for record in parsed.records():
-        names = {field.name for field in record.fields}
+        taken = {field.name for field in record.fields}
         for field in record.fields:
-            kept = [alias for alias in field.aliases if alias not in names]
+            kept = [alias for alias in field.aliases if alias not in taken]
+            taken.update(kept)
             if field.aliases and kept != list(field.aliases):
                 at(document, field.pointer)["aliases"] = kept
 
