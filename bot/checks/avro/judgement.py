@@ -535,7 +535,7 @@ def _ruled(conflict: _Conflict, old: Schema, new: Schema) -> Iterator[tuple[str,
         return
     null_alone = all(isinstance(one.written, Primitive) and one.written.kind == "null" for one in rest)
     was, now = conflict._replace(found=rest).types(old, new)
-    if null_alone and nullable(was) != nullable(now):
+    if null_alone and nullable(was) != nullable(now) and (isinstance(was, Union) or isinstance(now, Union)):
         if not conflict.backward:
             yield "C003", rest
         return

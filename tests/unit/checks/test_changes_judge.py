@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import random
 import time
 from typing import Any
 
 import pytest
 
 from bot.checks.avro.changes import Before, judge
+from bot.checks.avro.resolution import incompatibilities
 from bot.checks.avro.schema import Field, Primitive
-from bot.checks.settings import SchemaSettings
+from bot.checks.settings import LEVELS, PROFILES, SchemaSettings
 from bot.checks.violation import Severity, Violation
 from tests.unit.checks.avro_documents import decimal, enum, field, fixed, optional, record, schema
+from tests.unit.checks.avro_generator import Generator
 from tests.unit.checks.test_resolution import nested
 
 ID = field("id", "long")
@@ -72,6 +75,8 @@ TABLE: dict[str, Row] = {
     "widened, forward": (x("int"), x("long"), ("FORWARD",), [("C003", "error", "x", TYPE)]),
     "nullability and type": (x(["null", "string"], default=None), x("int"), ("FULL",), [("C003", "error", "x", TYPE)]),
     "type and meaning": (x(MILLIS), x("string"), ("BACKWARD",), [("C003", "error", "x", TYPE)]),
+    "null to a type": (x("null"), x("int"), ("BACKWARD",), [("C003", "error", "x", TYPE)]),
+    "only null, as a union, to a type": (x(["null"]), x("int"), ("BACKWARD",), [("C010", "error", "x", TYPE)]),
     "optional, forward": (x("int"), x(["int", "null"]), ("FORWARD",), [("C003", "error", "x", TYPE)]),
     "optional, backward": (x("int"), x(["int", "null"]), ("BACKWARD",), []),
     "replaced, none": (x("int"), x("string"), ("NONE",), [("C018", "error", "x", TYPE)]),
@@ -246,6 +251,36 @@ def test_inside_another_files_type_the_pointer_stays_in_the_file() -> None:
     old = schema(user, "customer.avsc", ("address.avsc", ADDRESS))
     (found,) = judge(new, [Before(old, "git")], "BACKWARD", SchemaSettings())
     assert ("C001", "home.zip", ("fields", 1, "type")) == (found.rule, found.path, found.pointer)
+
+
+def test_whatever_the_registry_refuses_is_an_error_here() -> None:
+    """1,500 generated histories, all levels and profiles: no conflict without an error, each cause once, every pointer
+    leads to a node. A default that does not fit is A008's."""
+    generator, chance = Generator(5), random.Random(1)
+    for _ in range(1500):
+        first = generator.schema()
+        second = generator.evolved(first)
+        third = generator.evolved(second)
+        new, versions = schema(third), [schema(first), schema(second)]
+        level = chance.choice(LEVELS)
+        settings = SchemaSettings(profiles=frozenset(chance.sample(PROFILES, chance.randint(0, 2))))
+        found = judge(new, [Before(one, "git") for one in versions], level, settings)
+        assert len(found) == len({(one.rule, one.path) for one in found})
+        for one in found:
+            node = third
+            for step in one.pointer or ():
+                node = node[step]
+        looked_at = versions if level.endswith("TRANSITIVE") else versions[-1:]
+        refused = [
+            conflict
+            for old in looked_at
+            for asked, pair in ((("BACKWARD", "FULL"), (new, old)), (("FORWARD", "FULL"), (old, new)))
+            if level.startswith(asked)
+            for conflict in incompatibilities(*pair)
+            if "is no value of" not in conflict.message
+        ]
+        errors = [one for one in found if one.severity is Severity.ERROR]
+        assert errors or not refused, (level, refused, first, second, third)
 
 
 def test_a_schema_five_hundred_deep_is_judged() -> None:
