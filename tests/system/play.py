@@ -25,7 +25,7 @@ from tests.system.walk import CDC, Walk
 
 PLAYED = {
     "people": {"responders": ["*"]},
-    "alerts": {"registry_refusals": "0 in 30s", "connector_failed_for": "2s", "dead_letters_window": "30s"},
+    "alerts": {"connector_failed_for": "2s", "dead_letters_window": "30s"},
 }
 DEFAULT_PAGE_PORT = 0
 BOT_PORT = 8080

@@ -41,7 +41,7 @@ MANIFEST = Path(__file__).parents[2] / "manifest.yml"
 SHORT: Mapping[str, Any] = {
     "incidents": {"reopen_within": "10m", "settle": "3s", "recheck": "1s"},
     "probes": {"interval": "1s", "deadline": "5s"},
-    "alerts": {"registry_refusals": "0 in 10s", "connector_failed_for": "1s", "dead_letters_window": "10s"},
+    "alerts": {"connector_failed_for": "1s", "dead_letters_window": "10s"},
     "people": {"responders": [ALICE], "approvers": [BOB]},
 }
 
