@@ -101,7 +101,7 @@ class _Check:
     def _record(self, record: Record, value: Any, pointer: Pointer) -> list[Fault]:
         if not isinstance(value, dict):
             return [_wrong(value, f"a {record.name}", "{...}: an object with its fields", pointer)]
-        found = []
+        found: list[Fault] = []
         fields = {field.name: field for field in record.fields}
         for name, field in fields.items():
             if name in value:

@@ -285,7 +285,7 @@ def test_a_failed_connector_or_task_pages_after_a_minute(metric: str, at_1m: boo
     ],
 )
 def test_more_refusals_than_allowed_alert(refusals: str, fires: bool, tmp_path: Path) -> None:
-    """More than 5 refusals of one subject in 10 minutes, by the source that saw the most; CI blocks, it is not refused."""
+    """More than 5 refusals of one subject in 10 minutes, by the source that saw the most; what CI blocked is none."""
     series = {
         'cdc_schema_registry_conflicts_total{pipeline="p",subject="s",source="log"}': refusals,
         'cdc_schema_registry_conflicts_total{pipeline="p",subject="s",source="connect"}': "0 3+0x20",
