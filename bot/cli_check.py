@@ -222,7 +222,8 @@ def _asked(
 
 def _against(word: str) -> tuple[str, str]:
     kind, colon, which = word.partition(":")
-    if kind not in ("git", "dir", "registry") or (kind == "dir" and not which) or (colon and not which):
+    wrong_address = kind == "registry" and bool(which) and not which.startswith(("http://", "https://"))
+    if kind not in ("git", "dir", "registry") or wrong_address or (not which and (colon or kind == "dir")):
         stop(
             f"--against {word}: not something to compare with.",
             "Write git, git:BRANCH, dir:PATH, registry or registry:http://host:8081.",

@@ -10,6 +10,7 @@ Paths are shown as they were given, normalised: `schemas/customers-value.avsc`.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +100,9 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 def read(file: str) -> tuple[Source | None, tuple[Violation, ...], str | None]:
     """Return the file with what is wrong with its encoding; or a `not_known` line where it cannot be read."""
     try:
+        # A pipe would be waited for without an end.
+        if not stat.S_ISREG(Path(file).stat().st_mode):
+            return None, (), f"{file}: not a regular file: it was not checked"
         with Path(file).open("rb") as stream:
             raw = stream.read(MAX_BYTES + 1)
     except OSError as error:

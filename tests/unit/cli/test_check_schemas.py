@@ -132,8 +132,9 @@ def test_nothing_to_check_is_never_green(here: Path, capsys: pytest.CaptureFixtu
     said = capsys.readouterr().out
     assert "nowhere: there is no such file or folder" in said
     assert "2 files" in said
-    assert 2 == check("schemas --against main")
-    assert "registry:http://host:8081" in capsys.readouterr().err
+    for word in ("main", "registry:localhost:8081"):
+        assert 2 == check(f"schemas --against {word}")
+        assert "registry:http://host:8081" in capsys.readouterr().err
 
 
 def test_what_is_no_schema_is_an_error_of_that_file_alone(here: Path, document: Any) -> None:
@@ -154,12 +155,16 @@ def test_what_is_no_schema_is_an_error_of_that_file_alone(here: Path, document: 
 
 
 def test_links_are_followed_once(here: Path, document: Any) -> None:
-    """One that leads back up ends; one to nowhere is told."""
+    """One that leads back up ends; one to nowhere is told, and a pipe, which would be waited for."""
     Path("schemas/loop").symlink_to("..")
     Path("schemas/dangling.avsc").symlink_to("nowhere.avsc")
+    os.mkfifo("schemas/pipe.avsc")
     code, found = document("schemas")
     assert (3, 2) == (code, found["checked"])
-    assert ["schemas/dangling.avsc: No such file or directory: it was not checked"] == found["not_known"]
+    assert [
+        "schemas/dangling.avsc: No such file or directory: it was not checked",
+        "schemas/pipe.avsc: not a regular file: it was not checked",
+    ] == found["not_known"]
 
 
 def test_hidden_folders_hold_no_schemas_and_other_files_are_named(here: Path, document: Any) -> None:
