@@ -410,7 +410,8 @@ def _look_at_connector(
 ) -> Finding:
     name = said["name"]
     pipeline = next((p for p in pipelines if name in p.connectors), None)
-    return connector_of(sources, name, lambda: now, pipeline.topics if pipeline else ())
+    topics, of = (pipeline.topics, pipeline.name) if pipeline else ((), "")
+    return connector_of(sources, name, lambda: now, topics, pipeline=of)
 
 
 def look_at_all(

@@ -166,8 +166,11 @@ def newly_refused(
             place = (pipeline.name, subject, FROM_CONNECT)
             counts[place] = counts.get(place, 0) + 1  # of frozen ones, too: here it only tells one from the next
             words = hashlib.sha256(refusal.words.encode("utf-8", "replace")).hexdigest()[:16]
+            completed = finding.facts.get("refusal") or {}
+            is_same = completed.get("subject") == subject and completed.get("words") == refusal.words
+            version = completed.get("registered_version") if is_same else refusal.registered_version
             refused = RefusedSchema(
-                FROM_CONNECT, subject, finding.at, refusal.field, refusal.path, refusal.registered_version,
+                FROM_CONNECT, subject, finding.at, refusal.field, refusal.path, version,
                 words=refusal.words, more=refusal.more, is_frozen=refusal.frozen, pipeline=pipeline.name,
             )  # fmt: skip
             told.append((f"{FROM_CONNECT}:{pipeline.name}:{finding.target}:{subject}:{counts[place]}:{words}", refused))

@@ -201,7 +201,9 @@ class Runner:
 
     def sources(self) -> Sources:
         """The probes' view of the world, with what we ourselves saw first."""
-        return replace(self._world.sources, first_seen=self._store.seen_versions(), refusals_of=self._refusals_of)
+        return replace(
+            self._world.sources, first_seen=self._store.seen_versions(), refusals_of=self._refusals_of, remembers=True
+        )
 
     def _refusals_of(self, pipeline: str) -> tuple[Refusals, ...]:
         ledger = read_ledger(self._store.refusals())
@@ -229,15 +231,11 @@ class Runner:
     def _note_versions(self, findings: Sequence[Finding]) -> None:
         """Remember when a registered version was first seen, for registries that keep no time."""
         known = self._store.seen_versions()
-        pairs = [
-            (str(finding.facts["subject"]), int(version["version"]))
-            for finding in findings
-            if "subject" in finding.facts
-            for version in finding.facts.get("versions", ())
-        ]
-        fresh = [pair for pair in pairs if pair not in known]
-        if fresh:
-            self._store.first_seen(fresh, self._clock())
+        for finding in findings:
+            versions = finding.facts.get("versions", ()) if "subject" in finding.facts else ()
+            pairs = [(str(finding.facts["subject"]), int(version["version"])) for version in versions]
+            if fresh := [pair for pair in pairs if pair not in known]:
+                self._store.first_seen(fresh, finding.at)
 
     def _recovery(self, task: TaskRow, incident: Incident) -> None:
         pipeline = self._policy().pipeline(incident.pipeline)
@@ -296,7 +294,8 @@ class Runner:
         return (broken or found)[0]
 
     def _look_at(self, connector: str, pipeline: Pipeline | None) -> Finding:
-        return connector_of(self.sources(), connector, self._clock, pipeline.topics if pipeline else ())
+        topics, of = (pipeline.topics, pipeline.name) if pipeline else ((), "")
+        return connector_of(self.sources(), connector, self._clock, topics, pipeline=of)
 
     def _planned_silence(self, incident: Incident, arguments: Mapping[str, Any], who: e.Who) -> Plan | Refusal:
         matchers = silence_alerts.matchers_for(incident)

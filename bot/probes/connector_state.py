@@ -11,10 +11,11 @@ exception in one line, or, for a schema that a registry refused, one sentence ab
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from bot.incident.refusals import Refusals
 from bot.model import Finding, Pipeline, Signal, Status, counted
 from bot.ports import Connect, ConnectorState, Kafka, PortError, SchemaRegistry, SubjectState
 from bot.probes.refusal import SchemaRefusal, completed, read_refusal, sentence
@@ -31,7 +32,11 @@ _WORST_FIRST = ("FAILED", "UNASSIGNED", "RESTARTING", "STOPPED", "PAUSED", "RUNN
 
 @dataclass(frozen=True)
 class ConnectorFacts:
-    """`subject` is the registry's state of the refused subject, asked for when a trace tells of a refusal."""
+    """`subject` is the registry's state of the refused subject, asked for when a trace tells of a refusal.
+
+    `refusals` are what is remembered of them: a trace has no time. `refused_at` is that of one that is not, None where
+    it may be of any time; `first_seen` as in `Sources`.
+    """
 
     connector: str
     state: ConnectorState | None = None
@@ -39,6 +44,9 @@ class ConnectorFacts:
     delivered_total: int | None = None
     error: PortError | None = None
     not_known: tuple[str, ...] = ()
+    refusals: tuple[Refusals, ...] = ()
+    refused_at: datetime | None = None
+    first_seen: Mapping[tuple[str, int], datetime] = field(default_factory=dict)
 
 
 def gather(
@@ -77,8 +85,8 @@ def judge(facts: ConnectorFacts, now: datetime) -> Finding:
             PROBE, facts.connector, Signal.CONNECTOR, now, facts.error, _nothing(facts.connector), "Kafka Connect"
         )
     refusal = _refusal_of(state)
-    refusal = completed(refusal, facts.subject) if refusal else None
-    causes = {task.task: _cause(task.trace, facts.subject) for task in state.tasks}
+    refusal = _completed(refusal, facts) if refusal else None
+    causes = {task.task: _cause(task.trace, facts) for task in state.tasks}
     tasks = [
         {
             "task": task.task,
@@ -108,7 +116,7 @@ def judge(facts: ConnectorFacts, now: datetime) -> Finding:
         target=state.connector,
         verdict=verdict,
         status=_status(verdict),
-        headline=_headline(state, verdict, failed, _why(state, causes, facts.subject)),
+        headline=_headline(state, verdict, failed, _why(state, causes, facts)),
         at=now,
         signal=Signal.CONNECTOR,
         facts=document,
@@ -123,8 +131,9 @@ def connector_of(
     now: Callable[[], datetime],
     topics: Sequence[str] = (),
     deadline_s: float | None = None,
+    pipeline: str = "",
 ) -> Finding:
-    """Return the finding of one connector; `topics` are what it writes (a source) or reads (a sink)."""
+    """Return the finding of one connector of a pipeline; `topics` are what it writes (a source) or reads (a sink)."""
     facts = (
         ConnectorFacts(connector)
         if sources.connect is None
@@ -132,13 +141,22 @@ def connector_of(
             sources.connect, sources.kafka, sources.registry, connector, topics, deadline_s or sources.deadline_s
         )
     )
-    return judge(facts, now())
+    at = now()
+    known = replace(
+        facts,
+        refusals=tuple(sources.refusals_of(pipeline)) if pipeline else (),
+        refused_at=at if sources.remembers else None,
+        first_seen=sources.first_seen,
+    )
+    return judge(known, at)
 
 
 def probe(sources: Sources, pipeline: Pipeline, now: Callable[[], datetime]) -> tuple[Finding, ...]:
     """Return one finding per connector of the pipeline, the source first."""
     share_s = sources.deadline_s / max(1, len(pipeline.connectors))
-    return tuple(connector_of(sources, name, now, pipeline.topics, share_s) for name in pipeline.connectors)
+    return tuple(
+        connector_of(sources, name, now, pipeline.topics, share_s, pipeline.name) for name in pipeline.connectors
+    )
 
 
 def _refusal_of(state: ConnectorState) -> SchemaRefusal | None:
@@ -204,17 +222,26 @@ def _headline(state: ConnectorState, verdict: str, failed: Sequence[int], why: s
     return f"connector {state.state}, {running} of {counted(len(state.tasks), 'task')} RUNNING"
 
 
-def _cause(trace: str | None, subject: SubjectState | None) -> str | None:
+def _completed(refusal: SchemaRefusal, facts: ConnectorFacts) -> SchemaRefusal:
+    """Return the refusal with what it lacks, as of the time when it was told first: its trace stays after a repair."""
+    told = next((one.last for one in facts.refusals if one.last and one.subject == refusal.subject), None)
+    if told is None or told.words != refusal.words:
+        return completed(refusal, facts.subject, facts.refused_at, facts.first_seen)
+    known = replace(refusal, registered_version=refusal.registered_version or told.registered_version)
+    return completed(known, facts.subject, told.at, facts.first_seen)
+
+
+def _cause(trace: str | None, facts: ConnectorFacts) -> str | None:
     """Return the cause for a person: a refused schema in a sentence, anything else as the exception words it."""
     refusal = read_refusal(trace) if trace else None
-    return sentence(completed(refusal, subject)) if refusal else cause_of(trace)
+    return sentence(_completed(refusal, facts)) if refusal else cause_of(trace)
 
 
-def _why(state: ConnectorState, causes: Mapping[int, str | None], subject: SubjectState | None) -> str | None:
+def _why(state: ConnectorState, causes: Mapping[int, str | None], facts: ConnectorFacts) -> str | None:
     """Return the cause that the headline tells: a refusal before anything else, then the first known."""
     traces = [(task.trace, causes[task.task]) for task in state.tasks if task.state == "FAILED"]
     if state.state == "FAILED":
-        traces.append((state.trace, _cause(state.trace, subject)))
+        traces.append((state.trace, _cause(state.trace, facts)))
     told = sorted(
         ((trace, cause) for trace, cause in traces if trace and cause), key=lambda one: read_refusal(one[0]) is None
     )
@@ -230,7 +257,7 @@ def _evidence(
 ) -> tuple[str, ...]:
     """Return what the headline does not say: where, the other causes, the registry's own words, what was delivered."""
     lines = []
-    why = _why(state, causes, facts.subject)
+    why = _why(state, causes, facts)
     failed = [task for task in state.tasks if task.state == "FAILED"]
     for cause in dict.fromkeys(causes[task.task] for task in failed):
         who = ", ".join(
@@ -238,7 +265,7 @@ def _evidence(
         )
         lines.append(who if cause in (why, None) else f"{who}: {cause}")
     if state.state == "FAILED":
-        cause = _cause(state.trace, facts.subject)
+        cause = _cause(state.trace, facts)
         where = f"connector on {state.worker or 'an unknown worker'}"
         lines.append(where if cause in (why, None) else f"{where}: {cause}")
     if refusal:

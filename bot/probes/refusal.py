@@ -14,14 +14,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
-from bot.ports import SubjectState
+from bot.ports import SchemaVersion, SubjectState
 from bot.redact import redact
 
 WORDS_CHARACTERS = 400
+NOTHING_SEEN: Mapping[tuple[str, int], datetime] = MappingProxyType({})
 
 _APICURIO = re.compile(
     r"Incompatible artifact: (?P<subject>[^\n]+?) \[(?P<type>\w+)\].*?list of diff types: \[(?P<diffs>[^\n]*)\]", re.S
@@ -77,23 +80,58 @@ def read_refusal(text: str) -> SchemaRefusal | None:
     return None
 
 
-def completed(refusal: SchemaRefusal, state: SubjectState | None) -> SchemaRefusal:
-    """Return the refusal with the newest registered version and the field's name, where it lacked them.
+def completed(
+    refusal: SchemaRefusal,
+    state: SubjectState | None,
+    at: datetime | None = None,
+    first_seen: Mapping[tuple[str, int], datetime] = NOTHING_SEEN,
+) -> SchemaRefusal:
+    """Return the refusal with the version it conflicts with and the field's name, where it lacked them.
 
-    A registry compares with the newest version at the levels BACKWARD, FORWARD and FULL; a *_TRANSITIVE level may
-    have conflicted with an older one, so there the version stays unknown.
+    A registry compares with the newest version at the levels BACKWARD, FORWARD and FULL: the newest that was there `at`
+    the refusal, not the one that repaired it. A *_TRANSITIVE level may have conflicted with an older one. A version is
+    named only where no other is possible, a field where it has one name in all that are.
     """
     if state is None or not state.versions or state.subject != refusal.subject or refusal.frozen:
         return refusal
-    newest = state.versions[-1]
+    possible, is_sure = _possible(state, at, first_seen)
     version = refusal.registered_version
-    if version is None and not (state.compatibility or "").endswith("_TRANSITIVE"):
-        version = newest.version
+    if version is None and is_sure and not (state.compatibility or "").endswith("_TRANSITIVE"):
+        version = possible[0].version
     if refusal.field is not None or refusal.path is None:
         return replace(refusal, registered_version=version)
-    against = next((one for one in state.versions if one.version == version), newest)
-    name = field_at(against.schema, refusal.path)
+    against = [one for one in state.versions if one.version == version] or possible
+    names = {field_at(one.schema, refusal.path) for one in against}
+    name = names.pop() if len(names) == 1 else None
     return replace(refusal, registered_version=version, field=name, field_is_looked_up=name is not None)
+
+
+def _possible(
+    state: SubjectState, at: datetime | None, first_seen: Mapping[tuple[str, int], datetime]
+) -> tuple[list[SchemaVersion], bool]:
+    """Return the versions that may have been the newest at a time, and whether it was surely the one.
+
+    What the bot saw in a later look than its first came in between; what it saw in its first may be older. A deleted
+    one may have been there, too.
+    """
+    begun = min((seen for (subject, _), seen in first_seen.items() if subject == state.subject), default=None)
+    registered = {one.version: one for one in state.versions}
+    possible, strangers = list[SchemaVersion](), 0
+    for number in sorted({*registered, *state.deleted}, reverse=True):
+        version, seen = registered.get(number), first_seen.get((state.subject, number))
+        told = version.registered_at if version else None
+        later = told or (seen if seen != begun else None)
+        if at is not None and later is not None and later > at:
+            continue
+        if version is None:
+            strangers += 1
+            continue
+        possible.append(version)
+        if at is not None and any(one is not None and one <= at for one in (told, seen)):
+            break
+    else:
+        strangers += bool(state.versions) and any(one < state.versions[0].version for one in state.all_versions)
+    return possible, len(possible) == 1 and not strangers
 
 
 def sentence(refusal: SchemaRefusal) -> str:

@@ -260,7 +260,18 @@ def _findings(
         if sources.registry is None
         else gather(sources.registry, sources.kafka, subjects, sources.first_seen, now(), deadline_s, since)
     )
-    return tuple(judge(facts, sources.first_seen, now(), since) for facts in gathered)
+    at = now()
+    return tuple(judge(facts, _sights(facts, sources, at), at, since) for facts in gathered)
+
+
+def _sights(facts: SchemaFacts, sources: Sources, now: datetime) -> Mapping[tuple[str, int], datetime]:
+    """Return the first sights with this one, where the bot itself looks and knew the subject without its newest."""
+    newest = facts.state.versions[-1] if facts.state and facts.state.versions else None
+    numbers = [number for subject, number in sources.first_seen if newest and subject == newest.subject]
+    if newest is None or not sources.remembers or not numbers:
+        return sources.first_seen
+    new = [one for one in facts.state.versions if one.version > max(numbers)] if facts.state else []
+    return {**{(one.subject, one.version): now for one in new}, **sources.first_seen}
 
 
 _NOTHING = Comparison(())

@@ -8,7 +8,7 @@ accuse nobody. A pipeline of which nothing was refused for a day has no finding.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from bot.incident.refusals import Refusals, RefusedSchema
 from bot.model import Finding, Pipeline, Signal, Status, counted
 from bot.ports import PortError, SubjectState
-from bot.probes.refusal import SchemaRefusal, completed, sentence
+from bot.probes.refusal import NOTHING_SEEN, SchemaRefusal, completed, sentence
 from bot.probes.sources import Sources, rfc3339
 
 PROBE = "schema_refusals"
@@ -33,7 +33,7 @@ def probe(sources: Sources, pipeline: Pipeline, now: Callable[[], datetime]) -> 
     at = now()
     lately = [told for told in sources.refusals_of(pipeline.name) if _is_lately(told, at)]
     share_s = sources.deadline_s / max(1, len(lately))
-    return tuple(judge(told, *gather(sources, told, share_s), at) for told in lately)
+    return tuple(judge(told, *gather(sources, told, share_s), at, sources.first_seen) for told in lately)
 
 
 def gather(sources: Sources, told: Refusals, deadline_s: float) -> tuple[SubjectState | None, tuple[str, ...]]:
@@ -46,10 +46,16 @@ def gather(sources: Sources, told: Refusals, deadline_s: float) -> tuple[Subject
         return None, (f"which version of {told.subject} it conflicts with: {error}",)
 
 
-def judge(told: Refusals, state: SubjectState | None, not_known: tuple[str, ...], now: datetime) -> Finding:
+def judge(
+    told: Refusals,
+    state: SubjectState | None,
+    not_known: tuple[str, ...],
+    now: datetime,
+    first_seen: Mapping[tuple[str, int], datetime] = NOTHING_SEEN,
+) -> Finding:
     """Return red for more refusals than allowed, yellow for some within the window or a frozen subject, else green."""
     window = f"{told.window.total_seconds() / 60:.3g} min"
-    refusal = _completed(told, state)
+    refusal = _completed(told, state, first_seen)
     verdict, status = _verdict(told, now)
     facts: dict[str, Any] = {
         "subject": told.subject,
@@ -88,12 +94,14 @@ def _verdict(told: Refusals, now: datetime) -> tuple[str, Status]:
     return (REFUSED, Status.YELLOW) if told.count else (QUIET, Status.GREEN)
 
 
-def _completed(told: Refusals, state: SubjectState | None) -> SchemaRefusal | None:
+def _completed(
+    told: Refusals, state: SubjectState | None, first_seen: Mapping[tuple[str, int], datetime]
+) -> SchemaRefusal | None:
     if told.last is None:
         return None
     last = told.last
     refusal = SchemaRefusal(told.subject, last.field, last.path, last.registered_version, last.words, last.more)
-    return completed(refusal, state)
+    return completed(refusal, state, last.at, first_seen)
 
 
 def _headline(told: Refusals, refusal: SchemaRefusal | None, verdict: str, window: str, now: datetime) -> str:

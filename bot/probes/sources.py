@@ -60,7 +60,8 @@ class Sources:
     `horizon_s` is how far ahead LOSS_IMMINENT looks. `ladder_of` and `note_ladders` keep what brokers answered by time:
     past answers never change. `groups` are those that are looked at beside the pipelines' own. `refusals_of` tells
     which schemas of a pipeline a registry refused lately. `failing_since` is when what an incident is about first
-    failed; None where nobody looks because of a failure.
+    failed; None where nobody looks because of a failure. `remembers`: it is the bot that looks, time and again, so what
+    it did not see before is new.
     """
 
     kafka: Kafka | None = None
@@ -79,6 +80,7 @@ class Sources:
     note_ladders: Callable[[Mapping[PartitionKey, Ladder]], object] = forget_ladders
     refusals_of: Callable[[str], Sequence[Refusals]] = no_refusals
     failing_since: datetime | None = None
+    remembers: bool = False
 
 
 def unseen(

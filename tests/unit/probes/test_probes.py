@@ -13,6 +13,7 @@ from pathlib import Path
 import fastavro
 import pytest
 
+from bot.incident.refusals import Refusals, RefusedSchema
 from bot.lag.track import follow
 from bot.model import (
     ConsumerGroup,
@@ -1121,6 +1122,77 @@ def test_a_type_change_gets_its_field_from_the_registered_schema():
         finding.facts["refusal"]["field_is_looked_up"],
     )
     assert any("field credit_limit is what stands at /fields/3/type/1" in line for line in finding.evidence)
+
+
+REPAIRED = replace(
+    CUSTOMERS,
+    versions=(*CUSTOMERS.versions, replace(CUSTOMERS.versions[0], version=2, schema_id=3)),
+    all_versions=(1, 2),
+)
+TRACED = (
+    "Incompatible artifact: shop.public.customers-value [AVRO], num of incompatible diffs: {1}, "
+    "list of diff types: [reader union lacking writer type: LONG at /fields/3/type/1]"
+)
+
+
+@pytest.mark.parametrize(
+    ("version", "told"),
+    [
+        (1, RefusedSchema("connect", CUSTOMERS.subject, NOW - HOUR, registered_version=1, words=TRACED)),
+        (1, RefusedSchema("connect", CUSTOMERS.subject, NOW - HOUR, words=TRACED)),
+        (2, RefusedSchema("connect", CUSTOMERS.subject, NOW - HOUR, words="another refusal")),
+    ],
+)
+def test_a_trace_from_before_the_repair_conflicts_with_the_version_before_it(version, told):
+    """A trace stands until its task is restarted: what is remembered of the refusal dates it."""
+    answers = {"source": recorded_failure("type-change"), CUSTOMERS.subject: REPAIRED}
+    seen = {(CUSTOMERS.subject, 1): NOW - DAY, (CUSTOMERS.subject, 2): NOW - HOUR / 2}
+    memory = {
+        "first_seen": seen,
+        "remembers": True,
+        "refusals_of": lambda _: (Refusals(told.subject, 1, 5, HOUR, told),),
+    }
+
+    finding = connector_of(sources(answers, **memory), "source", now, ["t"], pipeline="customers")
+
+    assert version == finding.facts["refusal"]["registered_version"]
+    assert f"conflicts with version {version}" in finding.headline
+
+
+def test_the_refusal_of_an_hour_ago_is_not_laid_to_the_version_that_repaired_it():
+    """The registry has version 2 by now."""
+    told = RefusedSchema("log", "customers-value", NOW - HOUR)
+    state = SubjectState(
+        "customers-value",
+        "BACKWARD",
+        None,
+        tuple(replace(version(n), subject="customers-value") for n in (1, 2)),
+        (1, 2),
+    )
+    seen = {("customers-value", 1): NOW - DAY, ("customers-value", 2): NOW}
+    asked = sources(
+        {"customers-value": state}, first_seen=seen, refusals_of=lambda _: (Refusals(told.subject, 1, 5, DAY, told),)
+    )
+
+    found = [one for one in PROBES["schema_changes"](asked, PIPELINE, now) if one.probe == "schema_refusals"]
+
+    assert [1] == [one.facts["refusal"]["registered_version"] for one in found]
+
+
+@pytest.mark.parametrize(
+    ("word", "first_seen", "remembers"),
+    [
+        ("first seen by the bot 2026-11-23T14:02:11Z", {("s", 1): NOW - DAY}, True),
+        ("registered at a time not known", {("s", 1): NOW - DAY}, False),
+        ("registered at a time not known", {}, True),
+        ("registered at a time not known", {("s", 3): NOW - DAY}, True),  # an older one that a deletion laid bare
+    ],
+)
+def test_a_version_that_the_bots_last_look_did_not_have_is_first_seen_now(word, first_seen, remembers):
+    """Its memory is told after the look: the look itself knows already."""
+    asked = sources({"s": WITHOUT_TIMES}, first_seen=first_seen, remembers=remembers)
+
+    assert word in schema_of(asked, "s", now).headline
 
 
 def test_a_refusal_without_a_registry_still_names_the_field():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from bot.redact import redact
 RECORDED = Path(__file__).parents[2] / "payloads" / "recorded"
 REGISTERED = json.loads((RECORDED / "registry-version-latest.json").read_text())["body"]
 SUBJECT = "shop.public.customers-value"
+AT = datetime(2026, 11, 23, 14, 2, tzinfo=UTC)
 
 
 def recorded_trace(name: str) -> str:
@@ -118,9 +121,62 @@ def test_another_failure_is_no_refusal(trace):
 )
 def test_what_the_trace_lacks_comes_from_the_registry_and_says_so(version, field, looked_up, trace, state):
     """A transitive level may have conflicted with an older version: then none is named."""
-    found = completed(read_refusal(recorded_trace(trace)), state)
+    found = completed(read_refusal(recorded_trace(trace)), state, AT, {(SUBJECT, 1): AT, (SUBJECT, 2): AT})
 
     assert (version, field, looked_up) == (found.registered_version, found.field, found.field_is_looked_up)
+
+
+def seen(*seconds: int | None) -> dict[tuple[str, int], datetime]:
+    """When the bot first saw version 1, 2 .. of SUBJECT; None where it never did."""
+    return {(SUBJECT, n): AT + timedelta(seconds=at) for n, at in enumerate(seconds, 1) if at is not None}
+
+
+@pytest.mark.parametrize(
+    ("version", "state", "at", "first_seen"),
+    [
+        (2, subject_state(), AT, seen(-60, -30)),
+        (2, subject_state(), AT, seen(-60, 0)),
+        (1, subject_state(), AT, seen(-60, 1)),  # version 2 is the repair
+        (None, subject_state(), AT, seen(1, 1)),  # the bot's first look came after
+        (None, subject_state(), AT, seen(1, None)),
+        (None, subject_state(), AT, seen()),
+        (None, subject_state(), None, seen(-60, -30)),  # a trace of no known time
+        (2, replace(subject_state(), versions=subject_state().versions[1:], all_versions=(2,)), None, seen()),
+        (None, replace(subject_state(), versions=subject_state().versions[1:], all_versions=(1, 2)), None, seen()),
+        (None, replace(subject_state(), deleted=(3,)), AT, seen(-60, -30)),  # deleted since, or before?
+        (2, replace(subject_state(), deleted=(3,)), AT, seen(-60, -30, 1)),
+        (2, replace(subject_state(), deleted=(1,)), AT, seen(-60, -30)),
+    ],
+)
+def test_a_refusal_conflicts_with_the_newest_version_of_its_own_time(version, state, at, first_seen):
+    """The version that repaired it came later; where that is not known, none is named."""
+    refusal = SchemaRefusal(SUBJECT, "tier", "/fields/4", None, "words")
+
+    assert version == completed(refusal, state, at, first_seen).registered_version
+
+
+@pytest.mark.parametrize(("version", "seconds"), [(1, 1), (2, 0)])
+def test_a_registrys_own_time_of_a_version_counts_before_any_sight(version, seconds):
+    """The bot may have looked late."""
+    state = subject_state()
+    first, second = state.versions
+    state = replace(state, versions=(first, replace(second, registered_at=AT + timedelta(seconds=seconds))))
+
+    found = completed(SchemaRefusal(SUBJECT, "tier", None, None, ""), state, AT, seen(-60, 90))
+
+    assert version == found.registered_version
+
+
+def test_a_position_that_has_two_names_in_the_versions_it_may_be_of_has_none():
+    """A wrong field costs more than no field."""
+    first, second = subject_state().versions
+    moved = replace(second, schema=second.schema.replace("credit_limit", "limit_cents"))
+
+    found = completed(
+        SchemaRefusal(SUBJECT, None, "/fields/3/type/1", None, ""), replace(subject_state(), versions=(first, moved))
+    )
+
+    assert (None, None, False) == (found.registered_version, found.field, found.field_is_looked_up)
 
 
 def test_one_sentence_for_the_thread():
