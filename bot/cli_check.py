@@ -37,6 +37,8 @@ LEVELS = (
 )  # fmt: skip
 PROGRESS_AFTER_S = 1.0
 DEADLINE_S = 10.0
+BUF_FILES = ("buf.yaml", "buf.lock")
+"""What buf is told by, in the current folder."""
 _NO_COMMIT = "0" * 40
 
 
@@ -61,6 +63,8 @@ class _Asked:
     baseline: Path | None
     proto_paths: tuple[str, ...]
     config: Config | None
+    buf: bool | None
+    """None where nobody said it: buf does not run, and a note says that it could."""
 
 
 @check.command("schemas")
@@ -89,6 +93,10 @@ class _Asked:
     help="Migrations (PostgreSQL): what Debezium would register for them. More .sql files may follow it.",
 )  # fmt: skip
 @click.option("--proto-path", "proto_paths", multiple=True, metavar="DIR", help="Where imports of .proto files start.")
+@click.option(
+    "--buf/--no-buf", "buf", default=None,
+    help="Run the installed buf over .proto files as well, against git and dir too. Default: as cdc.yml says, else no.",
+)  # fmt: skip
 @click.option("--fail-on", type=click.Choice(FAIL_ON), default="error", show_default=True, help="What exits with 1.")
 @click.option("--report", metavar="URL", help="Tell the bot at this address what was blocked (CDC_WEBHOOK_TOKEN).")
 @click.option("-c", "--config", "config_path", type=click.Path(path_type=Path), help="As `cdc -c PATH check ...`.")
@@ -111,6 +119,7 @@ def check_schemas(
     until: dt.datetime | None,
     ddl: tuple[str, ...],
     proto_paths: tuple[str, ...],
+    buf: bool | None,
     fail_on: str,
     report: str | None,
     config_path: Path | None,
@@ -130,12 +139,13 @@ def check_schemas(
     accepted_as = _accepted_as(write_baseline, reason, owner, until)
     migrations = (*ddl, *(path for path in paths if path.endswith(".sql")))
     paths = tuple(path for path in paths if not path.endswith(".sql"))
-    asked = _asked(call, paths, against, changed, level, profiles, subjects, baseline, proto_paths, migrations)
+    asked = _asked(call, paths, against, changed, level, profiles, subjects, baseline, proto_paths, migrations, buf)
     worst = None if fail_on == "never" else Severity(fail_on)
     with _progress() as advance:
         reading = _Reading(call, asked)
         corpus = run.read(reading.sources, advance)
         compiled = reading.compiled(corpus)
+        reading.ask_buf()
         corpus = run.with_protos(corpus, compiled.now)
         registered = reading.registered(corpus, advance)
         protos = reading.with_versions(compiled, corpus, registered, asked.level)
@@ -180,6 +190,7 @@ def _asked(
     baseline: Path | None,
     proto_paths: Sequence[str],
     migrations: tuple[str, ...],
+    buf: bool | None,
 ) -> _Asked:
     """Return what is asked for: a flag goes before cdc.yml. Stops at what cannot be meant."""
     from bot.checks.rules import ALL
@@ -217,6 +228,7 @@ def _asked(
         baseline or (section.baseline if section else None),
         (*proto_paths, *(_shown(path) for path in (section.proto_paths if section else ()))),
         config,
+        section.buf or None if buf is None and section else buf,
     )
 
 
@@ -290,7 +302,7 @@ class _Reading:
                 f"No schema file below {', '.join(asked.paths)}: nothing was checked.",
                 "Give the folder or the files: cdc check schemas path/to/schemas (.avsc, .proto, .json).",
             )
-        git = [self._git(which) for kind, which in asked.against if kind == "git"]
+        git = [self._git(which) for kind, which in asked.against if kind == "git" and self.found.roots]
         self.sources: list[Source] = self._sources([told for told in git if told is not None])
         texts = {source.file: source.text for source in self.sources}
         for kind, which in asked.against:
@@ -363,6 +375,9 @@ class _Reading:
             if not answers.not_known and not self._asked.only_changed:
                 self._tables(name, registry, answers.registered)
         if self.migrations and not any(kind == "registry" for kind, _ in self._asked.against):
+            self.notes.append(
+                "no registry was asked what the tables are now: --against registry:URL judges every change"
+            )
             self._foretell(())
         return found
 
@@ -434,7 +449,7 @@ class _Reading:
             return Protos()
         from bot.clients.protoc import GrpcProtoc
 
-        folders = (*self._asked.proto_paths, *(root for root in self.found.roots if Path(root).is_dir()))
+        folders = self._proto_folders()
         protoc = GrpcProtoc()
         try:
             now = protoc.compile(texts, folders=folders, read=_text_of)
@@ -451,6 +466,47 @@ class _Reading:
             self.not_known.append(f"protoc: {error}: no .proto file was checked")
             return Protos()
         return Protos(now, snapshots)
+
+    def ask_buf(self) -> None:
+        """Add what buf finds in the .proto files, alone and against the snapshots, where it is asked for."""
+        import shutil
+
+        ours = {source.file for source in self.sources if source.kind == "proto"}
+        binary = shutil.which("buf", path=self._call.environ.get("PATH"))
+        if not ours or (not self._asked.buf and (self._asked.buf is False or binary is None)):
+            return
+        if not self._asked.buf:
+            self.notes.append("buf is installed: --buf adds its rules")
+            return
+        from bot.checks.protobuf.delegation import added
+        from bot.clients.buf import BufCommand
+        from bot.ports import BufAnswer, PortError
+
+        # Of all files, since an import of a changed one may be of an unchanged one.
+        found = {file: _text_of(file) for file in self.found.files if file.endswith(".proto")}
+        texts = {file: text for file, text in found.items() if text is not None}
+        config = {file: text for file in BUF_FILES if (text := _text_of(file)) is not None}
+        buf = BufCommand(binary or "buf", self._proto_folders(), _text_of)
+        answers: list[tuple[str | None, BufAnswer]] = []
+        try:
+            answers.append((None, buf.lint(texts, config)))
+            for one in self.snapshots:
+                changed = {file: text for file, text in {**one.before, **one.deleted}.items() if file[-6:] == ".proto"}
+                if changed:
+                    same = {file: text for file, text in texts.items() if file in one.unchanged}
+                    answers.append((one.name, buf.breaking(texts, {**same, **changed}, config)))
+        except PortError as error:
+            self.not_known.append(f"buf: {error}: its rules are not known to hold")
+        for against, answer in answers:
+            here = [one for one in answer.findings if one.file in ours or one.file not in texts]
+            self.violations += added((replace(one, file=one.file or self.found.roots[0]) for one in here), against)
+            refused = [f"{one.file}:{one.line}: {one.message}" for one in answer.findings if one.rule == "COMPILE"]
+            self.not_known += [f"buf: it does not compile {refused[0]}: its rules did not run"] if refused else []
+            self.notes += () if refused else answer.notes
+
+    def _proto_folders(self) -> tuple[str, ...]:
+        """Return where imports of .proto files begin."""
+        return (*self._asked.proto_paths, *(root for root in self.found.roots if Path(root).is_dir()))
 
     def with_versions(
         self, protos: Protos, corpus: Corpus, registered: Sequence[Registered], level: str | None

@@ -741,6 +741,7 @@ class SchemasSection(_Section):
     proto_paths: tuple[ReadablePath, ...] = _setting(
         (), "Folders that imports of .proto files start from.", ["./proto"]
     )
+    buf: bool = _setting(False, "Whether the installed buf is run over .proto files as well, as `--buf` does.")
 
     def settings(self) -> SchemaSettings:
         """Return what the checks are told."""

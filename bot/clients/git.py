@@ -69,7 +69,7 @@ class GitBinary:
         for top, roots in self._repositories(paths).items():
             base = self._base(top, ref, roots, patterns)
             if base is None:
-                found.append((_Base("", "git, no commit yet", (f"{top}: git has no commit yet",)), _NOTHING))
+                found.append((_Base("", "git, no commit before", (f"{top}: git has no commit before this",)), _NOTHING))
             else:
                 found.append((base, self._differences(top, base.commit, roots, patterns)))
         bases = [base for base, _ in found]

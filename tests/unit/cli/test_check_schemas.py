@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,8 @@ def test_nothing_to_check_is_never_green(here: Path, capsys: pytest.CaptureFixtu
     Path("empty").mkdir()
     assert 2 == check("empty")
     assert "No schema file below empty: nothing was checked." in capsys.readouterr().err
+    assert 3 == check("nowhere --against git --against dir:schemas")
+    assert "nowhere: there is no such file or folder" in capsys.readouterr().out
     assert 3 == check("schemas nowhere")
     said = capsys.readouterr().out
     assert "nowhere: there is no such file or folder" in said
@@ -286,3 +289,54 @@ def test_a_migration_is_judged_before_it_is_run(registry: SchemaRegistry, here: 
     assert ["db/V1__tier.sql"] == sorted({file for _, file in errors(found)})
     code, found = document(f"schemas {against}")
     assert any("shop.public.customers-value" in note and "not covered" in note for note in found["notes"])
+
+
+SERVED = """syntax = "proto3";
+
+package shop.v1;
+
+// Whom the shop sells to.
+message Customer {
+  // Primary key, from the database.
+  optional int64 id = 1;
+}
+
+// What is called.
+service Customers {
+  rpc Get(Customer) returns (Customer);
+}
+"""
+
+
+def test_buf_adds_its_rules_where_it_is_asked_to(here: Path, document: Any) -> None:
+    """The real buf: alone, against a copy, and by buf.yaml; not run unless somebody says so."""
+    installed = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    write("p/shop/v1/a.proto", SERVED)
+    write("copy/p/shop/v1/a.proto", SERVED.replace("(Customer);", "(stream Customer);"))
+    code, found = document("p", PATH=installed)
+    assert (0, ["buf is installed: --buf adds its rules"]) == (code, found["notes"])
+    assert (0, []) == (lambda code, found: (code, found["notes"]))(*document("p --no-buf", PATH=installed))
+    code, found = document("p --buf --against dir:copy", PATH=installed)
+    told = [(one["file"], one["path"], one["against"]) for one in found["findings"] if one["rule"] == "BUF"]
+    assert (1, True) == (code, ("p/shop/v1/a.proto", "SERVICE_SUFFIX", None) in told)
+    assert ("p/shop/v1/a.proto", "RPC_SAME_SERVER_STREAMING", "dir copy") in told
+    assert any("ran with its STANDARD rules" in note for note in found["notes"])
+    write("buf.yaml", '{"version": "v2", "modules": [{"path": "p"}], "lint": {"use": ["COMMENT_RPC"]}}')
+    code, found = document("p --buf", PATH=installed)
+    assert (1, ["COMMENT_RPC"]) == (code, [one["path"] for one in found["findings"]])
+    assert "ran with the rules of buf.yaml" in found["notes"][0]
+    write("cdc.yml", "checks: {schemas: {buf: true, paths: [p]}}")
+    assert found["notes"] == document("", PATH=installed)[1]["notes"]
+
+
+def test_buf_that_cannot_judge_proves_nothing(here: Path, document: Any) -> None:
+    """It is not there; or it does not find what protoc does."""
+    write("p/shop/v1/a.proto", SERVED)
+    code, found = document("p --buf", PATH="/nowhere")
+    assert (3, True) == (code, "`pip install buf-bin`" in found["not_known"][0])
+    write("lib/shop/v1/b.proto", SERVED.replace("Customer", "Other"))
+    write("p/shop/v1/a.proto", SERVED.replace("// Whom", 'import "shop/v1/b.proto";\n\n// Whom'))
+    write("buf.yaml", '{"version": "v2", "modules": [{"path": "p"}]}')
+    installed = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    code, found = document("p --buf --proto-path lib", PATH=installed)
+    assert (3, True) == (code, "its rules did not run" in found["not_known"][0])
