@@ -37,7 +37,7 @@ FROM_CONNECT, FROM_LOG, FROM_CI, FROM_PROMETHEUS = "connect", "log", "ci", "prom
 SOURCES = (FROM_CONNECT, FROM_LOG, FROM_CI, FROM_PROMETHEUS)
 SUBJECT_NOT_KNOWN = "not_known"
 MOST_SUBJECTS = 1000
-"""Subjects of no pipeline that are counted by name: whoever may register may invent more, and each is a series."""
+"""Subjects that no pipeline has, counted by name: whoever may register or post may invent more, each is a series."""
 MOST_TIMES = 100
 MOST_AT_ONCE = 100_000
 _LONGEST = {
@@ -211,11 +211,13 @@ def noted(ledger: Ledger, refused: RefusedSchema, policy: Policy, now: datetime)
     subject = refused.subject
     is_named = policy.pipeline(refused.pipeline) is not None
     names = (refused.pipeline,) if is_named else pipelines_of(subject, tuple(policy.pipelines.values()))
-    strangers = {known for pipeline, known, _ in ledger.counts if not pipeline}
-    if names == ("",) and subject not in strangers and len(strangers) >= MOST_SUBJECTS:
-        subject = SUBJECT_NOT_KNOWN
+    own = {one.name: subjects_of(one) for one in policy.pipelines.values()}
     for name in names:
-        ledger = _noted(ledger, refused, (name, subject), policy, now)
+        key = (name, subject)
+        if subject not in own.get(name, ()) and not any((*key, source) in ledger.counts for source in SOURCES):
+            strangers = {one[:2] for one in ledger.counts if one[1] not in own.get(one[0], ())}
+            key = (name, SUBJECT_NOT_KNOWN) if len(strangers) >= MOST_SUBJECTS else key
+        ledger = _noted(ledger, refused, key, policy, now)
     return ledger
 
 

@@ -119,11 +119,15 @@ def test_what_is_counted_for_whom(told: RefusedSchema, counts: dict[tuple[str, s
     assert counts == ledger_of(told).counts
 
 
-def test_made_up_subjects_do_not_make_series_without_end() -> None:
-    """Whoever may register may invent names: beyond a thousand they share one."""
-    ledger = ledger_of(*[refused(subject=f"s{number}") for number in range(MOST_SUBJECTS + 5)])
-    assert MOST_SUBJECTS + 1 == len(ledger.counts)
-    assert 5 == ledger.counts[("", SUBJECT_NOT_KNOWN, "log")]
+@pytest.mark.parametrize("pipeline", ["", "customers", "no-such-pipeline"])
+def test_made_up_subjects_do_not_make_series_without_end(pipeline: str) -> None:
+    """Whoever may register may invent subjects, and whoever may post may name a pipeline; each is a series."""
+    own = refused("ci", pipeline=pipeline)
+    ledger = ledger_of(*(refused("ci", f"made-up-{n}", pipeline=pipeline) for n in range(MOST_SUBJECTS + 5)), own, own)
+
+    assert MOST_SUBJECTS + 2 == len(ledger.counts)
+    assert 5 == ledger.counts[pipeline if pipeline == "customers" else "", SUBJECT_NOT_KNOWN, "ci"]
+    assert 2 == ledger.counts[*KEY, "ci"]
 
 
 def test_a_source_that_knows_the_subject_alone_hides_no_field() -> None:
