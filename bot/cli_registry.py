@@ -190,8 +190,10 @@ def _follow_file(call: Call, file: Path, kept: Path, send: Send, from_start: boo
             refused = reader.read(line.text)
             if refused is None:
                 continue
+            # A line that tells its time is itself in every file; how many came before depends on who began when.
+            files = 0 if refused.at else line.began.files
+            where = f"{os.uname().nodename}:{file}:{line.began.inode}:{files}:{line.began.offset}"
             refused = replace(refused, at=refused.at or tail.modified_at())
-            where = f"{os.uname().nodename}:{file}:{line.began.inode}:{line.began.files}:{line.began.offset}"
             deliver(_named(where, line.text), write_refused(refused))
             saved = _save_place(kept, file, tail.marked(line.behind), reader, call)
             _say(refused)
