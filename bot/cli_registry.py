@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -65,7 +66,15 @@ def follow_log(call: Call, file: Path, to: str | None, from_start: bool, once: b
     if str(file) == "-":
         return _follow_stream(call, sys.stdin.buffer, _delivering(send, once))
     kept = place or _default_place(call, file, to)
-    return _follow_file(call, file.absolute(), kept, send, from_start, once)
+    try:
+        return _follow_file(call, file.absolute(), kept, send, from_start, once)
+    except IsADirectoryError:
+        stop(f"{file} is a directory.", "Give the log itself, a file in it.")
+    except PermissionError:
+        stop(
+            f"{file} may not be read by this account.",
+            f"Let it read the file, or pipe it in: sudo tail -F {shlex.quote(str(file))} | cdc registry follow-log -",
+        )
 
 
 COMMANDS: tuple[click.Command, ...] = (registry,)
@@ -231,6 +240,8 @@ def _read_place(kept: Path, file: Path) -> tuple[Place | None, bool]:
         return place, bool(told["has_audit"])
     except FileNotFoundError:
         return None, False
+    except OSError as error:
+        stop(f"{kept}: the place in the log cannot be read: {error.strerror}.", "Give --place FILE that may be read.")
     except (ValueError, KeyError, TypeError):
         stop(f"{kept}: does not hold a place in {file}.", "Remove it: then the log is followed from its end.")
 

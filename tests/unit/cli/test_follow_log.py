@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.cli_call import Call
-from bot.cli_registry import _follow_file
+from bot.cli_call import Call, Stop
+from bot.cli_registry import _follow_file, follow_log
 
 TIMED = '10.0.0.7 - - [23/Nov/2026:14:02:1{} +0000] "POST /subjects/s/versions HTTP/1.1" 409 211 "-"\n'
 TIMELESS = '10.0.0.7:53110 - "POST /subjects/s/versions HTTP/1.1" 409 Conflict\n'
@@ -61,3 +61,31 @@ def test_a_log_that_is_truncated_and_says_the_same_again_is_another_refusal(tmp_
 
     assert inode == log.stat().st_ino
     assert 2 == len(told)
+
+
+@pytest.mark.parametrize(("told", "mode"), [("is a directory", None), ("may not be read by this account", 0)])
+def test_a_log_that_cannot_be_read_is_said_with_what_to_do(told: str, mode: int | None, tmp_path: Path) -> None:
+    """No trace, and no place is kept."""
+    log = tmp_path / "r.log"
+    if mode is None:
+        log.mkdir()
+    elif os.geteuid() == 0:
+        pytest.skip("root may read everything")
+    else:
+        log.touch(mode)
+    call = Call(None, False, {"CDC_WEBHOOK_TOKEN": "t"}, lambda: pytest.fail("a file needs no app"))
+    place = tmp_path / "place"
+
+    with pytest.raises(Stop) as stopped:
+        follow_log.callback.__wrapped__(call, log, "http://127.0.0.1:1", False, True, place)
+
+    assert told in str(stopped.value)
+    assert not place.exists()
+
+
+def test_a_place_that_cannot_be_read_is_not_the_log(tmp_path: Path) -> None:
+    """The remedy is another one."""
+    with pytest.raises(Stop) as stopped:
+        follow(tmp_path / "r.log", ".", {})
+
+    assert "the place in the log cannot be read: Is a directory." in str(stopped.value)
