@@ -89,7 +89,12 @@ def test_only_what_changed_is_checked(here: Path, document: Any) -> None:
     code, found = document("--changed")
     assert (1, 2) == (code, found["checked"])
     subprocess.run(["git", "checkout", "-q", "."], env=ENVIRON, check=True)
-    Path("schemas/money.avsc").unlink()
+    subprocess.run(["git", "add", "schemas/money.avsc"], env=ENVIRON, check=True)
+    subprocess.run(["git", "commit", "-qmx"], env=ENVIRON, check=True)
+    subprocess.run(["git", "branch", "-f", "main"], env=ENVIRON, check=True)
+    write(FILE, record(ID, {**DECIDED, "type": ["null", "com.shop.Money"]}))
+    assert (0, 1) == (lambda code, found: (code, found["checked"]))(*document("--changed"))
+    subprocess.run(["git", "checkout", "-q", "."], env=ENVIRON, check=True)
     code, found = document("--changed")
     assert (0, 0, ["no schema file differs: nothing to check"]) == (code, found["checked"], found["notes"])
 
