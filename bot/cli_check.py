@@ -601,9 +601,11 @@ def _progress() -> Iterator[Callable[[], None]]:
         if time.monotonic() - began > PROGRESS_AFTER_S and shown % 16 == 0:
             click.echo(f"\rchecking: {shown:,} steps", nl=False, err=True)
 
-    yield advance
-    if time.monotonic() - began > PROGRESS_AFTER_S:
-        click.echo("\r\x1b[K", nl=False, err=True)
+    try:
+        yield advance
+    finally:
+        if time.monotonic() - began > PROGRESS_AFTER_S:
+            click.echo("\r\x1b[K", nl=False, err=True)
 
 
 # --- runbooks --------------------------------------------------------------------------------------

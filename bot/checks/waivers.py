@@ -77,11 +77,12 @@ def read_entry(entry: Any, rules: Collection[str]) -> tuple[str, Waiver | None, 
     unknown = [key for key in entry if key not in _KEYS]
     if unknown:
         near = get_close_matches(str(unknown[0]), _KEYS, 1)
-        return "", None, ("S001", f"a waiver has no `{unknown[0]}`", f"Write `{near[0]}`." if near else "Remove it.")
+        remedy = f"Write `{near[0]}`." if near else f"Write {_SHAPE}."
+        return "", None, ("S001", f"a waiver has no `{unknown[0]}`", remedy)
     for key in ("rule", "reason", "owner"):
         if not isinstance(entry.get(key), str) or not entry[key].strip():
             words = {"rule": "names no rule", "reason": "gives no reason", "owner": "has no owner"}[key]
-            return "", None, ("S001", f"the waiver {words}", f'Add "{key}": {_SHAPE}.')
+            return "", None, ("S001", f"the waiver {words}", f'Add "{key}", as in {_SHAPE}.')
     rule, until = entry["rule"], entry.get("until")
     if until is not None and _day(until) is None:
         return "", None, ("S001", f"`until` is not a date: {until!r}", 'Write the last day: "until": "2027-01-31".')
