@@ -85,7 +85,9 @@ def test_a_log_that_cannot_be_read_is_said_with_what_to_do(told: str, mode: int 
 
 def test_a_place_that_cannot_be_read_is_not_the_log(tmp_path: Path) -> None:
     """The remedy is another one."""
+    (tmp_path / "place").mkdir()
+
     with pytest.raises(Stop) as stopped:
-        follow(tmp_path / "r.log", ".", {})
+        follow(tmp_path / "r.log", "place", {})
 
     assert "the place in the log cannot be read: Is a directory." in str(stopped.value)
