@@ -223,12 +223,12 @@ def noted(ledger: Ledger, refused: RefusedSchema, policy: Policy, now: datetime)
 
 def _noted(ledger: Ledger, refused: RefusedSchema, key: Key, policy: Policy, now: datetime) -> Ledger:
     if refused.is_frozen:
-        return replace(ledger, frozen=_newest(ledger.frozen, key, refused))
+        return replace(ledger, frozen=_newest(ledger.frozen, key, refused, policy))
     place = (*key, refused.source)
     if refused.source != FROM_CONNECT:
         ledger = replace(ledger, counts={**ledger.counts, place: ledger.counts.get(place, 0) + refused.count})
     if refused.source == FROM_CI:
-        return replace(ledger, blocked=_newest(ledger.blocked, key, refused))
+        return replace(ledger, blocked=_newest(ledger.blocked, key, refused, policy))
     assert refused.at is not None
     times = sorted((*ledger.recent.get(place, ()), (refused.at, refused.count)))
     within = [time for time in times if now - time[0] <= policy.refusals_window]
@@ -239,11 +239,13 @@ def _noted(ledger: Ledger, refused: RefusedSchema, key: Key, policy: Policy, now
         if known != place and now - told[-1][0] <= policy.refusals_window
     }
     recent |= {place: kept} if kept else {}
-    return replace(ledger, recent=recent, last=_newest(ledger.last, key, refused))
+    return replace(ledger, recent=recent, last=_newest(ledger.last, key, refused, policy))
 
 
-def _newest(known: Mapping[Key, RefusedSchema], key: Key, refused: RefusedSchema) -> dict[Key, RefusedSchema]:
-    """Keep the newest; one that tells no field does not take the place of the one before it that does.
+def _newest(
+    known: Mapping[Key, RefusedSchema], key: Key, refused: RefusedSchema, policy: Policy
+) -> dict[Key, RefusedSchema]:
+    """Keep the newest; one that tells no field does not take the place of one within its window that does.
 
     Two sources tell of one refusal, and Prometheus and a request log know the subject alone.
     """
@@ -251,7 +253,8 @@ def _newest(known: Mapping[Key, RefusedSchema], key: Key, refused: RefusedSchema
     if before is not None and before.at is not None and refused.at is not None:
         if before.at > refused.at:
             return dict(known)
-        if refused.field is None and refused.path is None and (before.field or before.path):
+        is_near = refused.at - before.at <= policy.refusals_window
+        if is_near and refused.field is None and refused.path is None and (before.field or before.path):
             refused = replace(before, at=refused.at)
     others = {one: told for one, told in known.items() if one != key}
     return {**dict(list(others.items())[-MOST_SUBJECTS:]), key: refused}

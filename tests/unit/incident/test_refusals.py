@@ -136,6 +136,12 @@ def test_a_source_that_knows_the_subject_alone_hides_no_field() -> None:
     assert ("tier", T0 + timedelta(seconds=1)) == (ledger.last[KEY].field, ledger.last[KEY].at)
 
 
+def test_the_field_of_yesterday_is_not_that_of_a_refusal_that_tells_none() -> None:
+    """Only within a window are they taken for one refusal."""
+    ledger = ledger_of(refused("connect", after_s=-86_400, field="tier", registered_version=1), refused())
+    assert (None, None, T0) == (ledger.last[KEY].field, ledger.last[KEY].registered_version, ledger.last[KEY].at)
+
+
 def test_the_ledger_survives_a_restart() -> None:
     """As JSON beside the journal."""
     ledger = alerts(ledger_of(*[refused(field="tier", words="é")] * 6, refused("ci", rule="C001")))[0]
