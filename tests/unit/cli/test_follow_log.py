@@ -63,23 +63,17 @@ def test_a_log_that_is_truncated_and_says_the_same_again_is_another_refusal(tmp_
     assert 2 == len(told)
 
 
-@pytest.mark.parametrize(("told", "mode"), [("is a directory", None), ("may not be read by this account", 0)])
-def test_a_log_that_cannot_be_read_is_said_with_what_to_do(told: str, mode: int | None, tmp_path: Path) -> None:
+def test_a_log_that_cannot_be_read_is_said_with_what_to_do(tmp_path: Path) -> None:
     """No trace, and no place is kept."""
     log = tmp_path / "r.log"
-    if mode is None:
-        log.mkdir()
-    elif os.geteuid() == 0:
-        pytest.skip("root may read everything")
-    else:
-        log.touch(mode)
+    log.mkdir()
     call = Call(None, False, {"CDC_WEBHOOK_TOKEN": "t"}, lambda: pytest.fail("a file needs no app"))
     place = tmp_path / "place"
 
     with pytest.raises(Stop) as stopped:
         follow_log.callback.__wrapped__(call, log, "http://127.0.0.1:1", False, True, place)
 
-    assert told in str(stopped.value)
+    assert "is a directory" in str(stopped.value)
     assert not place.exists()
 
 
