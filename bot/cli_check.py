@@ -372,12 +372,10 @@ class _Reading:
             found += answers.registered
             self.notes += answers.notes
             self.not_known += answers.not_known
-            if not answers.not_known and not self._asked.only_changed:
+            if not answers.not_known and (self.migrations or not self._asked.only_changed):
                 self._tables(name, registry, answers.registered)
         if self.migrations and not any(kind == "registry" for kind, _ in self._asked.against):
-            self.notes.append(
-                "no registry was asked what the tables are now: --against registry:URL judges every change"
-            )
+            self.not_known.append("what the tables are now: --ddl needs --against registry:URL to judge every change")
             self._foretell(())
         return found
 
@@ -410,7 +408,8 @@ class _Reading:
         others = read_others(registry, name, {one.subject for one in ours})
         self.not_known += others.not_known
         covered = self._foretell((*ours, *others.registered)) if self.migrations else ()
-        self.notes += uncovered(others.registered, covered, self._connectors())
+        if not self._asked.only_changed:
+            self.notes += uncovered(others.registered, covered, self._connectors())
 
     def _foretell(self, subjects: Sequence[Registered]) -> tuple[str, ...]:
         from bot.checks.ddl.check import check_ddl

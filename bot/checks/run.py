@@ -297,11 +297,14 @@ def check(
     violations, idle = waivers.apply(_merged(violations), corpus.waivers, today)
     violations, gone = baseline.apply(violations, accepted, today)
     changed = {file for snapshot in snapshots for file in snapshot.before} | {one.file for one in registered}
-    violations += [waivers.unused(one) for one in idle if _could_be_used(one.rule, one.file in changed)]
+    linted = {file for file, source in corpus.sources.items() if source.linted}
+    judged = linted | {corpus.subject(file, settings) for file in linted}
+    compared = bool(snapshots or registered)
+    violations += [waivers.unused(one) for one in idle if _could_be_used(one.rule, one.file in changed, compared)]
     violations += [
         baseline.unused(entry, baseline_file)
         for entry in gone
-        if _could_be_used(entry.rule, bool(snapshots or registered))
+        if (entry.subject or entry.file) in judged and _could_be_used(entry.rule, compared, compared)
     ]
     return Result(
         violations=tuple(_placed(corpus, violations)),
@@ -525,9 +528,9 @@ def _with_subjects(violations: Iterable[Violation], corpus: Corpus, settings: Sc
 
 def _merged(violations: Iterable[Violation]) -> list[Violation]:
     """Return each violation once: what git and the registry both show names both."""
-    merged: dict[tuple[str, str, str, str], Violation] = {}
+    merged: dict[tuple[str, str, str, str, Pointer | None], Violation] = {}
     for one in violations:
-        key = (one.rule, one.file, one.path, one.message)
+        key = (one.rule, one.file, one.path, one.message, one.pointer if one.against is None else None)
         known = merged.setdefault(key, one)
         if known is not one and one.against is not None and one.against not in (known.against or "").split(", "):
             against = one.against if known.against is None else f"{known.against}, {one.against}"
@@ -535,9 +538,14 @@ def _merged(violations: Iterable[Violation]) -> list[Violation]:
     return list(merged.values())
 
 
-def _could_be_used(rule: str, compared: bool) -> bool:
-    """Whether a waiver of `rule` had something to waive: without a comparison there are no changes."""
-    return compared or not rule.startswith(("C", "P2"))
+def _could_be_used(rule: str, file_compared: bool, compared: bool) -> bool:
+    """Whether a waiver of `rule` had something to waive: without a comparison there are no changes.
+
+    P105 asks every field where nothing is compared, and only new ones else: there an older field's waiver rests.
+    """
+    if rule == "P105":
+        return not compared
+    return file_compared or not rule.startswith(("C", "P2"))
 
 
 def _placed(corpus: Corpus, violations: Iterable[Violation]) -> list[Violation]:

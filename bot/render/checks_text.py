@@ -76,6 +76,8 @@ def _of_files(result: Result) -> str:
 
 
 def _compared(result: Result) -> str:
+    if not result.against and result.not_known:
+        return "compared with nothing"
     if not result.against:
         return "compared with nothing: `--against git` adds the rules of change"
     return "compared with " + ", ".join(one_line(against) for against in result.against)

@@ -345,3 +345,40 @@ def test_buf_that_cannot_judge_proves_nothing(here: Path, document: Any) -> None
     installed = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     code, found = document("p --buf --proto-path lib", PATH=installed)
     assert (3, True) == (code, "its rules did not run" in found["not_known"][0])
+
+
+def test_a_baseline_is_idle_only_where_its_file_was_judged(
+    here: Path, document: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever removed entries that a narrower run did not need would break the whole run."""
+    old = 'syntax = "proto3";\npackage shop.v1;\n\nmessage Row {\n  string name = 1;\n}\n'
+    write("schemas/shop/v1/row.proto", old)
+    write("schemas/orders-value.avsc", record(ID, {"name": "total", "type": "string", "default": 5}, name="Order"))
+    subprocess.run(["git", "add", "-A"], env=ENVIRON, check=True)
+    subprocess.run(["git", "commit", "-q", "-m", "old"], env=ENVIRON, check=True)
+    subprocess.run(["git", "branch", "-f", "main"], env=ENVIRON, check=True)
+    assert 0 == check("schemas --write-baseline accepted.yml --owner @data", "--reason", "was there before")
+    capsys.readouterr()
+
+    def idle(line: str) -> list[str]:
+        return [f["message"] for f in document(f"{line} --baseline accepted.yml")[1]["findings"] if f["rule"] == "S003"]
+
+    write(FILE, record(ID, DECIDED))
+    assert [] == idle("schemas")
+    assert [] == idle("schemas --against git")
+    assert [] == idle(f"{FILE} --against git")
+    assert [] == idle("schemas --changed")
+    write("schemas/orders-value.avsc", record(ID, name="Order"))
+    (told,) = idle("schemas")
+    assert "A008" in told
+
+
+def test_migrations_without_a_registry_are_not_silently_fine(here: Path, document: Any) -> None:
+    """What the tables are now is known to the registry alone: without it, or with a dead one, nothing is judged."""
+    write("db/V1.sql", "ALTER TABLE customers ADD COLUMN tier text NOT NULL;\n")
+    for line in ("--ddl db", "schemas --ddl db --against git", "schemas --ddl db --changed"):
+        code, found = document(line)
+        assert 3 == code, found
+        assert "--against registry:URL" in found["not_known"][0]
+    code, found = document("schemas --ddl db --changed --against registry:http://127.0.0.1:9")
+    assert (3, True) == (code, bool(found["not_known"]))
