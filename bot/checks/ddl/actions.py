@@ -121,11 +121,6 @@ class ChangeKey:
 
 
 @dataclass(frozen=True)
-class WriteRows:
-    """Rows are written by the migration itself: what came before them in its transaction is registered."""
-
-
-@dataclass(frozen=True)
 class CreateEnum:
     labels: tuple[str, ...]
 
@@ -170,7 +165,7 @@ class NotUnderstood:
 
 Action = (
     AddColumn | DropColumn | RenameColumn | ChangeType | SetDefault | SetNullable | CreateTable | DropTable
-    | RenameTable | ChangeKey | WriteRows | CreateEnum | ChangeEnum | CreateDomain | CreateOtherType | Transaction
+    | RenameTable | ChangeKey | CreateEnum | ChangeEnum | CreateDomain | CreateOtherType | Transaction
     | SearchPath | Broken | NotUnderstood
 )  # fmt: skip
 

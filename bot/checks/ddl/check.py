@@ -3,7 +3,8 @@
 Debezium registers a table's schema with the first row after a statement. Nobody knows between which statements rows
 come, so each state is judged after the one before it, and after what is registered now: ADD COLUMN ... NOT NULL DEFAULT
 and then DROP DEFAULT pass one by one, and are refused where no row came between. Between BEGIN and COMMIT only what has
-come of them all counts, unless the migration itself writes rows.
+come of them all counts, also where the migration itself writes rows: Debezium reads nullability and defaults from the
+table as it is when it meets the row, which is after COMMIT.
 
 A migration that has run already changes nothing that is registered and is silent. Where the files hold a table's
 CREATE TABLE, its statements are replayed from there, and judged after the last one that comes to the registered schema.
@@ -36,7 +37,6 @@ from bot.checks.ddl.actions import (
     SearchPath,
     Statement,
     Transaction,
-    WriteRows,
 )
 from bot.checks.ddl.captured import adjusted, document_of, kind_of, table_of
 from bot.checks.ddl.debezium import UNKNOWN, Connector, Types
@@ -172,9 +172,6 @@ class _Run:
             self.types = replace(self.types, others=self.types.others | {target.name})
         elif isinstance(action, ChangeEnum):
             self.say(statement, _ENUM)
-        elif isinstance(action, WriteRows):
-            for view in self.views(statement):
-                view.flush()
         else:
             self.alter(statement)
 

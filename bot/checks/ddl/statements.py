@@ -43,7 +43,6 @@ from bot.checks.ddl.actions import (
     SqlType,
     Statement,
     Transaction,
-    WriteRows,
 )
 from bot.checks.ddl.split import Piece, split
 
@@ -59,7 +58,7 @@ _SILENT = re.compile(
     r"""(?:
     select|values|with|table|show|explain|analyze|vacuum|reindex|cluster|checkpoint|discard|truncate|lock|listen|notify
     |unlisten|grant|revoke|comment|security|set|reset|savepoint|release|declare|fetch|close|move|prepare|deallocate
-    |refresh|reassign|load
+    |refresh|reassign|load|insert|update|delete|merge|copy
     |create\s+(?:or\s+replace\s+)?(?:global\s+|local\s+)?(?:temp|temporary)\b
     |(?:create|alter|drop)\s+(?:or\s+replace\s+)?(?:unique\s+)?(?:recursive\s+)?(?:trusted\s+|procedural\s+|constraint\s+|event\s+|materialized\s+|foreign\s+data\s+|text\s+search\s+\w+|user\s+mapping)?\s*
        (?:index|sequence|view|function|procedure|routine|aggregate|trigger|rule|policy|role|user|group|extension|language
@@ -86,9 +85,6 @@ _CREATE_TYPE = re.compile(rf"create\s+type\s+(?P<name>{_QUALIFIED})\s*(?P<rest>.
 _CREATE_DOMAIN = re.compile(rf"create\s+domain\s+(?P<name>{_QUALIFIED})\s+(?:as\s+)?", re.DOTALL)
 _SEARCH_PATH = re.compile(rf"set\s+(?:session\s+|local\s+)?search_path\s*(?:to|=)\s*(?P<name>{_NAME}|'x*')")
 _SET_CONFIG = re.compile(r"select\s+(?:pg_catalog\s*\.\s*)?set_config\s*\(\s*'x{11}'\s*,\s*(?P<name>'x*')")
-_WRITES = re.compile(
-    rf"(?:insert\s+into|update(?:\s+only)?|delete\s+from(?:\s+only)?|merge\s+into(?:\s+only)?|copy)\s+(?P<name>{_QUALIFIED})"
-)
 _SET_SCHEMA = re.compile(rf"set\s+schema\s+(?P<name>{_NAME})")
 _RENAME_TABLE = re.compile(rf"rename\s+to\s+(?P<name>{_NAME})")
 _RENAME_COLUMN = re.compile(rf"rename\s+(?:column\s+)?(?P<old>{_NAME})\s+to\s+(?P<new>{_NAME})")
@@ -160,8 +156,6 @@ def _read(file: str, piece: Piece) -> Iterator[Statement]:
         yield _statement(file, piece, Transaction(True))
     elif re.match(r"(?:commit|end|rollback|abort)\b(?!\s+(?:to|prepared|(?:work\s+|transaction\s+)?to)\b)", mask):
         yield _statement(file, piece, Transaction(False, mask.startswith(("commit", "end"))))
-    elif found := _WRITES.match(mask):
-        yield _statement(file, piece, WriteRows(), whole(found, "name"))
     elif found := _CREATE_TYPE.match(mask):
         yield _statement(file, piece, _new_type(piece, found), whole(found, "name"))
     elif found := _CREATE_DOMAIN.match(mask):
