@@ -376,7 +376,7 @@ class _Reading:
                 self._tables(name, registry, answers.registered)
         if self.migrations and not any(kind == "registry" for kind, _ in self._asked.against):
             self.not_known.append("what the tables are now: --ddl needs --against registry:URL to judge every change")
-            self._foretell(())
+            self._foretell((), asked=False)
         return found
 
     def _migrations(self) -> dict[str, str]:
@@ -407,14 +407,15 @@ class _Reading:
 
         others = read_others(registry, name, {one.subject for one in ours})
         self.not_known += others.not_known
-        covered = self._foretell((*ours, *others.registered)) if self.migrations else ()
+        asked = not others.not_known
+        covered = self._foretell((*ours, *others.registered), asked=asked) if self.migrations else ()
         if not self._asked.only_changed:
             self.notes += uncovered(others.registered, covered, self._connectors())
 
-    def _foretell(self, subjects: Sequence[Registered]) -> tuple[str, ...]:
+    def _foretell(self, subjects: Sequence[Registered], *, asked: bool) -> tuple[str, ...]:
         from bot.checks.ddl.check import check_ddl
 
-        checked = check_ddl(self.migrations, subjects, self._asked.settings, self._connectors())
+        checked = check_ddl(self.migrations, subjects, self._asked.settings, self._connectors(), asked=asked)
         self.violations += checked.violations
         self.notes += checked.notes
         return checked.subjects

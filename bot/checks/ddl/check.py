@@ -99,13 +99,16 @@ def check_ddl(
     subjects: Iterable[Registered],
     settings: SchemaSettings,
     connectors: Sequence[Connector] = (),
+    *,
+    asked: bool = True,
 ) -> Checked:
     """Return what Debezium would register for the statements of `files` (path to text, in the order they run).
 
     `subjects` are the registry's, each with its versions oldest first; those that are no table's are left alone.
+    `asked` is whether a registry told them: where none did, that no subject fits a table says nothing, and is not said.
     Without a connector whose `topic.prefix` fits, Debezium's own defaults are taken, and a note says so.
     """
-    run = _Run(subjects, connectors)
+    run = _Run(subjects, connectors, asked)
     for file, text in files.items():
         for statement in statements(text, file):
             run.take(statement)
@@ -122,7 +125,8 @@ def check_ddl(
 class _Run:
     """The state of a database as the statements leave it, as far as a schema depends on it."""
 
-    def __init__(self, subjects: Iterable[Registered], connectors: Sequence[Connector]) -> None:
+    def __init__(self, subjects: Iterable[Registered], connectors: Sequence[Connector], asked: bool) -> None:
+        self.asked = asked
         self.tables: dict[tuple[str, str], list[_View]] = {}
         self.created: set[tuple[str, str]] = set()
         self.all_views: list[_View] = []
@@ -193,7 +197,7 @@ class _Run:
             self.create(statement, action, key, views)
             return
         if not views and key not in self.created:
-            if isinstance(action, DropTable):
+            if isinstance(action, DropTable) or not self.asked:
                 return
             self.notes.append(
                 f"{statement.file}:{statement.line}: no registered subject fits table {'.'.join(key)}: which connector "
@@ -218,7 +222,7 @@ class _Run:
 
     def create(self, statement: Statement, action: CreateTable, key: tuple[str, str], views: list[_View]) -> None:
         if not views:
-            if key not in self.created:
+            if key not in self.created and self.asked:
                 self.notes.append(
                     f"{statement.file}:{statement.line}: table {'.'.join(key)} is new: Debezium registers it with its "
                     "first row, there is nothing to compare with"

@@ -375,6 +375,8 @@ def test_a_table_that_nobody_registered_is_told() -> None:
     """No subject fits: it is a note, with the question to answer."""
     [note] = check("alter table app.unknown add a int").notes
     assert "no registered subject fits table app.unknown: which connector captures it?" in note
+    unasked = check_ddl({"m.sql": "alter table t add a int"}, (), SchemaSettings(), asked=False)
+    assert () == unasked.notes
     [new] = check("create table fresh (a int); alter table fresh add b int").notes
     assert "table public.fresh is new" in new
 
