@@ -7,8 +7,7 @@ hands all of it to the pure run. Exit codes are contract.md's: 1 findings, 2 usa
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,8 @@ from bot.cli_results import ALSO, FORMAT, OUT, emit
 
 if TYPE_CHECKING:
     import datetime as dt
+
+    from rich.progress import Progress
 
     from bot.checks.baseline import Entry
     from bot.checks.ddl.debezium import Connector
@@ -141,8 +142,10 @@ def check_schemas(
     paths = tuple(path for path in paths if not path.endswith(".sql"))
     asked = _asked(call, paths, against, changed, level, profiles, subjects, baseline, proto_paths, migrations, buf)
     worst = None if fail_on == "never" else Severity(fail_on)
-    with _progress() as advance:
+    with _Bar() as advance:
         reading = _Reading(call, asked)
+        registries = sum(kind == "registry" for kind, _ in asked.against)
+        advance.expect((2 + registries) * len(reading.sources))
         corpus = run.read(reading.sources, advance)
         compiled = reading.compiled(corpus)
         reading.ask_buf()
@@ -585,27 +588,37 @@ def _ref_of_ci(environ: Mapping[str, str]) -> str | None:
     return pushed if on_main and pushed not in ("", _NO_COMMIT) else None
 
 
-@contextmanager
-def _progress() -> Iterator[Callable[[], None]]:
-    """Yield a function to call once a file: on a terminal a bar is shown when it takes longer than a second."""
-    import time
+class _Bar:
+    """Called once a step; on a terminal a bar appears when the check takes longer than PROGRESS_AFTER_S, and goes."""
 
-    if not sys.stderr.isatty():
-        yield lambda: None
-        return
-    began, shown = time.monotonic(), 0
+    def __init__(self) -> None:
+        import time
 
-    def advance() -> None:
-        nonlocal shown
-        shown += 1
-        if time.monotonic() - began > PROGRESS_AFTER_S and shown % 16 == 0:
-            click.echo(f"\rchecking: {shown:,} steps", nl=False, err=True)
+        self._clock = time.monotonic
+        self._began, self._done, self._steps = time.monotonic(), 0, 0
+        self._shown: Progress | None = None
 
-    try:
-        yield advance
-    finally:
-        if time.monotonic() - began > PROGRESS_AFTER_S:
-            click.echo("\r\x1b[K", nl=False, err=True)
+    def expect(self, steps: int) -> None:
+        self._steps = steps
+
+    def __call__(self) -> None:
+        self._done += 1
+        if self._shown is None and sys.stderr.isatty() and self._clock() - self._began > PROGRESS_AFTER_S:
+            from rich.console import Console
+            from rich.progress import Progress
+
+            self._shown = Progress(console=Console(stderr=True), transient=True)
+            self._shown.add_task("checking schemas", total=self._steps)
+            self._shown.start()
+        if self._shown is not None and self._done % 16 == 0:
+            self._shown.update(self._shown.task_ids[0], completed=min(self._done, self._steps))
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._shown is not None:
+            self._shown.stop()
 
 
 # --- runbooks --------------------------------------------------------------------------------------

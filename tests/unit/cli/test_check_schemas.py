@@ -382,3 +382,28 @@ def test_migrations_without_a_registry_are_not_silently_fine(here: Path, documen
         assert "--against registry:URL" in found["not_known"][0]
     code, found = document("schemas --ddl db --changed --against registry:http://127.0.0.1:9")
     assert (3, True) == (code, bool(found["not_known"]))
+
+
+def test_a_long_check_shows_a_bar_on_a_terminal_and_takes_it_away(tmp_path: Path) -> None:
+    """A real terminal: 3,000 files take longer than a second; a short check and a pipe see none."""
+    folder = tmp_path / "schemas"
+    for number in range(3000):
+        write(
+            str(folder / f"s{number}-value.avsc"),
+            record(ID, DECIDED, *({**DECIDED, "name": f"f{i}"} for i in range(30))),
+        )
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "bot.cli", "check", "schemas", str(folder), "-o", str(tmp_path / "out")]
+    environ = {**ENVIRON, "TERM": "xterm", "PYTHONPATH": str(Path(bot.app.__file__).parents[1])}
+    with subprocess.Popen(command, stderr=theirs, stdout=theirs, env=environ, cwd=tmp_path) as ran:
+        os.close(theirs)
+        seen = b""
+        while True:
+            try:
+                seen += os.read(ours, 65536)
+            except OSError:  # the terminal's other end is closed: the process has ended
+                break
+    os.close(ours)
+    assert 0 == ran.returncode, seen[-500:]
+    assert b"checking schemas" in seen
+    assert b"\x1b[2K" in seen
