@@ -268,10 +268,17 @@ class _Run:
 
 
 def _judged(view: _View, settings: SchemaSettings, notes: list[str]) -> Iterator[Violation]:
-    steps = view.steps[_applied(view) :] if view.is_replayed else view.steps
+    steps, subject = view.steps, view.subject
+    if view.is_replayed:
+        done = _applied(view)
+        if done is None:
+            notes.append(
+                f"{subject.subject}: the table that these migrations create was never what is registered, so something "
+                "else changed it: only their end is judged; give the new ones alone to have each judged"
+            )
+        steps = view.steps[len(view.steps) - 1 if done is None else done :]
     if not steps:
         return
-    subject = view.subject
     if not view.connector.is_known:
         notes.append(
             f"{subject.subject}: the settings of its connector are not known, Debezium's defaults are taken "
@@ -311,17 +318,14 @@ def _judged(view: _View, settings: SchemaSettings, notes: list[str]) -> Iterator
         before = (*registered, Before(schema, f"{step.statements[-1].file}:{step.statements[-1].line}"))
 
 
-def _applied(view: _View) -> int:
-    """Return how many steps of a replayed table have run: to the last that comes to what is registered.
-
-    Where none does (a hand changed the table), all but the last are taken as run, so that the end is judged.
-    """
+def _applied(view: _View) -> int | None:
+    """Return how many steps of a replayed table have run: to the last that comes to what is registered, or None."""
     registered = read_table(view.document, view.connector)
     for alike in (_exactly, _by_types):
         found = [index for index, step in enumerate(view.steps) if registered and alike(step.table, registered)]
         if found:
             return found[-1] + 1
-    return len(view.steps) - 1
+    return None
 
 
 def _exactly(table: Table, registered: Table) -> bool:

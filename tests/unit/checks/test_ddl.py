@@ -371,6 +371,15 @@ def test_a_migration_that_has_run_is_silent() -> None:
     assert () == check("alter table orders add column note text").violations
 
 
+def test_a_history_that_never_was_what_is_registered_says_so() -> None:
+    """A column came by other means: which statements have run is not known, and that is no secret."""
+    history = "create table orders (id int primary key);\nalter table orders add grade text not null;"
+    told = check(history)
+    assert any("was never what is registered" in note for note in told.notes)
+    assert ["2"] == sorted({rule.split()[1].split(":")[0] for rule in rules(told)})
+    assert not any("never what" in note for note in check("alter table orders add grade text").notes)
+
+
 def test_a_table_that_nobody_registered_is_told() -> None:
     """No subject fits: it is a note, with the question to answer."""
     [note] = check("alter table app.unknown add a int").notes
