@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.checks.violation import Example, Rule, Severity
+from bot.checks.violation import Answer, Example, Rule, Severity
 
 
 def _customer(tier: str) -> str:
@@ -33,9 +33,65 @@ _GOOD = _waived(
 )
 
 
-def _by_registry(words: str) -> Example:
-    """What only a registry shows: told in words, and tested beside a registry."""
-    return Example(words, kind="registry")
+_JSON_SCHEMA = """{
+  "$schema": "http://json-schema.org/draft-07/schema#", "title": "Customer", "type": "object",
+  "properties": {
+    "id": {"type": "integer"},
+    "tier": {"type": %s}
+  }
+}
+"""
+
+
+def _json(tier: str, accepts: bool, *said: str) -> Example:
+    """JSON Schema, which only the registry judges."""
+    return Example(
+        _JSON_SCHEMA % tier,
+        _JSON_SCHEMA % '"string"',
+        "json",
+        file="schemas/customers-value.json",
+        answer=Answer("JSON", accepts, said),
+    )
+
+
+def _decimal(scale: int, accepts: bool) -> Example:
+    def total(digits: int) -> str:
+        return _customer(
+            '{"name": "total", "type": {"type": "bytes", "logicalType": "decimal", "precision": 12, "scale": '
+            f'{digits}}},\n     "doc": "Paid in all."}}'
+        )
+
+    return Example(total(scale), total(2), answer=Answer("AVRO", accepts))
+
+
+def _order(*fields: str, **beside: str) -> Example:
+    text = (
+        '{\n  "type": "record", "name": "Order", "namespace": "com.shop", "doc": "An order.",\n  "fields": [\n    '
+        + ",\n    ".join(fields)
+        + "\n  ]\n}\n"
+    )
+    return Example(
+        text,
+        file="schemas/orders-value.avsc",
+        beside={f"schemas/{name}-value.avsc": other for name, other in beside.items()},
+    )
+
+
+_BUYER = '{"name": "buyer", "type": "com.shop.Customer", "doc": "Who pays."}'
+_BUYER_ID = '{"name": "buyer_id", "type": "long", "doc": "Who pays."}'
+_LAST_ORDER = (
+    '{"name": "last_order", "type": ["null", "com.shop.Order"], "default": null, "doc": "Null before the first."}'
+)
+
+
+def _two_shops(**settings: object) -> Example:
+    return Example(
+        _OLD,
+        file="schemas/eu/customers-value.avsc",
+        settings=settings,
+        beside={"schemas/us/customers-value.avsc": _customer(_DECIDED)},
+        answer=Answer("AVRO"),
+    )
 
 
 RULES: tuple[Rule, ...] = (
@@ -77,8 +133,8 @@ RULES: tuple[Rule, ...] = (
         "The registry was asked (`POST /compatibility/...`, which registers nothing) and says no where this check "
         "finds nothing: it may hold more versions, another level, rules of its own. For JSON Schema its verdict is the "
         "only one: this check does not judge JSON Schema. Registering would end in a 409.",
-        _by_registry("the registry answers is_compatible: false"),
-        _by_registry("the registry answers is_compatible: true, or holds exactly this schema"),
+        _json('"integer"', False, "TYPE_CHANGED at #/properties/tier"),
+        _json('["string", "null"]', True),
     ),
     Rule(
         "S005",
@@ -87,8 +143,8 @@ RULES: tuple[Rule, ...] = (
         "A registry compares names and types at the subject's level. It sees no logical type, no scale, no sink, "
         "and for Protobuf not even a changed field number. So a schema that it takes can still break its readers; both "
         "verdicts are told, and the findings of this check say why.",
-        _by_registry("the registry answers is_compatible: true, and this check finds an error such as C008"),
-        _by_registry("both agree"),
+        _decimal(4, True),
+        _decimal(2, True),
     ),
     Rule(
         "S006",
@@ -96,8 +152,8 @@ RULES: tuple[Rule, ...] = (
         "files that use each other's types in a circle",
         "With references each schema must be registered after those that it uses, so none can be the first. Avro "
         "itself allows a type to use itself; that works within one file.",
-        _by_registry("order.avsc uses com.shop.Customer, customer.avsc uses com.shop.Order"),
-        _by_registry("both types stand in one file"),
+        _order(_BUYER, customers=_customer(_LAST_ORDER)),
+        _order(_BUYER_ID, customers=_customer(_LAST_ORDER)),
     ),
     Rule(
         "S007",
@@ -105,7 +161,7 @@ RULES: tuple[Rule, ...] = (
         "two files are the same subject",
         "Each would be registered as the next version of the other. Subjects come from the paths by a template "
         "(`checks.schemas.subjects`, `--subject`); files that only define types for others have the template `none`.",
-        _by_registry("a/customers-value.avsc and b/customers-value.avsc"),
-        _by_registry("a template such as {parent}-{stem}, or `none` for one of them"),
+        _two_shops(),
+        _two_shops(subjects={"schemas/**": "{parent}-{stem}"}),
     ),
 )

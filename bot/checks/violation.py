@@ -85,10 +85,20 @@ class Violation:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """What a registry holds and says in an example: the type of `old`, and whether it would take `new`, and why not."""
+
+    schema_type: str
+    accepts: bool | None = None
+    said: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Example:
     """A file, or a change from `old` to `new`, under settings; what a rule's documentation and its test share.
 
-    `kind` is `avro`, `proto` or `ddl`. `settings` are the fields of `SchemaSettings` that differ from the defaults.
+    `kind` is `avro`, `proto`, `json` (JSON Schema) or `ddl`. `settings` are the fields of `SchemaSettings` that differ
+    from the defaults. `beside` are other files of the same run. With an `answer`, `old` is what the registry holds.
     """
 
     new: str
@@ -97,6 +107,8 @@ class Example:
     level: str = "BACKWARD"
     file: str = "schemas/customers-value.avsc"
     settings: Mapping[str, Any] = field(default_factory=dict)
+    beside: Mapping[str, str] = field(default_factory=dict)
+    answer: Answer | None = None
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from bot.checks.violation import Example, Rule, Violation
 from bot.render.checks_text import headline, remedy
 
-LANGUAGES = {"avro": "json", "proto": "proto", "ddl": "sql"}
+LANGUAGES = {"avro": "json", "json": "json", "proto": "proto", "ddl": "sql"}
+_KINDS = {"AVRO": "avro", "JSON": "json", "PROTOBUF": "proto"}
 FAMILIES = {
     "A": "Avro: one schema",
     "C": "Changes",
@@ -24,6 +25,18 @@ def render_list(rules: Iterable[Rule]) -> str:
     return "\n".join([*lines, "", "`cdc check explain RULE` tells a rule's reason, with an example."]) + "\n"
 
 
+def render_ids(ids: Iterable[str]) -> str:
+    """Return ids as ranges: `A001-A019, A101-A112`."""
+    ranges: list[list[str]] = []
+    for one in ids:
+        before = ranges[-1][-1] if ranges else ""
+        if before[1:].isdigit() and one == f"{before[0]}{int(before[1:]) + 1:03}":
+            ranges[-1][1:] = [one]
+        else:
+            ranges.append([one])
+    return ", ".join("-".join(ends) for ends in ranges)
+
+
 def render_rule(rule: Rule, said: Violation | None = None) -> str:
     """Return one rule for a terminal: severity, reason, both examples, and what the check `said` of the failing one."""
     lines = [f"{rule.id}  {rule.severity}: {rule.title}", "", rule.why, ""]
@@ -31,7 +44,12 @@ def render_rule(rule: Rule, said: Violation | None = None) -> str:
         lines.append(f"{word}{_told(example)}:")
         if example.old is not None:
             lines += ["", "  before", *_indented(example.old), "  after"]
-        lines += [*_indented(example.new), ""]
+        elif example.beside:
+            lines += ["", f"  {example.file}"]
+        lines += _indented(example.new)
+        for file, text in example.beside.items():
+            lines += [f"  {file}", *_indented(text)]
+        lines.append("")
         if word == "Fails" and said is not None:
             lines += [f"  {said.rule}  {headline(said)}", *(f"    {line}" for line in remedy(said)), ""]
     return "\n".join(lines).rstrip("\n") + "\n"
@@ -71,20 +89,35 @@ def example_lines(rule: Rule) -> Iterator[str]:
 
 
 def _example(word: str, example: Example) -> Iterator[str]:
-    language = LANGUAGES.get(example.kind, "")
+    language = LANGUAGES[example.kind]
     yield f"{word}{_told(example)}:"
     if example.old is not None:
-        yield from ("", f"```{language}", *_lines(example.old), "```", "", "becomes")
+        held = LANGUAGES[_KINDS[example.answer.schema_type]] if example.answer else language
+        yield from ("", f"```{held}", *_lines(example.old), "```", "", "becomes")
+    elif example.beside:
+        yield from ("", f"`{example.file}`")
     yield from ("", f"```{language}", *_lines(example.new), "```")
+    for file, text in example.beside.items():
+        yield from ("", f"`{file}`", "", f"```{language}", *_lines(text), "```")
 
 
 def _told(example: Example) -> str:
-    """Return what the example needs to be what it is: a level, a profile, a setting."""
+    """Return what the example needs to be what it is: a level, a profile, a setting, an answer."""
     told = [f"at level {example.level}"] if example.old is not None else []
     for name, value in example.settings.items():
-        values = ", ".join(sorted(map(str, value))) if isinstance(value, (frozenset, set, tuple, list)) else str(value)
-        told.append(f"with {name} {values}")
+        told.append(f"with {name} {_setting(value)}")
+    if example.answer is not None and example.old is not None:
+        told.append(f"where the registry holds {example.answer.schema_type}")
+        if example.answer.accepts is not None:
+            said = "".join(f" ({reason})" for reason in example.answer.said)
+            told.append(f"and answers `is_compatible: {str(example.answer.accepts).lower()}`{said}")
     return f" {' '.join(told)}" if told else ""
+
+
+def _setting(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"`{key}: {said}`" for key, said in value.items())
+    return ", ".join(sorted(map(str, value))) if isinstance(value, (frozenset, set, tuple, list)) else str(value)
 
 
 def _lines(text: str) -> list[str]:

@@ -1,15 +1,12 @@
-"""The rules C001-C020 as `cdc check explain` tells them, each with an example that fails and one that passes.
-
-An example of C019 differs in the *kind* of schema: `old` is Avro, `new` is what the registry would take for another
-type; only a run that knows the subject's type can judge it.
-"""
+"""The rules C001-C020 as `cdc check explain` tells them, each with an example that fails and one that passes."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
-from bot.checks.violation import Example, Rule, Severity
+from bot.checks.violation import Answer, Example, Rule, Severity
 
 _ID = {"name": "id", "type": "long"}
 
@@ -30,12 +27,14 @@ def _change(old: str, new: str, level: str = "BACKWARD", *profiles: str, file: s
 
 def _both(name: str, old: Any, bad: Any, good: Any, *rest: str) -> tuple[Example, Example]:
     """Return the examples of one field whose type changes badly, and well."""
-    was = _record(_field(name, old))
+
+    def with_field(type_: Any) -> str:
+        optional = isinstance(type_, list) and type_[0] == "null"
+        return _record(_field(name, type_, **({"default": None} if optional else {})))
+
     level, *profiles = rest or ("BACKWARD",)
-    return (
-        _change(was, _record(_field(name, bad)), level, *profiles),
-        _change(was, _record(_field(name, good)), level, *profiles),
-    )
+    was, broken, kept = with_field(old), with_field(bad), with_field(good)
+    return _change(was, broken, level, *profiles), _change(was, kept, level, *profiles)
 
 
 def _decimal(precision: int, scale: int) -> dict[str, Any]:
@@ -244,8 +243,9 @@ RULES: tuple[Rule, ...] = (
             old=_EMPTY,
             kind="proto",
             file="schemas/customers-value.proto",
+            answer=Answer("AVRO"),
         ),
-        _change(_EMPTY, _record(_TIER)),
+        replace(_change(_EMPTY, _record(_TIER)), answer=Answer("AVRO")),
     ),
     Rule(
         "C020",
