@@ -96,8 +96,9 @@ RULES: tuple[Rule, ...] = (
         "An enum that loses symbols has a default symbol",
         "A reader that meets an unknown symbol takes the *enum's* default; the field's default does not help (Java: "
         "MISSING_ENUM_SYMBOLS). Under FORWARD and FULL the same holds for a symbol that is added: the readers of the "
-        "old schema meet it.",
-        *_both("status", _enum("NEW", "PAID"), _enum("NEW"), _enum("NEW", default="NEW")),
+        "old schema meet it. A symbol that goes from an enum with a default is a warning: records that have it are "
+        "read as the default from then on.",
+        *_both("status", _enum("NEW", "PAID"), _enum("NEW"), _enum("NEW", "PAID", "SENT", default="NEW")),
     ),
     Rule(
         "C005",
@@ -157,7 +158,8 @@ RULES: tuple[Rule, ...] = (
         "A removed field is missed by nobody",
         "An error where the level has old readers (FORWARD, FULL) and the field had no default, and under an Iceberg "
         "profile, whose sink does not drop columns (FIELD_DELETED in Confluent's LOGICAL policy); else a warning. "
-        "Under the Flink profile alone it is fine.",
+        "Under the Flink profile alone it is fine. A field renamed with an alias is gone for whoever knows it by "
+        "name, since no sink sees aliases: an error under an Iceberg profile, a warning under Flink's, else a note.",
         _change(_record(_EMAIL), _EMPTY),
         _change(_record(_EMAIL), _EMPTY, "BACKWARD", "flink"),
     ),

@@ -18,6 +18,7 @@ Choices where the rules' table is silent
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ from bot.checks.avro.difference import Difference, differences, guessed_renames,
 from bot.checks.avro.remedies import as_it_was, beside, decision, fragment, with_default_null
 from bot.checks.avro.resolution import PROMOTIONS, Incompatibility, incompatibilities
 from bot.checks.avro.schema import (
+    Enumeration,
     Field,
     Fixed,
     Logical,
@@ -123,6 +125,7 @@ class Judgement:
         self._removed(last)
         for version in (last, *older):
             self._unreadable(version)
+        self._symbols_lost(last)
         if not (self.backward or self.forward or self.iceberg):
             self._replaced(last)
         for version in (last, *older):
@@ -214,6 +217,9 @@ class Judgement:
         needed = {one.path for one in last.conflicts if one.missing and not one.backward}
         removed = list(last.of("removed"))
         guesses = guessed_renames(last.old, self.new, last.differences) if removed else {}
+        for one in last.of("renamed"):
+            if one.place.old_path not in needed:
+                self._renamed(one, last)
         for one in removed:
             gone = one.old_field
             said = f"field {one.path} ({type_words(last.old, gone.type)}) is gone"
@@ -230,12 +236,29 @@ class Judgement:
             remedy = (
                 f"Keep it until nobody reads it: {with_default_null(gone) if one.path in needed else as_it_was(gone)}"
             )
-            if one.path in guesses:
+            if one.path in guesses and not self.iceberg:
                 alias = f'"aliases": {fragment([gone.name])}'
                 remedy = (
                     f'If it was renamed, write {alias} in field "{guesses[one.path]}". Else keep it: {as_it_was(gone)}'
                 )
             self._tell("C011", severity, one.path, one.new, said, remedy, last)
+
+    def _renamed(self, one: Difference, last: _Beside) -> None:
+        """C011 too: an alias is for readers of the new schema; a sink knows columns by name, and sees no alias."""
+        was, now = one.old_field, one.new_field
+        said = f"field {one.place.old_path} is called {now.name} now: its alias helps readers of the new schema; "
+        severity = Severity.NOTE
+        if self.iceberg:
+            severity = Severity.ERROR
+            said += "an Iceberg sink adds a column, and fills the old one no more"
+        elif self.settings.profiles:
+            severity = Severity.WARNING
+            said += f"a Flink table that names {was.name} reads null there, or fails"
+        else:
+            said += f"sinks and SQL that name {was.name} get no value any more"
+        fresh = replace(now, attributes={key: value for key, value in now.attributes.items() if key != "aliases"})
+        remedy = f"Keep it until nobody names it: {as_it_was(was)} - and put the new one beside it: {decision(fresh)}"
+        self._tell("C011", severity, one.path, one.new, said, remedy, last)
 
     def _missing(self, version: _Beside) -> None:
         """C002: a field that one side lacks, where no other rule told of it."""
@@ -321,6 +344,17 @@ class Judgement:
             message = f"{said}: {', and '.join(who)}; {self._refused()}"
             self._tell(rule, Severity.ERROR, path, pointer, message, remedy, version)
 
+    def _symbols_lost(self, last: _Beside) -> None:
+        """C004 as a warning: the enum's default takes the place of a symbol, in silence."""
+        for one in last.of("enum"):
+            after = one.new_named
+            if not one.removed or not isinstance(after, Enumeration) or after.default is None:
+                continue
+            said = f"enum {unqualified(after.name)} lost {', '.join(one.removed)}: records that have it are read as "
+            said += f"{after.default}, its default symbol, and nobody notices"
+            remedy = f'Keep it: "symbols": {fragment([*after.symbols, *one.removed])}'
+            self._tell("C004", Severity.WARNING, one.path, one.new, said, remedy, last)
+
     def _words(self, rule: str, conflicts: Sequence[_Conflict], version: _Beside) -> tuple[str, Pointer, str]:
         """Return what changed, where in the new file, and what to write."""
         first = conflicts[0]
@@ -333,10 +367,9 @@ class Judgement:
             was, now = type_words(version.old, old), type_words(self.new, new)
             said = f"{what} was {was}, and is {now}"
             if rule == "C005":
-                owner, gone = (version.old, old) if first.backward else (self.new, new)
+                owner = version.old if first.backward else self.new
                 branches = ", ".join(type_words(owner, found.written) for found in first.found if found.written)
                 said += f": {branches} {'is gone' if first.backward else 'is new'}"
-                del gone
             pointer = pointer if isinstance(self.new.resolve(new), Fixed) else _whole(new, first)
             if one and one.place.old_field:
                 fresh = beside(one.new_field, self._siblings(one.new_field))

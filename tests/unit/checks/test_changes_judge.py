@@ -68,7 +68,13 @@ TABLE: dict[str, Row] = {
     "renamed, forward": (record(field("mail", "string")), record(field("email", "string", aliases=["mail"])),
                          ("FULL",), [("C002", "error", "mail", FIRST)]),
     "renamed, backward": (record(field("mail", "string")), record(field("email", "string", aliases=["mail"])),
-                          ("BACKWARD",), []),
+                          ("BACKWARD",), [("C011", "note", "email", FIRST)]),
+    "renamed, flink": (record(field("mail", "string")), record(field("email", "string", aliases=["mail"])),
+                       ("BACKWARD", "flink"), [("C011", "warning", "email", FIRST)]),
+    "renamed, iceberg": (record(field("mail", "string")), record(field("email", "string", aliases=["mail"])),
+                         ("NONE", "flink", "iceberg-v3"), [("C011", "error", "email", FIRST)]),
+    "renamed, iceberg, forward": (record(field("mail", "string")), record(field("email", "string", aliases=["mail"])),
+                                  ("FULL", "iceberg-v3"), [("C002", "error", "mail", FIRST)]),
     "narrowed": (x("long"), x("int"), ("BACKWARD",), [("C003", "error", "x", TYPE)]),
     "narrowed, forward": (x("long"), x("int"), ("FORWARD",), []),
     "widened": (x("int"), x("long"), ("BACKWARD", "iceberg-v2"), []),
@@ -84,7 +90,9 @@ TABLE: dict[str, Row] = {
     "symbol lost": (x(enum("A", "B")), x(enum("A")), ("BACKWARD",), [("C004", "error", "x", (*TYPE, "symbols"))]),
     "symbol lost, field default": (x(enum("A", "B")), x(enum("A"), default="A"), ("BACKWARD",),
                                    [("C004", "error", "x", (*TYPE, "symbols"))]),
-    "symbol lost, enum default": (x(enum("A", "B")), x(enum("A", default="A")), ("BACKWARD",), []),
+    "symbol lost, enum default": (x(enum("A", "B")), x(enum("A", default="A")), ("BACKWARD",),
+                                  [("C004", "warning", "x", (*TYPE, "symbols"))]),
+    "symbol got, enum default": (x(enum("A", default="A")), x(enum("A", "B", default="A")), ("FULL",), []),
     "symbol got, forward": (x(enum("A")), x(enum("A", "B")), ("FULL",), [("C004", "error", "x", (*TYPE, "symbols"))]),
     "branch lost": (x(["null", "int", "string"]), x(["null", "int"]), ("BACKWARD",), [("C005", "error", "x", TYPE)]),
     "branch got, forward": (x(["null", "int"]), x(["null", "int", "string"]), ("FULL",),
@@ -237,6 +245,20 @@ def test_where_c001_is_switched_off_the_registrys_verdict_stands() -> None:
     new = schema(record(ID, field("x", "int")))
     assert ["C002"] == [one.rule for one in judge(new, before, "BACKWARD", settings)]
     assert [] == [one.rule for one in judge(new, before, "FORWARD", settings)]
+
+
+def test_the_remedies_of_a_rename_and_of_a_lost_symbol_pass_when_pasted() -> None:
+    """Both names beside each other, the new one optional and without its alias; the symbol back in its list."""
+    was, now = field("mail", "string"), field("email", "string", aliases=["mail"], doc="Where to write.")
+    (found,) = judged(record(was), record(now), "BACKWARD", "flink", "iceberg-v2")
+    kept, fresh = found.remedy.removeprefix("Keep it until nobody names it: ").split(
+        " - and put the new one beside it: "
+    )
+    assert [] == [*judged(record(was), record(json.loads(kept), json.loads(fresh)), "FULL", "flink", "iceberg-v2")]
+    (lost,) = judged(x(enum("A", "B")), x(enum("A", default="A")))
+    symbols = json.loads(lost.remedy.removeprefix('Keep it: "symbols": '))
+    assert [] == [*judged(x(enum("A", "B")), x(enum(*symbols, default="A")))]
+    assert "read as A" in lost.message
 
 
 def test_a_new_schema_has_nothing_to_answer_for() -> None:
