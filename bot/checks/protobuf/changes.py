@@ -8,11 +8,12 @@ whose number and name are reserved.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from bot.checks.avro.changes import Change
-from bot.checks.protobuf.lint import needs_decision, undecided
+from bot.checks.protobuf.lint import NUMBERS_OF_LEGACY, needs_decision, undecided
 from bot.checks.protobuf.pairs import (
     covers,
     local,
@@ -259,7 +260,7 @@ class _Judge:
                         f"{new.name}.{one.name}",
                         f"new field {one.name} is required: {self._registry((name, one.number))}; the wire would "
                         f"break: no record written before has it, so none can be read",
-                        f"Write `optional {one.words.removeprefix('required ')} {one.name} = {one.number};`.",
+                        f"Write `{self._as_it_was(replace(one, label='optional'))}`.",
                     )
             yield from self._registry_alone(name, old, new)
         yield from self._reservations(old, new, "")
@@ -278,7 +279,7 @@ class _Judge:
                 path,
                 f"field {now.name}, number {now.number}: {was.words}{renamed} became {now.words}: "
                 f"{self._registry(place)}; {words}",
-                f"Write `{was.words} {was.name} = {was.number};` again and give the new type a new field and number.",
+                f"Write `{self._as_it_was(was)}` again and give the new type a new field and number.",
                 severity,
             )
         elif was.name != now.name or was.json_name != now.json_name:
@@ -381,8 +382,22 @@ class _Judge:
             path,
             f"field {now.name}: {was.words} became {now.words}: {self._registry(place)}; the wire {worst.words} "
             f"({who})",
-            f"Write `{was.words} {was.name} = {was.number};` again and add a new field for the {now.words}.",
+            f"Write `{self._as_it_was(was)}` again and add a new field for the {now.words}.",
         )
+
+    def _as_it_was(self, was: ProtoField) -> str:
+        """Return the old field as a line of the new file: with `optional` where that is what says so."""
+        syntax, label = self._pair.new.syntax, ""
+        options: list[str] = []
+        if was.oneof is None and not (was.is_repeated or was.is_required):
+            if syntax in NUMBERS_OF_LEGACY or (syntax == "proto3" and was.has_presence and was.type != "message"):
+                label = "optional "
+            elif syntax != "proto3" and not was.has_presence:
+                options.append("features.field_presence = IMPLICIT")
+        if was.default is not None:
+            options.append(f"default = {json.dumps(was.default) if was.type in ('string', 'bytes') else was.default}")
+        told = f" [{', '.join(options)}]" if options else ""
+        return f"{label}{was.words} {was.name} = {was.number}{told};"
 
     def _presence(self, place: Place, path: str, was: ProtoField, now: ProtoField) -> Iterator[Violation]:
         """Losing presence makes null and zero one; gaining it makes the zeros of old records unset."""
@@ -393,7 +408,7 @@ class _Judge:
                 now,
                 path,
                 f"field {now.name} lost its presence: {registry}; {WIRE_SAFE}, but null and the zero value become one",
-                f"Write `optional {now.type} {now.name} = {now.number};` again.",
+                f"Write `{self._as_it_was(was)}` again.",
             )
         elif self._pair.is_backward:
             yield self._violation(

@@ -68,7 +68,7 @@ def undecided(file: ProtoFile, message: ProtoMessage, field: ProtoField, what: s
     fix = (
         f"Take `features.field_presence = IMPLICIT` away from {field.name}"
         if file.syntax not in ("proto3", *NUMBERS_OF_LEGACY)
-        else f"Write `optional {field.type} {field.name} = {field.number};`"
+        else f"Write `optional {field.words} {field.name} = {field.number};`"
     )
     return Violation(
         "P105",

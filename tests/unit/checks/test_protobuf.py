@@ -37,6 +37,35 @@ def test_p105_is_about_every_field_of_a_file_without_a_past_and_about_new_fields
 
 
 @pytest.mark.parametrize(
+    ("syntax", "was", "now"),
+    [
+        ("proto3", "optional int64 a = 1;", "optional string a = 1;"),
+        ("proto3", "int64 a = 1;", "string a = 1;"),
+        ("proto3", "E a = 1;", "string a = 1;"),
+        ("proto3", "optional E a = 1;", "optional string a = 1;"),
+        ("proto3", "N a = 1;", "int32 a = 1;"),
+        ("proto3", "map<string, N> a = 1;", "repeated int64 a = 1;"),
+        ("proto3", "repeated N a = 1;", "N a = 1;"),
+        ("proto3", "optional E a = 1;", "E a = 1;"),
+        ("proto2", "optional int64 a = 1 [default = 7];", "optional string a = 1;"),
+        ("proto2", 'optional string a = 1 [default = "say \\"x\\""];', "optional int64 a = 1;"),
+        ("proto2", "repeated int64 a = 1;", "repeated string a = 1;"),
+        ("2023", "int64 a = 1;", "string a = 1;"),
+        ("2023", "int64 a = 1 [features.field_presence = IMPLICIT];", "string a = 1;"),
+    ],
+)
+def test_the_old_field_pasted_back_compiles_and_passes(syntax, was, now):
+    """`optional`, a default and a feature are part of what it was."""
+    more = "message N { optional int64 x = 1; }" if syntax != "2023" else "message N { int64 x = 1; }"
+    more += " enum E { E_UNSPECIFIED = 0; E_ONE = 1; }\n"
+    old, new = (message(line, HEADS[syntax] + more) for line in (was, now))
+    remedies = {one.remedy for one in judged(old, new) if one.remedy.startswith("Write `")}
+    pasted = {remedy.split("`")[1] for remedy in remedies}
+    assert 1 == len(pasted)
+    assert () == judged(old, message(pasted.pop(), HEADS[syntax] + more))
+
+
+@pytest.mark.parametrize(
     ("line", "undecided"),
     [
         ("int64 a = 1;", True),
