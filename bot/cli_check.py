@@ -386,6 +386,8 @@ class _Reading:
         """Return the texts of the migrations, in the order that they run: of their names, numbers by their value."""
         import re
 
+        from bot.checks.ddl.files import ways_back
+
         def order(file: str) -> list[tuple[int, str]]:
             return [(int(word), "") if word.isdigit() else (-1, word) for word in re.findall(r"\d+|\D+", file)]
 
@@ -393,8 +395,12 @@ class _Reading:
         for given in self._asked.migrations:
             path = Path(given)
             files |= dict.fromkeys(map(str, path.rglob("*.sql")) if path.is_dir() else [given])
+        back = ways_back(files)
+        if back:
+            shown = ", ".join(sorted(back)[:5]) + (f" and {len(back) - 5} more" if len(back) > 5 else "")
+            self.notes.append(f"left out, the way back of other migrations given: {shown}")
         texts: dict[str, str] = {}
-        for file in sorted(files, key=order):
+        for file in sorted(files.keys() - set(back), key=order):
             try:
                 texts[file] = Path(file).read_text("utf-8")
             except OSError as error:
