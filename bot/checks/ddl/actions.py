@@ -43,7 +43,6 @@ class Default:
     is_call: bool = False
     is_bits: bool = False
     is_null: bool = False
-    is_escaped: bool = False
     is_cast: bool = False
 
 
@@ -104,6 +103,13 @@ class CreateTable:
 
 
 @dataclass(frozen=True)
+class CreatePart:
+    """A partition, made or attached. `of` is its table."""
+
+    of: Name
+
+
+@dataclass(frozen=True)
 class DropTable:
     pass
 
@@ -117,7 +123,9 @@ class RenameTable:
 
 @dataclass(frozen=True)
 class ChangeKey:
-    """The primary key, or the index that stands for it, is changed."""
+    """The primary key, or the index that stands for it, is changed; `columns` are the new key's, None if not known."""
+
+    columns: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -133,6 +141,7 @@ class ChangeEnum:
 @dataclass(frozen=True)
 class CreateDomain:
     base: SqlType
+    not_null: bool = False
 
 
 @dataclass(frozen=True)
@@ -150,7 +159,10 @@ class Transaction:
 
 @dataclass(frozen=True)
 class SearchPath:
-    schema: str
+    """`schemas` as written, none for the default. `is_local`: to the end of the transaction."""
+
+    schemas: tuple[str, ...]
+    is_local: bool = False
 
 
 @dataclass(frozen=True)
@@ -164,7 +176,7 @@ class NotUnderstood:
 
 
 Action = (
-    AddColumn | DropColumn | RenameColumn | ChangeType | SetDefault | SetNullable | CreateTable | DropTable
+    AddColumn | DropColumn | RenameColumn | ChangeType | SetDefault | SetNullable | CreateTable | CreatePart | DropTable
     | RenameTable | ChangeKey | CreateEnum | ChangeEnum | CreateDomain | CreateOtherType | Transaction
     | SearchPath | Broken | NotUnderstood
 )  # fmt: skip

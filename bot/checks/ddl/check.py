@@ -30,6 +30,7 @@ from bot.checks.ddl.actions import (
     CreateDomain,
     CreateEnum,
     CreateOtherType,
+    CreatePart,
     CreateTable,
     DropTable,
     NotUnderstood,
@@ -38,13 +39,14 @@ from bot.checks.ddl.actions import (
     Statement,
     Transaction,
 )
-from bot.checks.ddl.captured import adjusted, document_of, kind_of, table_of
+from bot.checks.ddl.captured import adjusted, document_of, table_of
 from bot.checks.ddl.debezium import UNKNOWN, Connector, Types
 from bot.checks.ddl.foretell import (
     Remark,
     Table,
     apply,
     key_changed,
+    keyed,
     read_table,
     write_table,
 )
@@ -131,7 +133,8 @@ class _Run:
         self.created: set[tuple[str, str]] = set()
         self.all_views: list[_View] = []
         self.types = Types()
-        self.schema = "public"
+        self.schemas, self.session_schemas = _DEFAULT_PATH, _DEFAULT_PATH
+        self.parts: dict[tuple[str, str], list[tuple[str, str]]] = {}
         self.in_transaction = False
         self.violations: list[Violation] = []
         self.notes: list[str] = []
@@ -165,13 +168,18 @@ class _Run:
             remedy = "Look at it: what it does to the schemas of the topics, this check does not say."
             self.say(statement, Remark("D001", "", f"{action.reason}: {statement.words}", remedy))
         elif isinstance(action, SearchPath):
-            self.schema = action.schema if action.schema not in ("", "$user") else "public"
+            self.schemas = tuple(one for one in action.schemas if one not in ("", "$user")) or _DEFAULT_PATH
+            if not action.is_local:
+                self.session_schemas = self.schemas
         elif isinstance(action, Transaction):
             self.transaction(action)
         elif isinstance(action, CreateEnum):
             self.types = replace(self.types, enums={**self.types.enums, target.name: action.labels})
         elif isinstance(action, CreateDomain):
-            self.types = replace(self.types, domains={**self.types.domains, target.name: action.base})
+            filled = self.types.filled | (
+                {target.name} if action.not_null or action.base.name in self.types.filled else set()
+            )
+            self.types = replace(self.types, domains={**self.types.domains, target.name: action.base}, filled=filled)
         elif isinstance(action, CreateOtherType):
             self.types = replace(self.types, others=self.types.others | {target.name})
         elif isinstance(action, ChangeEnum):
@@ -185,16 +193,20 @@ class _Run:
                 view.roll_back()
         self.flush()
         self.in_transaction = action.begins
+        self.schemas = self.session_schemas
 
     def end_of_file(self) -> None:
         self.flush()
-        self.in_transaction, self.schema = False, "public"
+        self.in_transaction, self.schemas, self.session_schemas = False, _DEFAULT_PATH, _DEFAULT_PATH
 
     def alter(self, statement: Statement) -> None:
         action, key = statement.action, self.key(statement)
         views = self.views(statement)
         if isinstance(action, CreateTable):
             self.create(statement, action, key, views)
+            return
+        if isinstance(action, CreatePart):
+            self.create_part(statement, action, key, views)
             return
         if not views and key not in self.created:
             if isinstance(action, DropTable) or not self.asked:
@@ -205,11 +217,13 @@ class _Run:
             )
             return
         for view in views:
-            if isinstance(action, RenameTable | DropTable | ChangeKey):
-                if kind_of(view.document) != "Key":
+            if isinstance(action, RenameTable | DropTable):
+                if not view.table.is_key:
                     view.remarks.append((statement, _of_table(view, action)))
                 view.pending.append(statement)
                 continue
+            if isinstance(action, ChangeKey) and not view.connector.has_own_keys:
+                self.change_key(statement, action, view, views)
             view.table, remarks = apply(view.table, action, view.connector, self.types, key)
             view.pending.append(statement)
             view.remarks += [(statement, remark) for remark in remarks]
@@ -219,6 +233,27 @@ class _Run:
             self.created.add((action.to.schema or key[0], action.to.name))
         if not views and key in self.created:
             self.look_at_new(statement, key)
+
+    def change_key(self, statement: Statement, action: ChangeKey, view: _View, views: list[_View]) -> None:
+        """Follow the key's subject; where none is registered, the rows' own tells of it."""
+        ours = [one for one in views if one.connector is view.connector]
+        told = any(one.number == statement.number and remark.rule == "D009" for one, remark in view.remarks)
+        if not told and (view.table.is_key or not any(one.table.is_key for one in ours)):
+            view.remarks.append((statement, key_changed("")))
+        rows = next((one.table for one in ours if not one.table.is_key), None)
+        if rows is not None and view.table.is_key:
+            rows, _ = apply(rows, action, view.connector, self.types, self.key(statement))
+            view.table = keyed(view.table, rows, action, view.connector) or view.table
+
+    def create_part(self, statement: Statement, action: CreatePart, key: tuple[str, str], views: list[_View]) -> None:
+        whole = (action.of.schema or key[0], action.of.name)
+        self.parts.setdefault(whole, []).append(key)
+        if not views:
+            self.created.add(key)
+            self.notes.append(
+                f"{statement.file}:{statement.line}: table {'.'.join(key)} is a part of {'.'.join(whole)}: its rows "
+                "have a topic and subjects of their own, but for a publication with publish_via_partition_root=true"
+            )
 
     def create(self, statement: Statement, action: CreateTable, key: tuple[str, str], views: list[_View]) -> None:
         if not views:
@@ -251,10 +286,18 @@ class _Run:
 
     def views(self, statement: Statement) -> list[_View]:
         key = self.key(statement)
-        return self.tables.get(key) or self.tables.get((adjusted(key[0]), adjusted(key[1])), [])
+        found = self.tables.get(key) or self.tables.get((adjusted(key[0]), adjusted(key[1])), [])
+        if isinstance(statement.action, CreateTable | CreatePart | RenameTable | DropTable):
+            return found
+        return [*found, *(view for part in self.parts.get(key, ()) for view in self.tables.get(part, ()))]
 
     def key(self, statement: Statement) -> tuple[str, str]:
-        return statement.target.schema or self.schema, statement.target.name
+        """The table's schema and name: without a schema it is the first of that name in the search path."""
+        name = statement.target.name
+        if statement.target.schema or isinstance(statement.action, CreateTable | CreatePart):
+            return statement.target.schema or self.schemas[0], name
+        known = (one for one in self.schemas if (one, name) in self.tables or (one, name) in self.created)
+        return next(known, self.schemas[0]), name
 
     def say(self, statement: Statement, remark: Remark) -> None:
         self.violations.append(_violation(statement, remark, None))
@@ -262,6 +305,9 @@ class _Run:
     def flush(self) -> None:
         for view in self.all_views:
             view.flush()
+
+
+_DEFAULT_PATH: tuple[str, ...] = ("public",)
 
 
 # --- judging ---------------------------------------------------------------------------------------
@@ -283,6 +329,11 @@ def _judged(view: _View, settings: SchemaSettings, notes: list[str]) -> Iterator
         notes.append(
             f"{subject.subject}: the settings of its connector are not known, Debezium's defaults are taken "
             "(decimal.handling.mode=precise, time.precision.mode=adaptive): write `connect: {url: ...}` into cdc.yml"
+        )
+    if view.connector.not_followed:
+        notes.append(
+            f"{subject.subject}: {', '.join(view.connector.not_followed)} of connector {view.connector.name} "
+            "changes the schema in a way that is not foretold: compare with what a test environment registers"
         )
     registered = tuple(_versions(subject))
     before = registered
@@ -377,9 +428,7 @@ def _violation(statement: Statement, remark: Remark, subject: str | None) -> Vio
     )
 
 
-def _of_table(view: _View, action: RenameTable | DropTable | ChangeKey) -> Remark:
-    if isinstance(action, ChangeKey):
-        return key_changed("")
+def _of_table(view: _View, action: RenameTable | DropTable) -> Remark:
     what = "its rows go to another topic" if isinstance(action, RenameTable) else "no row follows"
     return Remark(
         "D010",

@@ -10,7 +10,7 @@ import datetime as dt
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -40,6 +40,9 @@ class Connector:
     excluded: tuple[str, ...] = ()
     included: tuple[str, ...] = ()
     added_prefix: str = "__"
+    names: str = "avro"
+    has_own_keys: bool = False
+    not_followed: tuple[str, ...] = ()
     is_known: bool = True
 
     def captures(self, schema: str, table: str, column: str) -> bool:
@@ -76,15 +79,53 @@ def connector_of(name: str, config: Mapping[str, str]) -> Connector | None:
         _list(config.get("column.exclude.list", "")),
         _list(config.get("column.include.list", "")),
         next((config.get(f"transforms.{alias}.add.fields.prefix", "__") for alias in unwraps), "__"),
+        # Debezium's default is `avro` where it writes Avro (measured).
+        {"none": "avro"}.get(names := config.get("field.name.adjustment.mode", "avro").lower(), names),
+        bool(config.get("message.key.columns")),
+        _not_followed(config),
     )
+
+
+def _not_followed(config: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the settings, as one writes them, that change a schema in a way that is not foretold."""
+    found = [f"{key}={value}" for key, value in sorted(config.items()) if value and _CHANGES_SCHEMA.match(key)]
+    for alias in (one.strip() for one in config.get("transforms", "").split(",")):
+        kind = config.get(f"transforms.{alias}.type", "").rpartition(".")[2]
+        if kind and kind.partition("$")[0] not in _KEEPS_SCHEMA:
+            found.append(f"transforms.{alias}.type={kind}")
+    return tuple(found)
+
+
+_CHANGES_SCHEMA = re.compile(
+    r"(?:column|datatype)\.(?:mask|truncate|propagate)|converters$|message\.key\.columns$|value\.converter\.(?:connect"
+    r"\.meta\.data|enhanced\.avro|scrub)"
+)
+_KEEPS_SCHEMA = frozenset(
+    (
+        UNWRAP, "RegexRouter", "TimestampRouter", "TopicRegexRouter", "Filter", "ContentBasedRouter", "InsertHeader",
+        "DropHeaders", "HeaderFrom", "SetSchemaMetadata", "PartitionRouting", "ActivateTracingSpan",
+        "SchemaChangeEventFilter",
+    )
+)  # fmt: skip
+
+
+def field_name(column: str, connector: Connector) -> str:
+    """Return a column's name in the schema: letters that Avro forbids are replaced, a digit is never the first."""
+    in_code = connector.names == "avro_unicode"
+    name = re.sub(r"[^A-Za-z0-9_]", lambda found: f"_u{ord(found[0]):04x}" if in_code else "_", column)
+    return f"_{name}" if name[:1].isdigit() and not in_code else name
 
 
 @dataclass(frozen=True)
 class Types:
-    """What the migration itself defines: enums by their labels, domains by their base, and types without a mapping."""
+    """What the migration itself defines: enums by their labels, domains by their base, and types without a mapping.
+
+    `filled` are the domains that are NOT NULL: so are their columns.
+    """
 
     enums: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     domains: Mapping[str, SqlType] = field(default_factory=dict)
+    filled: frozenset[str] = frozenset()
     others: frozenset[str] = frozenset()
 
 
@@ -99,13 +140,15 @@ class NoMapping:
 class Mapped:
     """An Avro type without its null. `takes_default` False: Debezium reads no default of such a column.
 
-    `scale` is that of a decimal written as a string: its default has as many digits.
+    `scale` is that of a decimal written as a string: its default has as many digits. `fraction` counts those of the
+    seconds of a timestamptz.
     """
 
     node: Any
     takes_default: bool = True
     is_jsonb: bool = False
     scale: int | None = None
+    fraction: int = 6
 
 
 def mapped(sql: SqlType, connector: Connector, types: Types) -> Mapped | NoMapping:
@@ -173,7 +216,8 @@ def _scalar(sql: SqlType, connector: Connector, types: Types) -> Mapped | NoMapp
             return Mapped(_logical("string", "io.debezium.time.Interval"))
         return Mapped(_logical("long", "io.debezium.time.MicroDuration"))
     if name in ("timestamptz", "timetz"):
-        return Mapped(_logical("string", f"io.debezium.time.Zoned{_CAPITALS[name]}"), name == "timestamptz")
+        node = _logical("string", f"io.debezium.time.Zoned{_CAPITALS[name]}")
+        return Mapped(node, name == "timestamptz", fraction=digits[0] if digits else 6)
     if name in ("date", "time", "timestamp"):
         return Mapped(_time(name, digits[0] if digits else 6, connector.times))
     if name == "point":
@@ -274,35 +318,77 @@ _POINT = {
 
 @dataclass(frozen=True)
 class DefaultRead:
-    """What Debezium registers as the default, MISSING for none. Not `is_exact`: another value than PostgreSQL's own."""
+    """What Debezium registers as the default, MISSING for none. Not `is_exact`: another value than PostgreSQL's own.
+
+    Not `is_foretold`: PostgreSQL makes a constant of it that only the server knows, and `value` stands in for that.
+    """
 
     value: Any = MISSING
     is_exact: bool = True
+    is_foretold: bool = True
 
 
 def default_of(default: Default | None, type_: Mapped) -> DefaultRead:
     """Return what Debezium reads of a default: the constant in Avro's JSON; for a call zero, and none for the rest."""
     if default is None or default.is_null:
         return DefaultRead()
-    if not type_.takes_default or default.is_escaped:
+    if not type_.takes_default:
         return DefaultRead(MISSING, False)
     kind, name = _kind(type_.node), _connect_name(type_.node)
+    if default.literal is not None and name.startswith(_TIMES):
+        return _cut(_point_in_time(default.literal, name, type_.node), type_)
     if default.literal is not None:
+        if "\n" in default.literal and name != _JSON:
+            return DefaultRead(MISSING, False)
         if default.is_cast and kind == "boolean":
             return DefaultRead(False, default.literal == "0")
         # It reads up to the first quote: 'it''s' becomes "it".
         literal = default.literal.partition("'")[0]
         value = _constant(_as_printed(literal, type_), type_.node)
         return DefaultRead(value, literal == default.literal and value is not MISSING)
+    if kind == "boolean":
+        return DefaultRead(False, False)
     if default.first is not None and not default.is_call and kind == "string" and not name:
         return DefaultRead(default.first.partition("'")[0], False)
     if default.is_call or (kind in ("int", "long", "string") and name.startswith(_TIMES)):
         if name == "io.debezium.data.Enum":
             return DefaultRead(MISSING, False)
-        return DefaultRead(_zero(kind, name, default.words), False)
+        return _cut(DefaultRead(_zero(kind, name, default.words), False), type_)
     return DefaultRead(MISSING, False)
 
 
+def _cut(found: DefaultRead, type_: Mapped) -> DefaultRead:
+    """A timestamptz(3) has three digits, a timestamptz(0) those that there are (measured)."""
+    if type_.fraction == 6 or not isinstance(found.value, str):
+        return found
+    second, _, digits = found.value.removesuffix("Z").partition(".")
+    digits = digits[: type_.fraction] if type_.fraction else digits.rstrip("0")
+    return replace(found, value=f"{second}.{digits}Z" if digits else f"{second}Z")
+
+
+def _point_in_time(literal: str, name: str, node: Any) -> DefaultRead:
+    value = _constant(literal, node)
+    if value is not MISSING:
+        return DefaultRead(value)
+    word = literal.strip().lower()
+    if name.endswith("Decimal"):
+        return DefaultRead(MISSING, False)
+    if word in ("infinity", "-infinity"):
+        return DefaultRead(_INFINITY.get(name, {}).get(word, MISSING), False)
+    return DefaultRead(_zero(_kind(node), name, literal), False, False)
+
+
+# Measured: what is not here has no default.
+_ENDS = {"infinity": 169560311, "-infinity": -170999002}
+_INFINITY: Mapping[str, Mapping[str, Any]] = {
+    "io.debezium.time.Date": _ENDS,
+    "org.apache.kafka.connect.data.Date": _ENDS,
+    "io.debezium.time.MicroTimestamp": {"infinity": -9223372036854775810, "-infinity": -9223372036854775808},
+    "io.debezium.time.IsoDate": {"infinity": "+999999999-12-31Z", "-infinity": "-999999999-01-01Z"},
+    "io.debezium.time.IsoTimestamp": {
+        "infinity": "+999999999-12-31T23:59:59.999999999Z", "-infinity": "-999999999-01-01T00:00:00Z",
+    },
+}  # fmt: skip
 _TIMES = ("io.debezium.time.", "org.apache.kafka.connect.data.")
 
 
@@ -311,6 +397,8 @@ def _zero(kind: str, name: str, words: str) -> Any:
         return "1970-01-01T00:00:00.000000Z"
     if name.endswith("IsoTimestamp"):
         return "1970-01-01T00:00:00Z"
+    if name in _ZEROS_OF_TIME:
+        return _ZEROS_OF_TIME[name]
     if name.endswith("data.Uuid"):
         return "00000000-0000-0000-0000-000000000000"
     if name == _JSON:
@@ -321,6 +409,13 @@ def _zero(kind: str, name: str, words: str) -> Any:
     if kind == "string" and words.upper() in ("CURRENT_USER", "SESSION_USER"):
         return words.upper()
     return zeros.get(kind, MISSING)
+
+
+_ZEROS_OF_TIME = {
+    "io.debezium.time.IsoDate": "1970-01-01Z",
+    "io.debezium.time.IsoTime": "00:00:00Z",
+    "io.debezium.time.Interval": "P0Y0M0DT0H0M0S",
+}
 
 
 def _constant(text: str, node: Any) -> Any:
@@ -340,6 +435,17 @@ def _constant(text: str, node: Any) -> Any:
         return text if kind == "string" else MISSING
     except (ValueError, InvalidOperation, OverflowError):
         return MISSING
+
+
+def time_text(value: Any, node: Any) -> str | None:
+    """Return a registered default of a date or timestamp as PostgreSQL writes it, None for other types."""
+    unit = _UNITS.get(_connect_name(node))
+    if unit is None or not isinstance(value, int):
+        return None
+    try:
+        return str(dt.datetime(1970, 1, 1) + value * unit)
+    except OverflowError:
+        return None
 
 
 def _decimal_bytes(text: str, node: Any) -> Any:
@@ -363,6 +469,16 @@ def _since(text: str) -> dt.timedelta:
     text = "1970-01-01" if text == "epoch" else text.replace("T", " ").strip()
     at = dt.datetime.fromisoformat(re.sub(r"(\.\d+)", lambda found: found[1][:7].ljust(7, "0"), text))
     return at - dt.datetime(1970, 1, 1, tzinfo=at.tzinfo and dt.UTC)
+
+
+def _at(text: str) -> dt.datetime:
+    return dt.datetime(1970, 1, 1) + _since(text)
+
+
+def _iso(at: dt.datetime) -> str:
+    """As Java writes it: no more digits of a second than there are."""
+    text = at.isoformat()
+    return f"{text.rstrip('0') if at.microsecond else text}Z"
 
 
 def _in(unit: dt.timedelta) -> Callable[[str, Any], Any]:
@@ -402,6 +518,24 @@ def _duration(text: str, _: Any) -> Any:
     elif rest:
         return MISSING
     return int(total * 1_000_000)
+
+
+def _iso_duration(text: str, _: Any) -> Any:
+    """Months become years and seconds hours, as PostgreSQL keeps an interval; days stay days."""
+    months, days, rest = 0, 0, []
+    for found in _DURATION.finditer(text.lower()):
+        number, unit = Decimal(found[1]), found[2]
+        if unit[:2] in ("ye", "mo", "we", "da") and number != int(number):
+            return MISSING
+        months += int(number) * {"ye": 12, "mo": 1}.get(unit[:2], 0)
+        days += int(number) * {"we": 7, "da": 1}.get(unit[:2], 0)
+        rest += [] if unit[:2] in ("ye", "mo", "we", "da") else [found[0]]
+    micros = _duration(" ".join([*rest, _DURATION.sub("", text.lower()).strip()]) or "0", None)
+    if micros is MISSING or min(months, days, micros) < 0:
+        return MISSING
+    minutes, micros = divmod(micros, 60_000_000)
+    seconds = f"{micros // 1_000_000}.{micros % 1_000_000:06}".rstrip("0").rstrip(".")
+    return f"P{months // 12}Y{months % 12}M{days}DT{minutes // 60}H{minutes % 60}M{seconds}S"
 
 
 def _as_printed(text: str, type_: Mapped) -> str:
@@ -447,8 +581,20 @@ _READERS: Mapping[str, Callable[[str, Any], Any]] = {
     f"{_DEBEZIUM}NanoTimestamp": lambda text, node: _in(_MICRO)(text, node) * 1000,
     f"{_DEBEZIUM}ZonedTimestamp": _zoned,
     f"{_DEBEZIUM}MicroDuration": _duration,
-    f"{_DEBEZIUM}Interval": lambda text, node: MISSING,
+    f"{_DEBEZIUM}Interval": _iso_duration,
+    f"{_DEBEZIUM}IsoDate": lambda text, node: f"{_at(text):%Y-%m-%d}Z".zfill(11),
+    f"{_DEBEZIUM}IsoTime": lambda text, node: _iso(_at(f"1970-01-01 {text}")).partition("T")[2],
+    f"{_DEBEZIUM}IsoTimestamp": lambda text, node: _iso(_at(text)),
     "io.debezium.data.Bits": _bits,
+}
+
+
+_UNITS: Mapping[str, dt.timedelta] = {
+    f"{_CONNECT}Date": _DAY,
+    f"{_CONNECT}Timestamp": _MILLI,
+    f"{_DEBEZIUM}Date": _DAY,
+    f"{_DEBEZIUM}Timestamp": _MILLI,
+    f"{_DEBEZIUM}MicroTimestamp": _MICRO,
 }
 
 

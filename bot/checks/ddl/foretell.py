@@ -16,6 +16,7 @@ from bot.checks.avro.schema import MISSING
 from bot.checks.ddl.actions import (
     Action,
     AddColumn,
+    ChangeKey,
     ChangeType,
     ColumnDefinition,
     CreateTable,
@@ -34,7 +35,9 @@ from bot.checks.ddl.debezium import (
     Types,
     decimal_text,
     default_of,
+    field_name,
     mapped,
+    time_text,
 )
 
 
@@ -167,8 +170,11 @@ def apply(
     """Return the table after an action, and what is to be said of it. `where` is the table's schema and name."""
     if isinstance(action, CreateTable):
         return _created(table, action, connector, types, where)
+    if isinstance(action, ChangeKey):
+        return _filled(table, action, connector), ()
     if isinstance(action, AddColumn):
         return _added(table, action, connector, types, where)
+    action = _as_registered(action, connector)
     name = action.old if isinstance(action, RenameColumn) else getattr(action, "name", None)
     if name is None:
         return table, ()
@@ -189,13 +195,38 @@ def apply(
             rest = tuple(one for one in table.columns if one is not old)
             return replace(table, columns=rest, hidden=table.hidden | {name}), remarks
         source = old.source or _source(old)
-        new = replace(old, type=found, default=default_of(source, found).value if source else MISSING)
+        filled = old.nullable and action.type.name not in types.filled
+        new = replace(old, type=found, nullable=filled, default=default_of(source, found).value if source else MISSING)
     elif isinstance(action, SetDefault):
         default, remarks = _default(name, action.default, old.type)
         new = replace(old, default=default, source=action.default)
     elif isinstance(action, SetNullable):
         new = replace(old, nullable=action.nullable)
     return replace(table, columns=tuple(new if one is old else one for one in table.columns)), remarks
+
+
+def _as_registered(action: Action, connector: Connector) -> Action:
+    """The action with its columns' names as the schema has them."""
+    if isinstance(action, RenameColumn):
+        return RenameColumn(field_name(action.old, connector), field_name(action.new, connector))
+    if isinstance(action, DropColumn | ChangeType | SetDefault | SetNullable):
+        return replace(action, name=field_name(action.name, connector))
+    return action
+
+
+def _filled(table: Table, action: ChangeKey, connector: Connector) -> Table:
+    """The columns of a primary key are NOT NULL."""
+    names = {field_name(name, connector) for name in action.columns or ()}
+    return replace(
+        table, columns=tuple(replace(one, nullable=False) if one.name in names else one for one in table.columns)
+    )
+
+
+def keyed(table: Table, rows: Table, action: ChangeKey, connector: Connector) -> Table | None:
+    """Return a key of other columns, in the order of the PRIMARY KEY (measured); None where one is not there."""
+    found = [rows.column(field_name(name, connector)) for name in action.columns or ()]
+    columns = tuple(one for one in found if one is not None)
+    return replace(table, columns=columns) if columns and len(columns) == len(found) else None
 
 
 def _created(
@@ -222,24 +253,26 @@ def _added(
     column = action.column
     if table.is_key and not to_key:
         return table, ()
-    hidden = replace(table, hidden=table.hidden | {column.name})
-    if not connector.captures(*where, column.name):
+    name = field_name(column.name, connector)
+    hidden = replace(table, hidden=table.hidden | {name})
+    if not table.is_key and not connector.captures(*where, column.name):
         return hidden, ()
     if column.is_generated:
         return hidden, (_generated(column),)
-    if column.name in table.hidden:
+    if name in table.hidden:
         return table, ()
     found, remarks = _mapped(column.name, column.type, connector, types)
     if found is None:
         return hidden, remarks
-    if (old := table.column(column.name)) is not None:
+    if (old := table.column(name)) is not None:
         if action.if_not_exists or old.type.node == found.node:
             return table, ()
         return table, (_other_type(old, column),)
     default, more = _default(column.name, column.default, found)
     if column.in_key:
         more = (*more, key_changed(column.name))
-    new = Column(column.name, found, not column.not_null, default, column.default)
+    nullable = not column.not_null and column.type.name not in types.filled
+    new = Column(name, found, nullable, default, column.default)
     return replace(table, columns=(*table.columns, new)), (*remarks, *more)
 
 
@@ -247,7 +280,7 @@ def _renamed(
     table: Table, old: Column, action: RenameColumn, connector: Connector, where: tuple[str, str]
 ) -> tuple[Table, tuple[Remark, ...]]:
     rest = tuple(one for one in table.columns if one is not old)
-    if not connector.captures(*where, action.new):
+    if not table.is_key and not connector.captures(*where, action.new):
         return replace(table, columns=rest, hidden=table.hidden | {action.new}), ()
     columns = tuple(replace(one, name=action.new) if one is old else one for one in table.columns)
     if table.is_key:
@@ -344,6 +377,8 @@ def _default(name: str, default: Default | None, type_: Mapped) -> tuple[Any, tu
     if found.is_exact or default is None:
         return found.value, ()
     shown = "no default" if found.value is MISSING else f"the default {json.dumps(found.value, ensure_ascii=False)}"
+    if not found.is_foretold:
+        shown = "what PostgreSQL makes of it at the statement: which value that is, is not foretold"
     if default.is_call:
         remedy = "Expect it where a reader fills in the default: rows themselves carry the real value."
     else:
@@ -375,8 +410,8 @@ def key_changed(path: str) -> Remark:
     return Remark(
         "D009",
         path,
-        "the key of the records changes: partitions, compaction and upserts by key change with it, and what the key "
-        "becomes is not foretold",
+        "the key of the records changes, and the schema of the topic's -key subject with it: a row goes to another "
+        "partition, compaction keeps both keys, an upsert by key writes a second row",
         "Give the table with the new key a topic of its own, and move the readers there.",
     )
 
@@ -386,6 +421,8 @@ def _source(column: Column) -> Default | None:
     if column.default is MISSING:
         return None
     node = column.type.node
+    if (text := time_text(column.default, node)) is not None:
+        return Default("", text)
     if isinstance(node, dict) and node.get("logicalType") == "decimal":
         return Default("", decimal_text(column.default, int(node.get("scale", 0))))
     if isinstance(node, dict) and node.get("connect.name"):

@@ -1,8 +1,9 @@
 """From the text of a migration to its statements, each with its place; what PostgreSQL's own lexer would cut alike.
 
 Known: comments (nested ones), quoted names, strings with `''`, `E'\\''`, dollar quoting, `BEGIN ATOMIC ... END` bodies,
-psql's backslash commands, and the rows after `COPY ... FROM stdin;`. A quote that never ends makes the last statement
-`broken`; all before it are whole.
+psql's backslash commands, and the rows after `COPY ... FROM stdin;`. What goose, dbmate and sql-migrate keep below
+their mark for the way back is left out. A quote that never ends makes the last statement `broken`; all before it are
+whole.
 """
 
 from __future__ import annotations
@@ -19,14 +20,18 @@ _TOKEN = re.compile(
       | (?P<string>'(?:[^']|'')*(?P<string_end>')?)
       | (?P<name>"(?:[^"]|"")*(?P<name_end>")?)
       | (?P<dollar>(?<![\w$])\$(?:[A-Za-z_\x80-\uffff][\w\x80-\uffff]*)?\$)
-      | (?P<meta>\\[^\n]*)
+      | (?P<meta>\\(?!;)[^\n]*)
       | (?P<word>[A-Za-z_][\w$]*)
-      | (?P<mark>[;()])""",
+      | (?P<mark>\\?;|[()])""",
     re.VERBOSE | re.DOTALL,
 )
 _ATOMIC = re.compile(r"\s+atomic\b", re.IGNORECASE)
 _BLOCK = re.compile(r"/\*|\*/")
 _COPY = re.compile(r"\s*copy\b.*\bfrom\s+stdin\b", re.IGNORECASE | re.DOTALL)
+# psql sends what stands before these, as a semicolon does.
+_SENDS = re.compile(r"\\(?:g|gx|gset|gexec|gdesc|bind|crosstabview|watch)\b")
+_DOWN = re.compile(r"--\s*(?:\+(?:goose|migrate)\s+down|migrate:down|//\s*@undo)\b", re.IGNORECASE)
+_UP = re.compile(r"^--\s*(?:\+(?:goose|migrate)\s+up|migrate:up)\b", re.IGNORECASE | re.MULTILINE)
 _COPY_END = re.compile(r"^\\\.[ \t]*\r?$", re.MULTILINE)
 
 
@@ -80,6 +85,9 @@ def split(text: str) -> Iterator[Piece]:
     while token := _TOKEN.search(text, at):
         at, kind, begin = token.end(), token.lastgroup, token.start()
         if kind == "line":
+            if _DOWN.match(token[0]):
+                up = _UP.search(text, at)
+                at = up.start() if up else len(text)
             blank(begin, at)
         elif kind == "block":
             nested = 1
@@ -116,6 +124,12 @@ def split(text: str) -> Iterator[Piece]:
                 if found := piece(at):
                     yield found
                 start = at
+            elif _SENDS.match(token[0]):
+                for first, last in ((start, begin), (begin, at)):
+                    start = first
+                    if found := piece(last):
+                        yield found
+                start, depth = at, 0
             else:
                 blank(begin, at)
         elif kind == "word":
@@ -124,7 +138,7 @@ def split(text: str) -> Iterator[Piece]:
                 atomic += 1
             elif atomic and word == "end":
                 atomic -= 1
-        elif token[0] != ";":
+        elif token[0] in "()":
             depth += 1 if token[0] == "(" else -1
         elif not atomic:
             found = piece(begin, "it has a ( without its )" if depth > 0 else None)

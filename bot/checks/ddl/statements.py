@@ -29,6 +29,7 @@ from bot.checks.ddl.actions import (
     CreateDomain,
     CreateEnum,
     CreateOtherType,
+    CreatePart,
     CreateTable,
     Default,
     DropColumn,
@@ -64,14 +65,15 @@ _SILENT = re.compile(
        (?:index|sequence|view|function|procedure|routine|aggregate|trigger|rule|policy|role|user|group|extension|language
        |collation|conversion|operator|cast|statistics|server|wrapper|tablespace|subscription|transform|access|default
        |large|system|text|for)\b
-    |create\s+schema|create\s+database|alter\s+database|alter\s+domain|alter\s+default
+    |create\s+schema|create\s+database|alter\s+database|alter\s+domain|alter\s+default|alter\s+type
     )\b""",
     re.VERBOSE,
 )  # fmt: skip
 _SILENT_ACTION = re.compile(
     r"""(?:
     owner\s+to|replica\s+identity\s+(?:full|default|nothing)|validate\s+constraint|enable|disable|set\s+(?:without|with|logged|unlogged|tablespace|access|\()
-    |reset\s*\(|cluster\s+on|force\s+row|no\s+force|attach\s+partition|detach\s+partition|rename\s+constraint
+    |reset\s*\(|cluster\s+on|force\s+row|no\s+force|detach\s+partition|rename\s+constraint
+    |add\s+(?:constraint\s+NAME\s+)?(?:check\b|unique\b|foreign\s+key|exclude\s+using|exclude\s*\()
     |alter\s+constraint|(?:no\s+)?inherit|not\s+of|of
     |alter\s+(?:column\s+)?NAME\s+(?:set\s+(?:statistics|storage|compression|\()|reset\s*\(|add\s+generated|set\s+generated|drop\s+identity|set\s+(?:start|increment|cache|restart|minvalue|maxvalue|no)\b|restart)
     )""".replace("NAME", _NAME),
@@ -83,17 +85,46 @@ _ALTER_TABLE = re.compile(
 _ALTER_TYPE = re.compile(rf"alter\s+type\s+(?P<name>{_QUALIFIED})\s+(?P<rest>.*)", re.DOTALL)
 _CREATE_TYPE = re.compile(rf"create\s+type\s+(?P<name>{_QUALIFIED})\s*(?P<rest>.*)", re.DOTALL)
 _CREATE_DOMAIN = re.compile(rf"create\s+domain\s+(?P<name>{_QUALIFIED})\s+(?:as\s+)?", re.DOTALL)
-_SEARCH_PATH = re.compile(rf"set\s+(?:session\s+|local\s+)?search_path\s*(?:to|=)\s*(?P<name>{_NAME}|'x*')")
-_SET_CONFIG = re.compile(r"select\s+(?:pg_catalog\s*\.\s*)?set_config\s*\(\s*'x{11}'\s*,\s*(?P<name>'x*')")
+_PATH = rf"(?:{_NAME}|'x*')"
+_SEARCH_PATH = re.compile(
+    rf"(?:set\s+(?:session\s+|(?P<local>local)\s+)?(?:search_path\s*(?:to|=)|schema)|reset\s+search_path)"
+    rf"\s*(?P<names>{_PATH}(?:\s*,\s*{_PATH})*)?"
+)
+_SET_CONFIG = re.compile(
+    r"select\s+(?:pg_catalog\s*\.\s*)?set_config\s*\(\s*'x{11}'\s*,\s*(?P<names>'x*')(?:\s*,\s*(?P<local>true))?"
+)
 _SET_SCHEMA = re.compile(rf"set\s+schema\s+(?P<name>{_NAME})")
 _RENAME_TABLE = re.compile(rf"rename\s+to\s+(?P<name>{_NAME})")
 _RENAME_COLUMN = re.compile(rf"rename\s+(?:column\s+)?(?P<old>{_NAME})\s+to\s+(?P<new>{_NAME})")
 _DROP_TABLE = re.compile(rf"drop\s+table\s+(?:if\s+exists\s+)?(?P<names>{_QUALIFIED}(?:\s*,\s*{_QUALIFIED})*)")
 _KEY = re.compile(
-    rf"add\s+(?:constraint\s+{_NAME}\s+)?primary\s+key|replica\s+identity\s+using"
-    rf"|drop\s+constraint\s+(?:if\s+exists\s+)?(?P<name>{_NAME})"
+    rf"(?:add\s+(?:constraint\s+{_NAME}\s+)?primary\s+key\s*(?:\((?P<columns>[^)]*)\))?|replica\s+identity\s+using)"
 )
-_INCLUDES = re.compile(r"\\(?:i|ir|include|include_relative|gexec|c|connect)\b")
+_NOT_NULL = re.compile(rf"add\s+(?:constraint\s+{_NAME}\s+)?not\s+null\s+(?P<name>{_NAME})\s*(?:no\s+inherit\s*)?$")
+_DROP_CONSTRAINT = re.compile(rf"drop\s+constraint\s+(?:if\s+exists\s+)?(?P<name>{_NAME})")
+# What constraints are called by PostgreSQL, Rails, Django, SQLAlchemy and Entity Framework.
+_KEY_NAME = re.compile(r"_pkey\d*$|(?:^|_)pkc?(?:_|$)|primary", re.IGNORECASE)
+_OTHER_NAME = re.compile(
+    r"_(?:fkey|key|excl|check|uniq|unique|chk|fk|uq|ck|ukey)\d*$|^(?:fk|uq|uk|ck|chk|check|unique|uniq|ix|excl)_"
+    r"|_fk_|_uniq$|^fk_rails",
+    re.IGNORECASE,
+)
+_PART = re.compile(
+    rf"create\s+(?:unlogged\s+|foreign\s+)?table\s+(?:if\s+not\s+exists\s+)?(?P<name>{_QUALIFIED})\s+partition\s+of"
+    rf"\s+(?P<of>{_QUALIFIED})"
+)
+_ATTACH = re.compile(rf"attach\s+partition\s+(?P<name>{_QUALIFIED})")
+_CASCADES = re.compile(
+    r"drop\s+(?:extension|sequence|function|procedure|routine|aggregate|operator|collation|language|cast)\b.*\bcascade\s*$",
+    re.DOTALL,
+)
+_CALL = re.compile(rf"(?:select|perform)\s+(?:\*\s+from\s+)?(?:{_NAME}\s*\.\s*)?(?P<name>{_NAME})\s*\(")
+_HARMLESS_CALL = re.compile(
+    r"pg_|current|now$|set_?val$|nextval$|set_config$|count$|max$|min$|sum$|avg$|coalesce$|version$|format$|lower$|upper$"
+    r"|exists$|to_|date_|array_|json|row_|string_|concat|length$|case$|cast$|distinct$|generate_series$|not$|unnest$"
+    r"|txid_|quote_|round$|abs$|greatest$|least$|extract$|bool_"
+)
+_INCLUDES = re.compile(r"\\(?:i|ir|include|include_relative|gexec|c|connect|if|elif|else)\b")
 
 
 def _unsigned_scale(found: re.Match[str]) -> str:
@@ -107,7 +138,9 @@ _REWRITES = (
     # PostgreSQL keeps a negative scale in eleven bits, and Debezium reads them as they are.
     (re.compile(r"(\b(?:numeric|decimal)\s*\(\s*\d+\s*,)\s*-\s*(\d+)"), _unsigned_scale),
     (re.compile(r"(?<=[\w)\]])\s+array\b(?!\s*[\[(])"), "[]"),
-    (re.compile(r"\boid(?=\s*\[)"), '"oid"'),
+    # Debezium registers both alike.
+    (re.compile(r"\boid(?=\s*\[)"), "bigint"),
+    (re.compile(r"(?<=\))\s*virtual\b"), " stored"),
     (re.compile(r"\bstorage\s+(?:plain|external|extended|main|default)\b"), ""),
     (re.compile(r"\bcompression\s+\w+"), ""),
     (re.compile(r"(\bas\s+identity)\s*\([^()]*\)"), lambda found: found[1]),
@@ -142,8 +175,8 @@ def _read(file: str, piece: Piece) -> Iterator[Statement]:
         table = whole(found, "name")
         for start, end in _commas(mask, found.end()):
             yield from _alteration(file, piece, mask, table, start, end)
-    elif re.match(r"create\s+(?:unlogged\s+|foreign\s+)?table\b.*\bpartition\s+of\b", mask, re.DOTALL):
-        return  # Its rows come with the schema of the table that it is a part of.
+    elif found := _PART.match(mask):
+        yield _statement(file, piece, CreatePart(whole(found, "of")), whole(found, "name"))
     elif re.match(r"create\s+(?:unlogged\s+|foreign\s+)?table\b", mask):
         yield from _creation(file, piece)
     elif found := _DROP_TABLE.match(mask):
@@ -151,7 +184,12 @@ def _read(file: str, piece: Piece) -> Iterator[Statement]:
             start = found.start("names") + name.start()
             yield _statement(file, piece, DropTable(), _name(piece.text[start : start + len(name[0])]))
     elif found := _SEARCH_PATH.match(mask) or _SET_CONFIG.match(mask):
-        yield _statement(file, piece, SearchPath(_folded(piece.text[found.start("name") : found.end("name")])))
+        written = piece.text[found.start("names") : found.end("names")] if found["names"] else ""
+        names = tuple(_folded(name) for name in re.findall(r"\"[^\"]*\"|'[^']*'|[^\s,]+", written))
+        if mask.startswith("select"):
+            names = tuple(_folded(name.strip()) for name in names[0].split(","))
+        default = names == ("default",) and "'" not in written and '"' not in written
+        yield _statement(file, piece, SearchPath(() if default else names, found["local"] is not None))
     elif re.match(r"(?:begin|start\s+transaction)\b", mask):
         yield _statement(file, piece, Transaction(True))
     elif re.match(r"(?:commit|end|rollback|abort)\b(?!\s+(?:to|prepared|(?:work\s+|transaction\s+)?to)\b)", mask):
@@ -160,7 +198,8 @@ def _read(file: str, piece: Piece) -> Iterator[Statement]:
         yield _statement(file, piece, _new_type(piece, found), whole(found, "name"))
     elif found := _CREATE_DOMAIN.match(mask):
         base = _column_type(piece.text[found.end() :], mask[found.end() :])
-        action = CreateDomain(base) if base else NotUnderstood("its type is not one that this check can read")
+        not_null = re.search(r"\bnot\s+null\b", re.sub(r"\([^()]*\)", "", mask)) is not None
+        action = CreateDomain(base, not_null) if base else NotUnderstood("its type is not one that this check can read")
         yield _statement(file, piece, action, whole(found, "name"))
     elif found := _ALTER_TYPE.match(mask):
         if re.match(r"(?:add\s+value|rename\s+value)\b", found["rest"]):
@@ -169,6 +208,12 @@ def _read(file: str, piece: Piece) -> Iterator[Statement]:
             yield _statement(file, piece, NotUnderstood("what it does to the columns of that type is not known"))
     elif re.match(r"drop\s+(?:type|domain)\b", mask) and not re.search(r"\bcascade\s*$", mask):
         pass  # PostgreSQL refuses it while a column has the type.
+    elif re.match(r"alter\s+domain\b.*\b(?:set|drop)\s+not\s+null\s*$", mask, re.DOTALL):
+        yield _statement(file, piece, NotUnderstood("each column of that domain becomes nullable or not with it"))
+    elif _CASCADES.match(mask):
+        yield _statement(file, piece, NotUnderstood("CASCADE may take columns or defaults with it"))
+    elif (found := _CALL.match(mask)) and not _HARMLESS_CALL.match(found["name"]):
+        yield _statement(file, piece, NotUnderstood("the function that it calls may change tables"))
     elif re.match(r"do\b", mask):
         yield _statement(file, piece, NotUnderstood("the code of a DO block is not read"))
     elif not _SILENT.match(mask) and mask.strip():
@@ -189,13 +234,25 @@ def _alteration(file: str, piece: Piece, mask: str, table: Name, start: int, end
         yield one(RenameTable(Name(named(found, "name"), table.name)))
     elif found := _RENAME_TABLE.match(words):
         yield one(RenameTable(Name(table.schema, named(found, "name"))))
+    elif found := _ATTACH.match(words):
+        part = _name(piece.text[start + found.start("name") : start + found.end("name")])
+        yield _statement(file, piece, CreatePart(table), part, start)
     elif _SILENT_ACTION.match(words):
         return
     elif found := _RENAME_COLUMN.match(words):
         yield one(RenameColumn(named(found, "old"), named(found, "new")))
     elif found := _KEY.match(words):
-        if found["name"] is None or named(found, "name").endswith("_pkey"):
-            yield one(ChangeKey())
+        written = piece.text[start + found.start("columns") : start + found.end("columns")] if found["columns"] else ""
+        columns = tuple(_folded(name) for name in re.findall(r'"(?:[^"]|"")*"|[^\s,]+', written))
+        yield one(ChangeKey(columns or None))
+    elif found := _NOT_NULL.match(words):
+        yield one(SetNullable(named(found, "name"), False))
+    elif found := _DROP_CONSTRAINT.match(words):
+        name = named(found, "name")
+        if _KEY_NAME.search(name):
+            yield one(ChangeKey(()))
+        elif not _OTHER_NAME.search(name):
+            yield one(NotUnderstood("whether it is the primary key or a NOT NULL is not known by its name"))
     elif re.match(rf"alter\s+(?:column\s+)?{_NAME}\s+drop\s+expression", words):
         yield one(NotUnderstood("a generated column becomes a usual one, and its type is not in the registry"))
     else:
@@ -352,7 +409,7 @@ def _default(node: exp.Expression) -> Default:
     if isinstance(inner, exp.Neg) and isinstance(inner.this, exp.Literal):
         return Default(words, f"-{inner.this.this}", is_cast=is_cast)
     if isinstance(inner, exp.ByteString):
-        return Default(words, str(inner.this), is_escaped=True)
+        return Default(words, str(inner.this))
     if isinstance(inner, exp.BitString):
         return Default(words, str(inner.this), is_bits=True)
     if isinstance(inner, exp.Literal | exp.RawString):

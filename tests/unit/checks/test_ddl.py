@@ -11,6 +11,7 @@ from bot.checks.ddl.actions import AddColumn, NotUnderstood, SqlType, Statement
 from bot.checks.ddl.captured import uncovered
 from bot.checks.ddl.check import Checked, check_ddl
 from bot.checks.ddl.debezium import Connector, Mapped, NoMapping, Types, connector_of, default_of, mapped
+from bot.checks.ddl.files import ways_back
 from bot.checks.ddl.foretell import apply, read_table, write_table
 from bot.checks.ddl.rules import RULES
 from bot.checks.ddl.split import split
@@ -89,6 +90,11 @@ def foretold(
         ("do $a$ begin; $b$;$b$ end $a$; x", ["do $a$ begin; $b$;$b$ end $a$", "x"]),
         ("\\set a ;\nselect 1", ["\\set a ;", "select 1"]),
         ("copy t from stdin;\n1;2\n\\.\nselect 1", ["copy t from stdin", "select 1"]),
+        ("select 'x' \\gexec\nselect 2", ["select 'x'", "\\gexec", "select 2"]),
+        ("select 1\\; select 2;", ["select 1", "select 2"]),
+        ("-- +goose Up\nselect 1;\n-- +goose Down\nselect 2;", ["select 1"]),
+        ("-- migrate:up\nselect 1;\n-- migrate:down\nselect 2;", ["select 1"]),
+        ("-- +migrate Down\nselect 2;\n-- +migrate Up\nselect 1;", ["select 1"]),
         ("create function f() begin atomic select 1; select case when a then 2 end; end; x", None),
         ("\ufeffselect 1", ["select 1"]),
         ("", []),
@@ -133,8 +139,9 @@ def test_each_change_of_one_alter_table_has_its_place() -> None:
         "alter table t alter column a set statistics 100", "alter table t enable row level security",
         "create view v as select 1", "set lock_timeout = '2s'", "select setval('s', 1)", "create extension citext",
         "create function f() returns int language sql as $$ select 1; $$", "alter sequence s owned by t.a", "vacuum t",
-        "alter table p attach partition q for values from (1) to (2)", "create temp table x (a int)",
-        "create table q partition of p for values in (1)", "drop index i", "create schema app", "truncate t",
+        "alter table t add check (a > 0)", "create temp table x (a int)", "drop index i", "create schema app",
+        "alter table t add exclude using gist (a with =)", "alter table t drop constraint fk_t_u", "truncate t",
+        "select pg_catalog.setval('s', 1)",
         "alter table t drop constraint t_check", "alter table t alter a add generated always as identity",
         "create materialized view v as select 1", "alter type mood owner to me", "drop type mood",
     ],
@@ -150,6 +157,9 @@ def test_what_changes_no_schema_is_silent(sql: str) -> None:
         "do $$ begin alter table t drop a; end $$", "\\i more.sql", "drop schema app cascade", "call migrate()",
         "alter table t frobnicate", "drop type mood cascade", "create publication p for table t (a)",
         "alter table t alter a drop expression", "import foreign schema x from server y into z",
+        "select * from partman.create_parent('t')", "select AddGeometryColumn('t', 'g', 4326, 'POINT', 2)",
+        "drop sequence s cascade", "drop extension hstore cascade", "alter domain d set not null",
+        "alter table t drop constraint one_of_ours", "select 'drop table t' \\gexec", "\\if :new",
     ],
 )  # fmt: skip
 def test_what_is_not_understood_is_listed(sql: str) -> None:
@@ -183,6 +193,7 @@ def test_types_are_read_as_postgresql_names_them(written: str, read: SqlType) ->
     [
         ("smallint", {}, {"type": "int", "connect.type": "int16"}),
         ("oid", {}, "long"),
+        ("oid[]", {}, {"type": "array", "items": ["null", "long"]}),
         ("numeric(10,2)", {}, DECIMAL),
         ("numeric(10,2)", {"decimal.handling.mode": "string"}, "string"),
         ("numeric(10,2)", {"decimal.handling.mode": "double"}, "double"),
@@ -226,6 +237,10 @@ def test_types_follow_the_connectors_modes(sql: str, config: dict[str, str], avr
         ("jsonb default '{\"bb\":1,\"a\":2}'", '{"a": 2, "bb": 1}'), ("bytea default 'x'", MISSING),
         ("bit(8) default b'10000000'", "\x80"), ("citext default 'x'", MISSING), ("int[] default '{}'", MISSING),
         ("bigserial", 0), ("bigint generated always as identity", MISSING), ("bool default 1::bool", False),
+        ("text default E'a\\tb'", "a\tb"), ("text default E'a\\nb'", MISSING), ("text default E'it\\'s'", "it"),
+        ("bool default (not true)", False), ("bool default (1 = 1)", False), ("date default 'infinity'", 169560311),
+        ("date default '-infinity'", -170999002), ("timestamp default '-infinity'", -9223372036854775808),
+        ("timestamp(3) default 'infinity'", MISSING), ("timestamptz default 'infinity'", MISSING),
     ],
 )  # fmt: skip
 def test_defaults_are_those_that_debezium_registers(column: str, default: Any) -> None:
@@ -235,6 +250,32 @@ def test_defaults_are_those_that_debezium_registers(column: str, default: Any) -
     found = mapped(statement.action.column.type, CONNECTOR, Types())
     assert isinstance(found, Mapped)
     assert default == default_of(statement.action.column.default, found).value
+
+
+@pytest.mark.parametrize(
+    ("column", "setting", "default"),
+    [
+        ("timestamptz(3) default '2020-01-02 03:04:05.123456'", {}, "2020-01-02T03:04:05.123Z"),
+        ("timestamptz(3) default '2020-01-02 03:04:05'", {}, "2020-01-02T03:04:05.000Z"),
+        ("timestamptz(0) default '2020-01-02 03:04:05.6'", {}, "2020-01-02T03:04:05.6Z"),
+        ("timestamptz(3) default now()", {}, "1970-01-01T00:00:00.000Z"),
+        ("timestamptz(0) default now()", {}, "1970-01-01T00:00:00Z"),
+        ("date default '2020-01-02'", {"times": "isostring"}, "2020-01-02Z"),
+        ("date default '0001-01-01'", {"times": "isostring"}, "0001-01-01Z"),
+        ("date default now()", {"times": "isostring"}, "1970-01-01Z"),
+        ("time default '10:11:12.5'", {"times": "isostring"}, "10:11:12.5Z"),
+        ("timestamp default '2020-01-02 03:04:05.6'", {"times": "isostring"}, "2020-01-02T03:04:05.6Z"),
+        ("interval default '1 day'", {"intervals": "string"}, "P0Y0M1DT0H0M0S"),
+        ("interval default '1.5 seconds'", {"intervals": "string"}, "P0Y0M0DT0H0M1.5S"),
+        ("interval default '1 mon 02:03:04.5'", {"intervals": "string"}, "P0Y1M0DT2H3M4.5S"),
+    ],
+)
+def test_defaults_of_time_are_written_as_the_modes_want_them(
+    column: str, setting: dict[str, Any], default: str
+) -> None:
+    """All measured: digits by the column's precision, ISO with the mode."""
+    connector = Connector("c", "shop", **setting)
+    assert default == foretold(f"alter table orders add a {column}", connector=connector)["a"]["default"]
 
 
 def test_a_type_is_known_from_the_migration_that_makes_it() -> None:
@@ -412,6 +453,110 @@ def test_key_and_value_are_both_followed() -> None:
     )
     checked = check("alter table orders alter id type text", registered(ORDERS), key)
     assert {"shop.public.orders-value", "shop.public.orders-key"} <= {one.subject for one in checked.violations}
+
+
+KEY = rows({"name": "id", "type": "int"}, name="shop.public.orders.Key")
+KEYED = (registered(ORDERS), registered(KEY, "FULL", "shop.public.orders-key"))
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "alter table orders drop constraint orders_pkey, add primary key (note, id)",
+        'alter table orders drop constraint "PK_orders", add constraint pk_orders_2 primary key ("note", id)',
+    ],
+)
+def test_a_new_primary_key_changes_both_subjects(sql: str) -> None:
+    """The -key subject gets the columns in the key's order; in the rows' they are NOT NULL from then on."""
+    checked = check(sql, *KEYED)
+    keys = {one.rule for one in checked.violations if one.subject == "shop.public.orders-key"}
+    assert {"C001", "C017", "D009"} == keys
+    assert {"C010"} == {one.rule for one in checked.violations if one.subject == "shop.public.orders-value"}
+    assert "string" == foretold(sql)["note"]["type"]
+
+
+def test_a_key_that_the_connector_chooses_is_not_the_tables() -> None:
+    """With message.key.columns the primary key decides nothing; that the key is not followed is a note."""
+    config = {
+        "connector.class": "x.PostgresConnector",
+        "topic.prefix": "shop",
+        "message.key.columns": "public.orders:note",
+    }
+    connector = connector_of("c", config)
+    assert connector is not None
+    checked = check("alter table orders add primary key (id, tier)", *KEYED, connectors=(connector,))
+    assert () == checked.violations
+    added = check("alter table orders add x int", *KEYED, connectors=(connector,))
+    assert any("message.key.columns=public.orders:note of connector c" in note for note in added.notes)
+
+
+def test_settings_that_are_not_followed_are_said() -> None:
+    """A transform or mask that changes the schema is named; one that does not is not."""
+    config = {
+        "connector.class": "x.PostgresConnector", "topic.prefix": "shop", "transforms": "unwrap, route,cast",
+        "transforms.unwrap.type": "io.debezium.transforms.ExtractNewRecordState",
+        "transforms.route.type": "org.apache.kafka.connect.transforms.RegexRouter",
+        "transforms.cast.type": "org.apache.kafka.connect.transforms.Cast$Value",
+        "column.mask.with.5.chars": "public.orders.note",
+    }  # fmt: skip
+    connector = connector_of("c", config)
+    assert connector is not None
+    assert ("column.mask.with.5.chars=public.orders.note", "transforms.cast.type=Cast$Value") == connector.not_followed
+
+
+def test_names_that_avro_forbids_are_those_that_debezium_writes() -> None:
+    """Measured with field.name.adjustment.mode as it is by default, and avro_unicode."""
+    sql = 'alter table orders add "sp ace" text, add "2x" int, add "dollar$" text; alter table orders drop "sp ace"'
+    assert ["_2x", "dollar_"] == list(foretold(sql))[-2:]
+    in_code = Connector("c", "shop", names="avro_unicode")
+    assert ["sp_u0020ace"] == list(foretold('alter table orders add "sp ace" text', connector=in_code))[-1:]
+
+
+def test_a_domain_that_is_not_null_makes_its_columns_so() -> None:
+    """PostgreSQL's driver tells such columns as NOT NULL (measured)."""
+    made = "create domain email as text not null; create domain work as email; alter table orders add a work"
+    assert {"C001"} == {one.rule for one in check(made).violations}
+    assert () == check(made.replace("not null", "check (value is not null)")).violations
+
+
+@pytest.mark.parametrize(
+    ("path", "table"),
+    [
+        ("set search_path to other, app", "Orders"), ("set search_path = 'app'", "Orders"),
+        ("set schema 'app'", "Orders"),
+        ("select set_config('search_path', 'other, app', false)", "Orders"),
+        ("set search_path to app; set search_path to default", None),
+        ("set search_path to app; reset search_path", None),
+        ("begin; set local search_path to app; commit", None), ("set local search_path to app", "Orders"),
+    ],
+)  # fmt: skip
+def test_the_search_path_is_followed(path: str, table: str | None) -> None:
+    """Its schemas in their order, until it is set otherwise; LOCAL to the end of the transaction."""
+    app = registered(rows({"name": "id", "type": "int"}, name="shop.app.Orders.Value"))
+    checked = check(f'{path}; alter table "Orders" add a int not null', app)
+    assert (table is not None) == bool(checked.violations)
+
+
+def test_a_partition_has_a_topic_of_its_own() -> None:
+    """What is done to the whole is done to its parts; a new part is a note."""
+    part = registered(rows({"name": "id", "type": "int"}, name="shop.public.orders_1.Value"))
+    made = "create table orders_1 partition of orders for values in (1);"
+    checked = check(f"{made} alter table orders add a int not null", part)
+    assert {"shop.public.orders_1-value"} == {one.subject for one in checked.violations}
+    [note] = check("alter table orders attach partition orders_2 default").notes
+    assert "public.orders_2 is a part of public.orders: its rows have a topic" in note
+
+
+def test_the_way_back_is_no_migration() -> None:
+    """By the names that tools give; a file that takes back nothing that is given is a migration as any."""
+    files = ["m/1_a.down.sql", "m/1_a.up.sql", "m/V2__b.sql", "m/U2__undo.sql", "x/down.sql", "x/up.sql", "2.down.sql"]
+    assert {"m/1_a.down.sql", "m/U2__undo.sql", "x/down.sql"} == set(ways_back(files))
+
+
+def test_a_default_that_only_the_server_knows_counts_as_one() -> None:
+    """DEFAULT 'today' is a day of its own each time: there is a default, its value is not foretold."""
+    [told] = check("alter table orders add d date not null default 'today'").violations
+    assert "D008" == told.rule and "is not foretold" in told.message
 
 
 def test_what_connectors_register_and_nobody_covers_is_a_note() -> None:
