@@ -8,9 +8,10 @@ import psycopg
 import pytest
 import requests
 
+from bot.checks.ddl.actions import ChangeKey, SqlType
 from bot.checks.ddl.check import check_ddl
 from bot.checks.ddl.debezium import Types, connector_of
-from bot.checks.ddl.foretell import apply, read_table, write_table
+from bot.checks.ddl.foretell import apply, keyed, read_table, write_table
 from bot.checks.ddl.statements import statements
 from bot.checks.run import Registered, RegisteredVersion
 from bot.checks.settings import SchemaSettings
@@ -59,6 +60,21 @@ OTHER_STATEMENTS = (
     "ALTER TABLE orders ALTER COLUMN seen TYPE timestamptz",
 )
 
+# What was once foretold wrongly: names, domains, types and defaults. One statement each, so that a failure shows which.
+ODD_STATEMENTS = (
+    'ALTER TABLE orders ADD COLUMN "sp ace" text, ADD COLUMN "2x" int, ADD COLUMN dollar$ int',
+    "CREATE DOMAIN email AS text NOT NULL; ALTER TABLE orders ADD COLUMN mail email DEFAULT 'y', ADD COLUMN oids oid[]",
+    "ALTER TABLE orders ADD COLUMN due date DEFAULT 'infinity', ADD COLUMN made timestamp DEFAULT '-infinity'",
+    "ALTER TABLE orders ADD COLUMN label text DEFAULT E'a\\tb', ADD COLUMN lines text DEFAULT E'a\\nb'",
+    "ALTER TABLE orders ADD COLUMN fresh boolean NOT NULL DEFAULT (NOT true)",
+    "ALTER TABLE orders ADD COLUMN sent timestamptz(3) DEFAULT now(), ADD COLUMN read timestamptz(0) DEFAULT now()",
+    "ALTER TABLE orders ADD COLUMN noon timestamptz(3) DEFAULT '2020-01-02 12:00:00.123456+00'",
+    "ALTER TABLE orders ADD COLUMN since date DEFAULT '2020-01-02'; ALTER TABLE orders ALTER since TYPE timestamp",
+    "UPDATE orders SET note = 'x'; ALTER TABLE orders DROP CONSTRAINT orders_pkey, ADD PRIMARY KEY (note, id)",
+)
+NO_TYPES = Types()
+ODD_TYPES = Types(domains={"email": SqlType("text")}, filled=frozenset({"email"}))
+
 
 class Table:
     """A table `orders` of a database of its own, with a Debezium source that registers whatever comes of it."""
@@ -90,15 +106,17 @@ class Table:
             given["required"] = "1"
         if self.rows > 1 and self.column("tier"):
             given["tier"] = "'x'"
+        if self.column("note"):
+            given["note"] = "'m'"
         self.run(f"insert into orders ({', '.join(given)}) values ({', '.join(given.values())})")
 
     def column(self, name: str) -> bool:
         found = "select 1 from information_schema.columns where table_name = 'orders' and column_name = %s"
         return self.connection.execute(found, [name]).fetchone() is not None
 
-    def read_newer(self, version: int = 0) -> tuple[int, Document]:
+    def read_newer(self, version: int = 0, subject: str = "") -> tuple[int, Document]:
         """Return the newest version and its schema; an empty one, which is false, where none is newer."""
-        answer = requests.get(f"{self.registry}/subjects/{self.subject}/versions/latest", timeout=10)
+        answer = requests.get(f"{self.registry}/subjects/{subject or self.subject}/versions/latest", timeout=10)
         if not answer.ok or answer.json()["version"] <= version:
             return cast(tuple[int, Document], ())
         return int(answer.json()["version"]), cast(Document, json.loads(answer.json()["schema"]))
@@ -151,14 +169,14 @@ def new_table(cluster: Cluster) -> Iterator[Any]:
         table.remove()
 
 
-def foretold(table: Table, sql: str) -> Document:
+def foretold(table: Table, sql: str, types: Types = NO_TYPES) -> Document:
     """What the check says that Debezium registers next, from what the registry holds now."""
     connector = connector_of(table.name, table.config)
     assert connector is not None
     state = read_table(table.newest[1], connector)
     assert state is not None
     for statement in statements(f"{sql};", "m.sql"):
-        state, _ = apply(state, statement.action, connector, Types(), ("public", "orders"))
+        state, _ = apply(state, statement.action, connector, types, ("public", "orders"))
     return write_table(state)
 
 
@@ -205,3 +223,22 @@ def test_the_connectors_modes_are_followed(new_table: Any) -> None:
         changes = expected != table.newest[1]
         assert fields(expected) == fields(table.after(sql, changes)), sql
         assert expected == table.newest[1], sql
+
+
+def test_odd_names_types_defaults_and_a_new_key(new_table: Any) -> None:
+    """What teams write seldom, and the -key subject after another PRIMARY KEY, its columns in that key's order."""
+    table = new_table("ddlodd")
+    subject = table.subject.replace("-value", "-key")
+    version, key = table.read_newer(subject=subject)
+    for sql in ODD_STATEMENTS:
+        expected = foretold(table, sql, ODD_TYPES)
+        assert expected != table.newest[1], sql
+        assert fields(expected) == fields(table.after(sql, True)), sql
+        assert expected == table.newest[1], sql
+    connector = connector_of(table.name, table.config)
+    assert connector is not None
+    was, rows = read_table(key, connector), read_table(table.newest[1], connector)
+    assert was is not None and rows is not None
+    new = keyed(was, rows, ChangeKey(("note", "id")), connector)
+    assert new is not None
+    assert write_table(new) == wait_until(lambda: table.read_newer(version, subject), subject)[1]
