@@ -75,6 +75,7 @@ class _Asked:
     help="Compare with what was: the merge-base with REF (the main branch), a copy, a registry. May be repeated.",
 )  # fmt: skip
 @click.option("--changed", is_flag=True, help="Only what differs from git's merge-base; implies --against git.")
+@click.option("--all", "whole", is_flag=True, help="Older findings in full, too: of files that did not change.")
 @click.option("--level", type=click.Choice(LEVELS, case_sensitive=False), help="Compatibility level of every file.")
 @click.option("--profile", "profiles", multiple=True, type=click.Choice(PROFILES), help="What reads downstream.")
 @click.option(
@@ -110,6 +111,7 @@ def check_schemas(
     paths: tuple[str, ...],
     against: tuple[str, ...],
     changed: bool,
+    whole: bool,
     level: str | None,
     profiles: tuple[str, ...],
     subjects: tuple[str, ...],
@@ -179,7 +181,7 @@ def check_schemas(
 
         report_blocked(call, report, result.failing(worst))
     texts = {source.file: source.text for source in reading.sources}
-    return emit(call, result, worst, form, out, also, texts)
+    return emit(call, result, worst, form, out, also, texts, whole)
 
 
 def _asked(

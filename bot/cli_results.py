@@ -54,13 +54,14 @@ def emit(
     out: Path | None,
     also: Sequence[tuple[str, Path]],
     texts: Mapping[str, str],
+    whole: bool = False,
 ) -> int:
     """Write the result to all who are to read it, and return the exit code. Raises OSError for a file."""
     from bot.render.checks import render
     from bot.render.checks_text import last_line
 
     def rendered(form: str, colour: bool = False) -> str:
-        return render(result, form, fail_on=fail_on, colour=colour, texts=texts)
+        return render(result, form, fail_on=fail_on, colour=colour, texts=texts, whole=whole)
 
     for other, file in also:
         file.write_text(rendered(other), "utf-8")

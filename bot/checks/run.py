@@ -313,7 +313,15 @@ def check(
         against=tuple(
             dict.fromkeys((*(one.name for one in snapshots), *(f"registry {one.registry}" for one in registered)))
         ),
+        untouched=_untouched(corpus, snapshots),
     )
+
+
+def _untouched(corpus: Corpus, snapshots: Sequence[Snapshot]) -> frozenset[str]:
+    """Return the files that are in every snapshot as they are now."""
+    if not snapshots:
+        return frozenset()
+    return frozenset.intersection(*(snapshot.unchanged for snapshot in snapshots)) & corpus.sources.keys()
 
 
 def level_in_settings(file: str, settings: SchemaSettings) -> str:

@@ -26,18 +26,20 @@ def render(
     colour: bool = False,
     command: str = "cdc",
     texts: Mapping[str, str] | None = None,
+    whole: bool = False,
 ) -> str:
     """Return the document of a result in one of `FORMATS`, ended by a newline.
 
     `fail_on` is None for never. `texts` are the files' contents by the names that the violations have; without them a
-    text shows no lines of the files. `command` is how the reader calls us. Raises ValueError for another format.
+    text shows no lines of the files. `command` is how the reader calls us. `whole`: older
+    violations in full, too. Raises ValueError for another format.
     """
     if form == "text":
-        return render_text(result, fail_on, colour, command, texts)
+        return render_text(result, fail_on, colour, command, texts, whole)
     if form == "json":
         return render_json(result)
     if form == "github":
-        return render_github(result, fail_on, command, texts)
+        return render_github(result, fail_on, command, texts, whole)
     if form == "gitlab":
         return render_gitlab(result)
     if form == "junit":

@@ -29,22 +29,28 @@ NOT_XML = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202f-\ud7ff\ue000-\ufffd\U00
 
 
 def render_github(
-    result: Result, fail_on: Severity | None, command: str, texts: Mapping[str, str] | None = None
+    result: Result,
+    fail_on: Severity | None,
+    command: str,
+    texts: Mapping[str, str] | None = None,
+    whole: bool = False,
 ) -> str:
-    """Return annotations, the worst first and as many as GitHub shows, then the whole result as text for the log.
+    """Return annotations, the worst and newest first and as many as GitHub shows, then the result as text for the log.
 
     The text is fenced by `stop-commands`, with a token that it cannot hold: GitHub's runner looks for commands in every
     line, the older `##[...]` even inside of it.
     """
     kinds: dict[str, list[str]] = {"error": [_workflow_command("error", {}, line) for line in result.not_known]}
-    for violation in sorted(result.violations, key=lambda violation: -violation.severity.rank):
+    for violation in sorted(result.violations, key=lambda one: (-one.severity.rank, result.is_older(one))):
         if violation.waiver is None:
             kinds.setdefault(COMMANDS[violation.severity], []).append(_annotation(violation))
     commands = [line for found in kinds.values() for line in found[:ANNOTATIONS]]
     cut = [f"{ANNOTATIONS} of {plural(len(found), kind)}" for kind, found in kinds.items() if len(found) > ANNOTATIONS]
-    log = render_text(result, fail_on, False, command, texts)
+    log = render_text(result, fail_on, False, command, texts, whole)
     if cut:
-        log += f"GitHub shows {' and '.join(cut)} beside the files; this log has all of them.\n"
+        is_short = not whole and any(map(result.is_older, result.violations))
+        rest = "`--all` logs all of them" if is_short else "this log has all of them"
+        log += f"GitHub shows {' and '.join(cut)} beside the files; {rest}.\n"
     token = sha256(log.encode("utf-8", "surrogatepass")).hexdigest()
     return "\n".join([*commands, f"::stop-commands::{token}", f"{log}::{token}::"]) + "\n"
 

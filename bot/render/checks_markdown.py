@@ -12,7 +12,20 @@ from itertools import groupby
 
 from bot.checks.result import Result
 from bot.checks.violation import Severity, Violation
-from bot.render.checks_text import compared_with, counts, fold, headline, last_line, others, place, plural, remedy
+from bot.render.checks_text import (
+    by_age,
+    compared_with,
+    counts,
+    fold,
+    headline,
+    last_line,
+    older_counted,
+    others,
+    place,
+    plural,
+    remedy,
+    rule_to_explain,
+)
 from bot.render.plain import one_line, safe
 
 LIMIT = 65_536
@@ -28,7 +41,7 @@ MARKS = {Severity.ERROR: "❌ error", Severity.WARNING: "⚠️ warning", Severi
 def render_markdown(result: Result, fail_on: Severity | None, command: str, limit: int = LIMIT) -> str:
     """Return the comment: a heading, a table, what to write, and the line of counts; what is left out is said."""
     rows = [(violation, _row(violation, rest, result)) for violation, rest in _worst_first(result)]
-    head = [f"### {_mark(result, fail_on)} Schema check: {counts(result)}", ""]
+    head = [f"### {_mark(result, fail_on)} Schema check: {counts(result.violations)}", ""]
     tail = _tail(result, fail_on, command)
     left = limit - sum(len(line) + 1 for line in (*head, *tail)) - SPARE
     body, told = [], []
@@ -52,22 +65,24 @@ def render_markdown(result: Result, fail_on: Severity | None, command: str, limi
 
 
 def _worst_first(result: Result) -> list[tuple[Violation, Sequence[Violation]]]:
-    """Return each violation that is told with those that it stands for."""
+    """Return each violation of the change that is told with those that it stands for."""
     found = []
-    for _, group in groupby(result.violations, key=lambda violation: violation.file):
+    for _, group in groupby(by_age(result)[0], key=lambda violation: violation.file):
         shown, folded = fold(tuple(group))
         found += [(v, folded.get((v.rule, v.severity), ())) for v in shown if v.waiver is None]
     return sorted(found, key=lambda told: -told[0].severity.rank)
 
 
 def _tail(result: Result, fail_on: Severity | None, command: str) -> list[str]:
+    older = by_age(result)[1]
     lines = [
+        *([f"- {prose(older_counted(older))}"] if older else []),
         *(f"- {prose(note)}" for note in result.notes[:ROWS]),
         *(f"- **not known:** {prose(line)}" for line in result.not_known[:ROWS]),
     ]
     tail = [*lines, *([""] if lines else []), prose(last_line(result, fail_on))]
-    if failing := result.failing(fail_on):
-        tail += ["", f"`{command} check explain {failing[0].rule}` tells a rule's reason, with an example."]
+    if (rule := rule_to_explain(result, fail_on)) is not None:
+        tail += ["", f"`{command} check explain {rule}` tells a rule's reason, with an example."]
     return [line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…" for line in tail]
 
 

@@ -20,6 +20,8 @@ from bot.render.plain import cells, one_line, safe
 FOLD_ABOVE = 5
 """Warnings or notes of one rule in one file; errors are never folded."""
 NAMED = 8
+OLDER_NAMED = 10
+"""Older violations that fail the check: a line each, so that the exit code is never a riddle."""
 SOURCE_CELLS = 100
 COLOURS = {"error": "1;31", "warning": "1;33", "note": "1;36", "waived": "2", "fix": "32", "dim": "2", "good": "32"}
 ENDINGS = {
@@ -33,35 +35,76 @@ Paint = Callable[[str, str], str]
 
 
 def render_text(
-    result: Result, fail_on: Severity | None, colour: bool, command: str, texts: Mapping[str, str] | None = None
+    result: Result,
+    fail_on: Severity | None,
+    colour: bool,
+    command: str,
+    texts: Mapping[str, str] | None = None,
+    whole: bool = False,
 ) -> str:
-    """Return the lines. `texts` are the contents of files by name: where one is given, its line is shown."""
+    """Return the lines. `texts` are the contents of files by name: where one is given, its line is shown.
+
+    What a change brought stands alone; what is older is counted, and what of it fails is named. With `whole` the older
+    violations follow in full.
+    """
     paint = _painted if colour else _plain
     lines: list[str] = []
-    for file, found in groupby(result.violations, key=lambda violation: violation.file):
+    fresh, older = by_age(result)
+    for file, found in groupby((*fresh, *(older if whole else ())), key=lambda violation: violation.file):
         lines += (*_file(tuple(found), (texts or {}).get(file), result, paint), "")
+    if older and not whole:
+        lines += (*_older(older, result, fail_on, paint), "")
     lines += (f"{paint('note', 'note')}: {one_line(note)}" for note in result.notes)
     lines += (f"{paint('not known', 'warning')}: {one_line(line)}" for line in result.not_known)
-    if result.failing(fail_on):
-        rule = result.failing(fail_on)[0].rule
+    if (rule := rule_to_explain(result, fail_on)) is not None:
         lines.append(f"`{command} check explain {rule}` tells a rule's reason, with an example.")
     return "\n".join([*lines, paint(last_line(result, fail_on), _mood(result, fail_on))]) + "\n"
 
 
 def last_line(result: Result, fail_on: Severity | None) -> str:
     """Return counts, what was compared with what, and the exit code with its meaning, as one line."""
-    return f"{counts(result)} in {_of_files(result)}; {_compared(result)}. {_exit(result, fail_on)}"
+    return f"{counts(result.violations)} in {_of_files(result)}; {_compared(result)}. {_exit(result, fail_on)}"
 
 
-def counts(result: Result) -> str:
+def rule_to_explain(result: Result, fail_on: Severity | None) -> str | None:
+    """Return the first rule that fails the check, of the change where that fails it; None where nothing fails."""
+    failing = sorted(result.failing(fail_on), key=result.is_older)
+    return failing[0].rule if failing else None
+
+
+def by_age(result: Result) -> tuple[list[Violation], list[Violation]]:
+    """Return what the change may have brought, and what stood there before."""
+    older = [violation for violation in result.violations if result.is_older(violation)]
+    return [violation for violation in result.violations if not result.is_older(violation)], older
+
+
+def older_counted(older: Sequence[Violation]) -> str:
+    """Return the line that stands for the older violations, and says how to see them."""
+    files = len({violation.file for violation in older})
+    where = f"{plural(files, 'file')} that this change leaves as {'it was' if files == 1 else 'they were'}"
+    return f"older: {counts(older)} in {where}; `--all` shows them"
+
+
+def _older(older: Sequence[Violation], result: Result, fail_on: Severity | None, paint: Paint) -> Iterator[str]:
+    ids = {id(violation) for violation in result.failing(fail_on)}
+    failing = [violation for violation in older if id(violation) in ids]
+    width = max((cells(place(violation)) for violation in failing[:OLDER_NAMED]), default=0)
+    yield from (_headline(violation, width, paint) for violation in failing[:OLDER_NAMED])
+    if len(failing) > OLDER_NAMED:
+        yield paint(f"and {len(failing) - OLDER_NAMED:,} older more that fail this check", "dim")
+    accept = ", `--write-baseline FILE` on the main branch accepts them" if failing else ""
+    yield paint(older_counted(older) + accept, "dim")
+
+
+def counts(violations: Sequence[Violation]) -> str:
     """Return `2 errors, 1 warning, 3 waived`, or `no findings`."""
-    open_ones = [violation for violation in result.violations if violation.waiver is None]
+    open_ones = [violation for violation in violations if violation.waiver is None]
     told = [
         plural(number, str(severity))
         for severity in reversed(Severity)
         if (number := sum(violation.severity is severity for violation in open_ones))
     ]
-    waived = len(result.violations) - len(open_ones)
+    waived = len(violations) - len(open_ones)
     return ", ".join([*(told or ["no findings"]), *([f"{waived} waived"] if waived else [])])
 
 

@@ -320,3 +320,25 @@ def test_violations_from_elsewhere_are_rated_waived_and_placed_too() -> None:
     entry = baseline.Entry("D001", "t.c", Waiver("r", "@o"), file="m.sql")
     result = judged(record(ID), more=[other], accepted=[entry])
     assert [("m.sql", 7, Waiver("r", "@o"))] == [(one.file, one.line, one.waiver) for one in result.violations]
+
+
+def test_what_stands_in_a_file_that_did_not_change_is_older() -> None:
+    """Its lint is; a change that it shares in is not, nor a name that another file took away."""
+    bare = {"name": "note", "type": "string"}
+    old, new = record(ID, name="Address"), record(ID, ZIP, bare, name="Address")
+    before = Snapshot("before", {ADDRESS: old}, frozenset({ORDERS}))
+    result = shared(new, record(ID, SHIP, bare, name="Order"), before)
+    lint = [one for one in result.violations if one.rule == "A101"]
+    assert {ADDRESS: False, ORDERS: True} == {one.file: result.is_older(one) for one in lint}
+    assert not any(result.is_older(one) for one in result.violations if one.rule == "C001")
+    broken = shared(record(ID, name="Place"), record(ID, SHIP, name="Order"), before)
+    assert [("A002", False)] == [(one.rule, broken.is_older(one)) for one in broken.violations if one.file == ORDERS]
+
+
+def test_a_file_is_older_only_where_it_is_as_in_all_that_it_is_compared_with() -> None:
+    """Without a comparison nothing is known to be older."""
+    corpus = read([Source(FILE, record(ID, {"name": "note", "type": "string"}), "avro")])
+    same, other = Snapshot("a", {}, frozenset({FILE})), Snapshot("b", {FILE: record(ID)}, frozenset())
+    assert frozenset({FILE}) == check(corpus, SchemaSettings(), TODAY, (same,)).untouched
+    assert frozenset() == check(corpus, SchemaSettings(), TODAY, (same, other)).untouched
+    assert frozenset() == check(corpus, SchemaSettings(), TODAY).untouched

@@ -221,3 +221,61 @@ def test_an_unknown_format_is_refused() -> None:
     """With the names of those that there are."""
     with pytest.raises(ValueError, match="yaml is none of text, json"):
         render(result(), "yaml")
+
+
+# --- what is older ---------------------------------------------------------------------------------
+
+OLD = "schemas/agents-value.avsc"
+
+
+def aged(errors: int) -> Result:
+    old = [violation("A107", file=OLD, path=f"e{i}", message="no default symbol") for i in range(errors)]
+    old.append(violation("A101", Severity.WARNING, file=OLD, message="no doc"))
+    return result(*old, violation(against="git main (1)"), against=("git main (1)",), untouched=frozenset({OLD}))
+
+
+def test_what_the_change_brought_stands_before_one_line_for_what_is_older() -> None:
+    """Older errors that fail the check are named, so that the exit code is no riddle; older warnings are counted."""
+    shown = lines(aged(1))
+    assert shown[0].startswith(f"{FILE}:1:1  error    C001")
+    assert f"{OLD}:1:1  error    A107  no default symbol" in shown
+    assert not any("A101" in line for line in shown)
+    accepts = "`--write-baseline FILE` on the main branch accepts them"
+    told = "older: 1 error, 1 warning in 1 file that this change leaves as it was; `--all` shows them"
+    assert f"{told}, {accepts}" in shown
+    assert told in lines(aged(1), None)
+    assert "`cdc check explain C001` tells a rule's reason, with an example." in shown
+    assert "2 errors, 1 warning in 1 of 2 files; compared with git main (1). Exit 1: errors fail this check." in shown
+
+
+def test_of_many_older_errors_ten_are_named() -> None:
+    """The others are counted."""
+    shown = lines(aged(12))
+    assert 10 == sum("A107" in line for line in shown)
+    assert "and 2 older more that fail this check" in shown
+
+
+def test_all_tells_older_findings_in_full_after_those_of_the_change() -> None:
+    """Nothing is counted away then."""
+    shown = lines(aged(12), whole=True)
+    assert shown[0].startswith(f"{FILE}:1:1  error    C001")
+    assert 12 == sum("A107" in line for line in shown)
+    assert any("A101" in line for line in shown)
+    assert not any(line.startswith("older: ") for line in shown)
+
+
+def test_a_comment_and_annotations_tell_the_change_first() -> None:
+    """GitHub shows ten errors a step, and older ones took the place of the change's."""
+    errors = [line for line in render(aged(12), "github").splitlines() if line.startswith("::error ")]
+    assert "C001" in errors[0]
+    assert "`--all` logs all of them." in render(aged(12), "github")
+    comment = render(aged(12), "markdown")
+    assert "`C001`" in comment and "`A107`" not in comment
+    assert "older: 12 errors, 1 warning in 1 file" in comment
+
+
+def test_json_and_reports_hold_the_older_findings_in_their_order() -> None:
+    """The contract's documents are as they were: tools count for themselves."""
+    assert ["A107", "A101", "C001"] == [one["rule"] for one in json.loads(render(aged(1), "json"))["findings"]]
+    assert 3 == len(json.loads(render(aged(1), "gitlab")))
+    assert 2 == render(aged(1), "junit").count("<failure")
