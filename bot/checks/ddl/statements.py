@@ -124,6 +124,8 @@ _HARMLESS_CALL = re.compile(
     r"|exists$|to_|date_|array_|json|row_|string_|concat|length$|case$|cast$|distinct$|generate_series$|not$|unnest$"
     r"|txid_|quote_|round$|abs$|greatest$|least$|extract$|bool_"
 )
+# Of Flyway and Liquibase, and of psql; a slice (a[1:b]) or a cast (a::b) is none.
+_PLACEHOLDER = re.compile(r"\$\{[^}]*\}|(?<=[\s.]):(?:[a-z_]\w*|\"x*\")")
 _INCLUDES = re.compile(r"\\(?:i|ir|include|include_relative|gexec|c|connect|if|elif|else)\b")
 
 
@@ -216,6 +218,9 @@ def _read(file: str, piece: Piece) -> Iterator[Statement]:
         yield _statement(file, piece, NotUnderstood("the function that it calls may change tables"))
     elif re.match(r"do\b", mask):
         yield _statement(file, piece, NotUnderstood("the code of a DO block is not read"))
+    elif found := _PLACEHOLDER.search(mask):
+        placeholder = piece.text[found.start() : found.end()]
+        yield _statement(file, piece, NotUnderstood(f"{placeholder} stands for a name that this check does not have"))
     elif not _SILENT.match(mask) and mask.strip():
         yield _statement(file, piece, NotUnderstood("this check does not know it"))
 

@@ -547,6 +547,13 @@ def test_a_partition_has_a_topic_of_its_own() -> None:
     assert "public.orders_2 is a part of public.orders: its rows have a topic" in note
 
 
+@pytest.mark.parametrize("name", ["${app}", "${flyway:defaultSchema}", ":app", ':"app"'])
+def test_a_placeholder_is_named(name: str) -> None:
+    """Flyway's and psql's: what stands there decides the table."""
+    [told] = check(f"alter table {name}.orders add a int not null").violations
+    assert "D001" == told.rule and f"{name} stands for a name" in told.message
+
+
 def test_the_way_back_is_no_migration() -> None:
     """By the names that tools give; a file that takes back nothing that is given is a migration as any."""
     files = ["m/1_a.down.sql", "m/1_a.up.sql", "m/V2__b.sql", "m/U2__undo.sql", "x/down.sql", "x/up.sql", "2.down.sql"]

@@ -259,6 +259,7 @@ def test_a_registry_that_is_down_is_one_line(registry: SchemaRegistry, here: Pat
     """Not one a file; and which registry is asked must be said."""
     registry.break_down(True)
     code, found = document(f"schemas --against registry:{registry.url}")
+    assert f"`curl -sS {registry.url}/subjects`" in found["not_known"][-1]
     assert (3, 1) == (code, len({line.partition(" (")[0].split(":")[0] for line in found["not_known"]}))
     assert 2 == check("schemas --against registry")
 
@@ -292,6 +293,10 @@ def test_a_migration_is_judged_before_it_is_run(registry: SchemaRegistry, here: 
     code, found = document(f"{against} --ddl db/V1__tier.sql")
     assert (1, 1) == (code, found["checked"])
     assert ["db/V1__tier.sql"] == sorted({file for _, file in errors(found)})
+    write("db/U1__tier.sql", "ALTER TABLE customers DROP COLUMN id;\n")
+    code, found = document(f"{against} --ddl db")
+    assert {"db/V1__tier.sql"} == {file for _, file in errors(found)}
+    assert any("the way back of other migrations given: db/U1__tier.sql" in note for note in found["notes"])
     code, found = document(f"schemas {against}")
     assert any("shop.public.customers-value" in note and "not covered" in note for note in found["notes"])
 
