@@ -26,7 +26,8 @@ class ProtoField:
     """`label` is `optional`, `required` or `repeated` (`optional` also where nothing is written).
 
     `type` is the scalar's name, `message`, `enum` or `group`; `type_name` the full name of the last three. `oneof` is
-    the name of a oneof that stands in the text, not the one that `optional` makes. `map` is key and value.
+    the name of a oneof that stands in the text, not the one that `optional` makes. `map` is key and value. `is_packed`:
+    a list of numbers that is written as one piece, which proto3 does and proto2 does not.
     """
 
     name: str
@@ -39,6 +40,7 @@ class ProtoField:
     has_presence: bool = True
     default: str | None = None
     map: tuple[ProtoField, ProtoField] | None = None
+    is_packed: bool = field(default=False, compare=False)
     line: int = field(default=1, compare=False)
     column: int = field(default=1, compare=False)
     comment: str = field(default="", compare=False)

@@ -250,6 +250,14 @@ _GROUP = descriptor_pb2.FieldDescriptorProto.TYPE_GROUP
 _MESSAGE = descriptor_pb2.FieldDescriptorProto.TYPE_MESSAGE
 _REQUIRED = descriptor_pb2.FieldDescriptorProto.LABEL_REQUIRED
 _REPEATED = descriptor_pb2.FieldDescriptorProto.LABEL_REPEATED
+_NEVER_PACKED = frozenset(
+    {
+        _GROUP,
+        _MESSAGE,
+        descriptor_pb2.FieldDescriptorProto.TYPE_STRING,
+        descriptor_pb2.FieldDescriptorProto.TYPE_BYTES,
+    }
+)
 _FEATURES = descriptor_pb2.FeatureSet
 _MESSAGES_OF_FILE, _ENUMS_OF_FILE, _PACKAGE, _SYNTAX = 4, 5, 2, 12
 _FIELDS, _NESTED, _ENUMS, _VALUES = 2, 3, 4, 2
@@ -270,6 +278,7 @@ class _Freezer:
         self._legacy = True
         self._presence = _FEATURES.EXPLICIT
         self._delimited = False
+        self._packed = True
         self._closed = False
 
     def file(self, descriptor: descriptor_pb2.FileDescriptorProto) -> ProtoFile:
@@ -283,6 +292,7 @@ class _Freezer:
         if features.field_presence:
             self._presence = features.field_presence
         self._delimited = features.message_encoding == _FEATURES.DELIMITED
+        self._packed = features.repeated_field_encoding != _FEATURES.EXPANDED and not self._legacy
         self._closed = features.enum_type == _FEATURES.CLOSED or self._legacy
         if syntax == "proto2" and self._with_places and (_SYNTAX,) not in self._spots:
             syntax = ""
@@ -356,12 +366,16 @@ class _Freezer:
         maps: Mapping[str, descriptor_pb2.DescriptorProto],
         path: Path_,
     ) -> ProtoField:
-        presence, delimited = self._presence, self._delimited
+        presence, delimited, packed = self._presence, self._delimited, self._packed
         if descriptor.HasField("options") and descriptor.options.HasField("features"):
             features = descriptor.options.features
             presence = features.field_presence or presence
             if features.message_encoding:
                 delimited = features.message_encoding == _FEATURES.DELIMITED
+            if features.repeated_field_encoding:
+                packed = features.repeated_field_encoding == _FEATURES.PACKED
+        if descriptor.HasField("options") and descriptor.options.HasField("packed"):
+            packed = descriptor.options.packed
         type_, label = descriptor.type, "optional"
         written = descriptor.label
         map_ = None
@@ -393,6 +407,7 @@ class _Freezer:
             ),
             descriptor.default_value if descriptor.HasField("default_value") else None,
             map_,
+            packed and label == "repeated" and type_ not in _NEVER_PACKED,
             line,
             column,
             comment,

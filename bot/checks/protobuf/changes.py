@@ -157,7 +157,9 @@ class _Judge:
                 assert old is not None
                 if not self._is_within_removed(old):
                     found.append(self._gone("message", old, self._registry((local(old.name, pair.old.package), 0))))
-            elif old is not None and old != new:
+            elif old is None:
+                found += self._added(new)
+            elif old != new:
                 found += self._message(old, new)
         for was, now in paired_enums(pair.old, pair.new):
             if now is None:
@@ -203,6 +205,19 @@ class _Judge:
                 f"package {old or '(none)'} became {new or '(none)'}: the registry would accept it; {WIRE_SAFE}, but "
                 f"subjects by record name, `Any` and all code made from it know the types by their old names",
                 f"Keep `package {old};`, and give the new one a file of its own." if old else "Take `package` away.",
+            )
+
+    def _added(self, new: ProtoMessage) -> Iterator[Violation]:
+        """Yield that a registry asked forward takes a new message for one that the old version lacks."""
+        place = (local(new.name, self._pair.new.package), 0)
+        if place in self._pair.refused:
+            yield self._violation(
+                "P206",
+                new,
+                new.name,
+                f"new message {place[0]}: {self._registry(place)}, for at {self._pair.level} the old version "
+                f"must have it as well; {WIRE_SAFE}",
+                f"Put {place[0]} into a file of its own and import it, or set the subject to BACKWARD_TRANSITIVE.",
             )
 
     def _gone(self, what: str, old: ProtoMessage | ProtoEnum, registry: str) -> Violation:
@@ -303,6 +318,8 @@ class _Judge:
             yield self._cardinality(place, path, was, now)
         elif was.oneof != now.oneof:
             yield self._oneof(name, path, old, new, was, now)
+            if was.has_presence != now.has_presence:
+                yield from self._presence(place, path, was, now)
         elif was.has_presence != now.has_presence and not was.is_repeated:
             yield from self._presence(place, path, was, now)
         if was.default != now.default and was.has_presence and now.has_presence:
@@ -312,7 +329,7 @@ class _Judge:
                 path,
                 f"the default of {now.name} was {was.default or 'none'} and is {now.default or 'none'}: "
                 f"{self._registry(place)}; {WIRE_SAFE}, but records without the field now read as another value",
-                f"Write `[default = {was.default}]` again." if was.default else "Take the default away.",
+                f"Write `[{_default(was)}]` again." if was.default is not None else "Take the default away.",
                 Severity.WARNING,
             )
 
@@ -322,6 +339,11 @@ class _Judge:
             inner = [self._type_change(one, other) for one, other in zip(was.map, now.map, strict=True)]
             return max((one for one in inner if one is not None), default=None, key=lambda one: one[0].rank)
         if (was.map is None) != (now.map is None):
+            before, after = _entry(was, self._pair.old), _entry(now, self._pair.new)
+            if before and after and "group" not in (was.type, now.type) and self._alike(before, after):
+                what = "as a map" if was.is_repeated and now.is_repeated else "as one message"
+                same = "entries with one key" if was.is_repeated and now.is_repeated else "entries"
+                return Severity.ERROR, f"the wire is read, but {what} the last of two {same} remains"
             return Severity.ERROR, "the wire would break: the entries of a map are messages of a key and a value"
         if was.type_name and now.type_name and ENCODING[was.type] == ENCODING[now.type]:
             return self._named_type_change(was, now)
@@ -355,7 +377,24 @@ class _Judge:
             if values and values.items() <= others.items():
                 return None
             return Severity.ERROR, "the wire is read, but its numbers get the names of another enum"
+        inner, other = _entry(was, pair.old), _entry(now, pair.new)
+        if inner and other and self._alike(inner, other):
+            return (
+                Severity.ERROR,
+                f"the wire is read, but only as long as {before} and {after} have the same numbers and types of fields",
+            )
         return Severity.ERROR, f"the wire would break: the numbers of {before} are read as the fields of {after}"
+
+    def _alike(self, before: Sequence[ProtoField], after: Sequence[ProtoField]) -> bool:
+        """The fields have the same numbers and ways to be written: the bytes of one message are read as the other."""
+        ways = [
+            {
+                one.number: (ENCODING[one.type], type_of(one, file) if one.type_name else "", one.is_repeated)
+                for one in fields
+            }
+            for fields, file in ((before, self._pair.old), (after, self._pair.new))
+        ]
+        return ways[0] == ways[1]
 
     def _required(self, name: str, path: str, was: ProtoField, now: ProtoField) -> Violation:
         if now.is_required:
@@ -367,7 +406,7 @@ class _Judge:
             now,
             path,
             f"field {now.name} {words}: {self._registry((name, now.number))}; the wire would break: {fix}",
-            f"Write `{'required' if was.is_required else 'optional'}` again; check it where the record is written.",
+            f"Write `{self._as_it_was(was)}` again; check it where the record is written.",
         )
 
     def _cardinality(self, place: Place, path: str, was: ProtoField, now: ProtoField) -> Violation:
@@ -394,10 +433,20 @@ class _Judge:
                 label = "optional "
             elif syntax != "proto3" and not was.has_presence:
                 options.append("features.field_presence = IMPLICIT")
+        if was.type == "group":
+            if syntax in NUMBERS_OF_LEGACY:
+                name = was.type_name.rpartition(".")[2]
+                inner = "".join(f"{self._as_it_was(one)} " for one in _entry(was, self._pair.old))
+                return f"{label or f'{was.label} '}group {name} = {was.number} {{ {inner}}}"
+            options.append("features.message_encoding = DELIMITED")
         if was.default is not None:
-            options.append(f"default = {json.dumps(was.default) if was.type in ('string', 'bytes') else was.default}")
+            options.append(_default(was))
+        words = was.words
+        if was.is_required and syntax not in ("proto3", *NUMBERS_OF_LEGACY):
+            options.append("features.field_presence = LEGACY_REQUIRED")
+            words = words.removeprefix("required ")
         told = f" [{', '.join(options)}]" if options else ""
-        return f"{label}{was.words} {was.name} = {was.number}{told};"
+        return f"{label}{words} {was.name} = {was.number}{told};"
 
     def _presence(self, place: Place, path: str, was: ProtoField, now: ProtoField) -> Iterator[Violation]:
         """Losing presence makes null and zero one; gaining it makes the zeros of old records unset."""
@@ -427,7 +476,7 @@ class _Judge:
         registry = self._registry((name, now.number))
         before = {one.number for one in old.fields if was.oneof is not None and one.oneof == was.oneof}
         after = {one.number for one in new.fields if now.oneof is not None and one.oneof == now.oneof}
-        ours = {one.number for one in old.fields}
+        ours, theirs = {one.number for one in old.fields}, {one.number for one in new.fields}
         if was.oneof is not None and now.oneof is not None and before == after:
             return self._violation(
                 "P205",
@@ -438,7 +487,17 @@ class _Judge:
                 f"Call it {was.oneof} again.",
                 Severity.WARNING,
             )
-        if was.oneof is None and after & ours == {now.number} and was.has_presence:
+        if now.oneof is None and before & theirs == {now.number}:
+            return self._violation(
+                "P205",
+                now,
+                path,
+                f"field {now.name} moved out of oneof {was.oneof}, which nothing else was left in: {registry}; "
+                f"{WIRE_SAFE}, but code made from it changes",
+                "Put it back, or waive this.",
+                Severity.WARNING,
+            )
+        if was.oneof is None and after & ours == {now.number}:
             return self._violation(
                 "P205",
                 now,
@@ -582,6 +641,13 @@ class _Judge:
         )
 
 
+def _entry(one: ProtoField, file: ProtoFile) -> Sequence[ProtoField]:
+    """Return the fields of a map's entry, or of the message that is the type; nothing where another file has it."""
+    if one.map is not None:
+        return one.map
+    return next((message.fields for message in file.all_messages() if message.name == one.type_name), ())
+
+
 def _range_words(range_: Range) -> str:
     start, end = range_
     return str(start) if start == end else f"{start} to {end if end < 536_870_911 else 'max'}"
@@ -619,6 +685,13 @@ def changes(old: ProtoFile, new: ProtoFile) -> tuple[Change, ...]:
         elif words := _enum_words(earlier.values, later.values):
             found.append(Change(later.name, "enum", words))
     return (*found, *gone)
+
+
+def _default(one: ProtoField) -> str:
+    assert one.default is not None
+    if one.type == "bytes":  # protoc gives these as they were escaped
+        return f'default = "{one.default}"'
+    return f"default = {json.dumps(one.default, ensure_ascii=False) if one.type == 'string' else one.default}"
 
 
 def _written(one: ProtoField) -> str:

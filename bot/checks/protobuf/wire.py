@@ -77,8 +77,8 @@ def read_cardinality(writer: ProtoField, reader: ProtoField) -> Reading:
         return SAFE
     if reader.is_repeated:
         return SAFE  # one value is a list of one, packed or not
-    if writer.type in NUMERIC:
+    if writer.is_packed:
         return Reading(Harm.BREAKS, "would break: a packed list is no single number, and is skipped")
-    if writer.type in ("string", "bytes"):
+    if writer.type in ("string", "bytes") or writer.type in NUMERIC:
         return Reading(Harm.LOSSY, "is read, but only the last of the list remains")
     return Reading(Harm.LOSSY, "is read, but the elements of the list are merged into one")
