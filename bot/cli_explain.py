@@ -24,7 +24,9 @@ def explain(rule_id: str | None) -> int:
         return 0
     rule = ALL.get(rule_id.upper())
     if rule is None:
-        stop(f"There is no rule {rule_id}.", f"There are {render_ids(ALL)}. `cdc check explain` lists them.")
+        family = [one for one in ALL if one[0] == rule_id[:1].upper() and one[1:].isdigit()]
+        named = f"The {family[0][0]}-rules are" if family else "There are"
+        stop(f"There is no rule {rule_id}.", f"{named} {render_ids(family or ALL)}. `cdc check explain` lists all.")
     click.echo(render_rule(rule, _said(rule)), nl=False)
     return 0
 

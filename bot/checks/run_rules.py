@@ -103,6 +103,7 @@ RULES: tuple[Rule, ...] = (
         'nothing, and what it was to waive counts. `until` is the last day on which it holds, as "2027-01-31".',
         _waived('{"rule": "C001", "reason": "The topic is rebuilt on Monday."}'),
         _GOOD,
+        also=("C001",),
     ),
     Rule(
         "S002",
@@ -112,6 +113,7 @@ RULES: tuple[Rule, ...] = (
         "them nothing was checked. The S-rules cannot either: they are about the check itself.",
         _waived('{"rule": "A002", "reason": "The type comes later.", "owner": "@data"}'),
         _GOOD,
+        also=("C001",),
     ),
     Rule(
         "S003",
@@ -145,6 +147,7 @@ RULES: tuple[Rule, ...] = (
         "verdicts are told, and the findings of this check say why.",
         _decimal(4, True),
         _decimal(2, True),
+        also=("C008",),
     ),
     Rule(
         "S006",

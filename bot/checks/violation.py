@@ -113,7 +113,10 @@ class Example:
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule as `cdc check explain` tells it. `why` is two to five sentences with the source (spec, KIP, issue)."""
+    """One rule as `cdc check explain` tells it. `why` is two to five sentences with the source (spec, KIP, issue).
+
+    `also` are the other rules whose errors `failing` cannot be without.
+    """
 
     id: str
     severity: Severity
@@ -121,3 +124,4 @@ class Rule:
     why: str
     failing: Example
     passing: Example
+    also: tuple[str, ...] = ()

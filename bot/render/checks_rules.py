@@ -41,8 +41,10 @@ def render_rule(rule: Rule, said: Violation | None = None) -> str:
     """Return one rule for a terminal: severity, reason, both examples, and what the check `said` of the failing one."""
     lines = [f"{rule.id}  {rule.severity}: {rule.title}", "", rule.why, ""]
     for word, example in (("Fails", rule.failing), ("Passes", rule.passing)):
-        lines.append(f"{word}{_told(example)}:")
-        if example.old is not None:
+        lines.append(f"{word}{_told(example)}{_also(word, rule)}:")
+        if example.kind == "ddl" and example.old is not None:
+            lines += ["", "  registered", *_indented(example.old), f"  {example.file}"]
+        elif example.old is not None:
             lines += ["", "  before", *_indented(example.old), "  after"]
         elif example.beside:
             lines += ["", f"  {example.file}"]
@@ -64,6 +66,7 @@ def render_page(rules: Iterable[Rule]) -> str:
         "# The rules of `cdc check schemas`",
         "",
         "Rendered from the code by `make docs`; the tests run every example. `cdc check explain RULE` says the same.",
+        "To stay short, some examples leave out what rules of the grade warning ask, such as comments.",
     ]
     for letter, family in by_family.items():
         lines += ["", f"## {FAMILIES.get(letter, letter)}", "", "| rule | severity | |", "|---|---|---|"]
@@ -83,20 +86,24 @@ def render_page(rules: Iterable[Rule]) -> str:
 
 def example_lines(rule: Rule) -> Iterator[str]:
     """Yield the examples of a rule as Markdown."""
-    yield from _example("Fails", rule.failing)
+    yield from _example(f"Fails{_told(rule.failing)}{_also('Fails', rule)}", rule.failing)
     yield ""
-    yield from _example("Passes", rule.passing)
+    yield from _example(f"Passes{_told(rule.passing)}", rule.passing)
 
 
-def _example(word: str, example: Example) -> Iterator[str]:
+def _example(head: str, example: Example) -> Iterator[str]:
     language = LANGUAGES[example.kind]
-    yield f"{word}{_told(example)}:"
-    if example.old is not None:
+    yield f"{head}:"
+    if example.kind == "ddl" and example.old is not None:
+        yield from ("", "```json", *_lines(example.old), "```", "", f"is registered, and `{example.file}` says", "")
+    elif example.old is not None:
         held = LANGUAGES[_KINDS[example.answer.schema_type]] if example.answer else language
-        yield from ("", f"```{held}", *_lines(example.old), "```", "", "becomes")
+        yield from ("", f"```{held}", *_lines(example.old), "```", "", "becomes", "")
     elif example.beside:
-        yield from ("", f"`{example.file}`")
-    yield from ("", f"```{language}", *_lines(example.new), "```")
+        yield from ("", f"`{example.file}`", "")
+    else:
+        yield ""
+    yield from (f"```{language}", *_lines(example.new), "```")
     for file, text in example.beside.items():
         yield from ("", f"`{file}`", "", f"```{language}", *_lines(text), "```")
 
@@ -112,6 +119,10 @@ def _told(example: Example) -> str:
             said = "".join(f" ({reason})" for reason in example.answer.said)
             told.append(f"and answers `is_compatible: {str(example.answer.accepts).lower()}`{said}")
     return f" {' '.join(told)}" if told else ""
+
+
+def _also(word: str, rule: Rule) -> str:
+    return f", also under {', '.join(rule.also)}" if word == "Fails" and rule.also else ""
 
 
 def _setting(value: object) -> str:

@@ -99,6 +99,7 @@ RULES: tuple[Rule, ...] = (
         "old schema meet it. A symbol that goes from an enum with a default is a warning: records that have it are "
         "read as the default from then on.",
         *_both("status", _enum("NEW", "PAID"), _enum("NEW"), _enum("NEW", "PAID", "SENT", default="NEW")),
+        also=("A107",),
     ),
     Rule(
         "C005",

@@ -21,10 +21,18 @@ def _field(name: str, type_: str, *more: str, doc: str = "What the shop knows of
     return "{" + ", ".join((f'"name": "{name}"', f'"type": {type_}', *more, f'"doc": "{doc}"')) + "}"
 
 
-def _rule(id: str, title: str, why: str, failing: str, passing: str, settings: Mapping[str, Any] | None = None) -> Rule:
+def _rule(
+    id: str,
+    title: str,
+    why: str,
+    failing: str,
+    passing: str,
+    settings: Mapping[str, Any] | None = None,
+    also: tuple[str, ...] = (),
+) -> Rule:
     severity = Severity.WARNING if id in WARNINGS else Severity.ERROR
     given = settings or {}
-    return Rule(id, severity, title, why, Example(failing, settings=given), Example(passing, settings=given))
+    return Rule(id, severity, title, why, Example(failing, settings=given), Example(passing, settings=given), also)
 
 
 _ID = _field("id", '"long"')
@@ -177,6 +185,7 @@ RULES: tuple[Rule, ...] = (
         "never reported.",
         _record(_field("code", '["null", "string"]', '"defualt": null')),
         _record(_field("code", '["null", "string"]', '"default": null')),
+        also=("A104",),
     ),
     _rule(
         "A017",

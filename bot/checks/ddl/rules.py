@@ -17,8 +17,10 @@ def _example(sql: str) -> Example:
     return Example(sql, _ROWS, "ddl", file=_FILE)
 
 
-def _rule(id_: str, severity: Severity, title: str, why: str, failing: str, passing: str) -> Rule:
-    return Rule(id_, severity, title, why, _example(failing), _example(passing))
+def _rule(
+    id_: str, severity: Severity, title: str, why: str, failing: str, passing: str, also: tuple[str, ...] = ()
+) -> Rule:
+    return Rule(id_, severity, title, why, _example(failing), _example(passing), also)
 
 
 RULES: tuple[Rule, ...] = (
@@ -104,6 +106,7 @@ RULES: tuple[Rule, ...] = (
         "keeps both keys, and an upsert sink writes a second row.",
         "ALTER TABLE orders DROP CONSTRAINT orders_pkey, ADD PRIMARY KEY (id, note);",
         "ALTER TABLE orders ADD CONSTRAINT orders_note UNIQUE (note);",
+        also=("C010",),
     ),
     _rule(
         "D010",

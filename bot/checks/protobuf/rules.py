@@ -148,6 +148,7 @@ RULES: tuple[Rule, ...] = (
         Example(_HEAD.replace("shop.v1", "shop.v2") + _MESSAGE.format(_EMAIL), _HEAD + _MESSAGE.format(_EMAIL), "proto",
                 file=FILE),
         _change(_EMAIL, _EMAIL + _PHONE),
+        also=("P101",),
     ),
     Rule(
         "P207", Severity.ERROR, "`required` added or removed",
@@ -159,6 +160,7 @@ RULES: tuple[Rule, ...] = (
         _change("  // Where to write to.\n  optional string email = 1;\n",
                 "  // Where to write to.\n  optional string email = 1;\n  // Last one.\n  optional string phone = 2;\n",
                 head=_PROTO2),
+        also=("P104",),
     ),
     Rule(
         "P208", Severity.WARNING, "A field or enum value renamed, or its JSON name",

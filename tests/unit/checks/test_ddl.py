@@ -18,7 +18,7 @@ from bot.checks.ddl.split import split
 from bot.checks.ddl.statements import statements
 from bot.checks.run import Registered, RegisteredVersion
 from bot.checks.settings import SchemaSettings
-from bot.checks.violation import Rule
+from bot.checks.violation import Rule, Severity
 
 CONNECTOR = Connector("orders-source", "shop")
 DECIMAL = {
@@ -359,12 +359,14 @@ def test_a_definition_moves_on_when_its_column_goes() -> None:
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
 def test_each_rule_has_an_example_that_fails_and_one_that_passes(rule: Rule) -> None:
-    """What `cdc check explain` shows is true."""
-    for example, expected in ((rule.failing, True), (rule.passing, False)):
+    """What `cdc check explain` shows is true: by this rule, at its severity, and the errors of those it names."""
+    for example, expected in ((rule.failing, {rule.severity}), (rule.passing, set())):
         assert example.old is not None
         subject = registered(json.loads(example.old))
-        checked = check_ddl({example.file: example.new}, (subject,), SchemaSettings(), (CONNECTOR,))
-        assert expected == (rule.id in {one.rule for one in checked.violations})
+        found = check_ddl({example.file: example.new}, (subject,), SchemaSettings(), (CONNECTOR,)).violations
+        assert expected == {one.severity for one in found if one.rule == rule.id}
+        errors = {one.rule for one in found if one.severity is Severity.ERROR} - {rule.id}
+        assert (set(rule.also) if expected else set()) == errors
 
 
 def test_a_statement_is_judged_at_its_line_with_sql_to_write() -> None:

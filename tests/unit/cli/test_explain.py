@@ -34,10 +34,20 @@ def test_without_a_rule_all_are_listed(capsys) -> None:
     assert [*ALL] == [line.split()[0] for line in said.splitlines()[: len(ALL)]]
 
 
-@pytest.mark.parametrize("asked", ["A0O9", "C099", "nonsense"])
-def test_an_unknown_rule_is_told_which_there_are(asked, capsys) -> None:
-    """Usage, not a trace, and no guess: a neighbour's number is another rule."""
+@pytest.mark.parametrize(
+    ("asked", "there_are"),
+    [
+        ("A0O9", "The A-rules are A001-A019, A101-A112. "),
+        ("c099", "The C-rules are C001-C020. "),
+        ("BUFF", "There are A001-A019, A101-A112, C001-C020, P001, "),
+        ("nonsense", "There are A001-A019, A101-A112, C001-C020, P001, "),
+        ("", "There are A001-A019, A101-A112, C001-C020, P001, "),
+    ],
+)
+def test_an_unknown_rule_is_told_which_there_are(asked, there_are, capsys) -> None:
+    """Those of its family, else all. Usage, not a trace, and no guess: a neighbour's number is another rule."""
     code, out, said = explained(capsys, asked)
     assert (2, "") == (code, out)
-    assert "A001-A019, A101-A112, " in said
-    assert "P001, P101-P107, P201-P209, " in said
+    assert f"There is no rule {asked}." in said
+    assert there_are in said
+    assert "`cdc check explain` lists all." in said
