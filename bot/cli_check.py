@@ -6,6 +6,7 @@ hands all of it to the pure run. Exit codes are contract.md's: 1 findings, 2 usa
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -376,7 +377,8 @@ class _Reading:
             answers = read_registered(registry, name, corpus, self._asked.settings, advance)
             found += answers.registered
             self.notes += answers.notes
-            self.not_known += answers.not_known
+            see = f"; see it with `curl -sS {shlex.quote(f'{name}/subjects')}`, then run this again"
+            self.not_known += [line + see for line in answers.not_known]
             if not answers.not_known and (self.migrations or not self._asked.only_changed):
                 self._tables(name, registry, answers.registered)
         if self.migrations and not any(kind == "registry" for kind, _ in self._asked.against):

@@ -123,7 +123,11 @@ def _compared(result: Result) -> str:
         return "compared with nothing"
     if not result.against:
         return "compared with nothing: `--against git` adds the rules of change"
-    return "compared with " + ", ".join(one_line(against) for against in result.against)
+    blind = [name for name in result.against if any(line.startswith(f"{name}: ") for line in result.not_known)]
+    whole = ", ".join(one_line(name) for name in result.against if name not in blind)
+    parts = [f"compared with {whole}"] if whole else []
+    parts += [f"not, or not wholly, compared with {', '.join(map(one_line, blind))}"] if blind else []
+    return "; ".join(parts)
 
 
 def _exit(result: Result, fail_on: Severity | None) -> str:

@@ -223,6 +223,16 @@ def test_an_unknown_format_is_refused() -> None:
         render(result(), "yaml")
 
 
+def test_a_registry_that_did_not_answer_is_not_said_to_be_compared_with() -> None:
+    """What was compared is named apart from what was not."""
+    down = ("registry http://r:8081: GET http://r:8081/subjects: refused the connection",)
+    names = ("git main (1)", "registry http://r:8081")
+    last = lines(result(against=names, not_known=down))[-1]
+    assert "; compared with git main (1); not, or not wholly, compared with registry http://r:8081. Exit 3" in last
+    assert "; not, or not wholly, compared with" in lines(result(against=names[1:], not_known=down))[-1]
+    assert "; compared with git main (1), registry http://r:8081. Exit 0" in lines(result(against=names))[-1]
+
+
 # --- what is older ---------------------------------------------------------------------------------
 
 OLD = "schemas/agents-value.avsc"
