@@ -76,7 +76,7 @@ class _Asked:
     help="Compare with what was: the merge-base with REF (the main branch), a copy, a registry. May be repeated.",
 )  # fmt: skip
 @click.option("--changed", is_flag=True, help="Only what differs from git's merge-base; implies --against git.")
-@click.option("--all", "whole", is_flag=True, help="Older findings in full, too: of files that did not change.")
+@click.option("--all", "whole", is_flag=True, help="Older findings in full, too: what was there before.")
 @click.option("--level", type=click.Choice(LEVELS, case_sensitive=False), help="Compatibility level of every file.")
 @click.option("--profile", "profiles", multiple=True, type=click.Choice(PROFILES), help="What reads downstream.")
 @click.option(

@@ -9,6 +9,8 @@ from bot.checks.violation import Severity, Violation
 OF_SEVERAL_FILES = ("A002", "A003", "A006", "A008", "A009", "A017", "P001")
 """Rules that a change of one file can break in another."""
 
+Standing = tuple[str, str, str]
+
 
 @dataclass(frozen=True)
 class Result:
@@ -16,7 +18,8 @@ class Result:
 
     `notes` are worth a line and no finding (a new subject, a schema that a connector registers). `not_known` is what
     could not be reached or read: it makes the exit code 3 where nothing worse was found. `against` names what was
-    compared with. `untouched` are the files that do not differ from what was.
+    compared with. `untouched` are the files that do not differ from what was; `standing` what others broke before the
+    change as well, by file, rule and path.
     """
 
     violations: tuple[Violation, ...] = ()
@@ -25,11 +28,15 @@ class Result:
     not_known: tuple[str, ...] = ()
     against: tuple[str, ...] = ()
     untouched: frozenset[str] = frozenset()
+    standing: frozenset[Standing] = frozenset()
 
     def is_older(self, violation: Violation) -> bool:
         """Whether it stood there before the change: then it is nothing that the change's author just wrote."""
-        told_of_change = violation.against is not None or violation.rule.startswith("S")
-        return violation.file in self.untouched and not told_of_change and violation.rule not in OF_SEVERAL_FILES
+        if violation.against is not None or violation.rule.startswith("S"):
+            return False
+        if (violation.file, violation.rule, violation.path) in self.standing:
+            return True
+        return violation.file in self.untouched and violation.rule not in OF_SEVERAL_FILES
 
     def failing(self, fail_on: Severity | None) -> tuple[Violation, ...]:
         """Return the violations that make a job fail: not waived, and at or above `fail_on`; None for never."""

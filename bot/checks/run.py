@@ -31,7 +31,7 @@ from bot.checks.protobuf.changes import judge as judge_proto
 from bot.checks.protobuf.lint import lint as lint_proto
 from bot.checks.protobuf.lint import not_compiled
 from bot.checks.protobuf.waivers import read_waivers as proto_waivers
-from bot.checks.result import Result
+from bot.checks.result import Result, Standing
 from bot.checks.rules import ALL
 from bot.checks.settings import SchemaSettings
 from bot.checks.subjects import subject_of
@@ -247,6 +247,7 @@ def _cycles(parts: Mapping[str, Part]) -> Iterator[Violation]:
 
 
 NO_PROTOS = Protos()
+NO_PROTO_SET = ProtoSet()
 
 
 def check(
@@ -280,11 +281,16 @@ def check(
             violations += lint(schema, settings)
         advance()
     of_protos = list(_proto_violations(corpus, snapshots, protos, settings, level_of, notes))
+    linted_wrong = {one.file for one in (*violations, *of_protos) if one.against is None}
     violations += of_protos
+    standing: list[frozenset[Standing]] = []
     for snapshot in snapshots:
-        found, said = _against_snapshot(corpus, snapshot, settings, level_of)
+        earlier = _earlier(corpus, snapshot)
+        found, said = _against_snapshot(corpus, snapshot, earlier, settings, level_of)
         violations += _told_once(corpus, found)
         notes += said
+        old_protos = protos.snapshots.get(snapshot.name, NO_PROTO_SET)
+        standing.append(frozenset(_standing(linted_wrong, earlier, old_protos, settings)))
     by_registry: list[Violation] = []
     for one in registered:
         refused = [was for was in of_protos if was.file == one.file and _is_of_registry(was, one)]
@@ -314,7 +320,20 @@ def check(
             dict.fromkeys((*(one.name for one in snapshots), *(f"registry {one.registry}" for one in registered)))
         ),
         untouched=_untouched(corpus, snapshots),
+        standing=frozenset.intersection(*standing) if standing else frozenset(),
     )
+
+
+def _standing(
+    files: Collection[str], earlier: _Earlier, protos: ProtoSet, settings: SchemaSettings
+) -> Iterator[Standing]:
+    """Yield what the lint said of those of `files` that changed, as they were; without their waivers."""
+    for file in earlier.before:
+        if file in files and (schema := earlier.schemas.get(file)) is not None:
+            yield from ((file, one.rule, one.path) for one in lint(schema, settings))
+    for file, old in protos.files.items():
+        if file in files:
+            yield from ((file, one.rule, one.path) for one in lint_proto(old, settings, True))
 
 
 def _untouched(corpus: Corpus, snapshots: Sequence[Snapshot]) -> frozenset[str]:
@@ -331,22 +350,39 @@ def level_in_settings(file: str, settings: SchemaSettings) -> str:
 # --- against what ----------------------------------------------------------------------------------
 
 
-def _against_snapshot(
-    corpus: Corpus, snapshot: Snapshot, settings: SchemaSettings, level_of: Callable[[str], str]
-) -> tuple[list[Violation], list[str]]:
-    before, deleted = _moved(corpus, snapshot)
+@dataclass(frozen=True)
+class _Earlier:
+    """The Avro files of a snapshot: texts of those that differ, by the names they have now, and schemas that link.
+
+    `moved` maps files to the names that they had.
+    """
+
+    before: Mapping[str, str]
+    deleted: Mapping[str, str]
+    moved: Mapping[str, str]
+    schemas: Mapping[str, Schema]
+
+
+def _earlier(corpus: Corpus, snapshot: Snapshot) -> _Earlier:
+    before, deleted, moved = _moved(corpus, snapshot)
     parts = {file: part for file, part in corpus.parts.items() if file in snapshot.unchanged}
     for file, text in (*before.items(), *deleted.items()):
         if (part := _part(file, text)) is not None:
             parts[file] = part
-    earlier, _ = link(parts.values())
+    return _Earlier(before, deleted, moved, link(parts.values())[0])
+
+
+def _against_snapshot(
+    corpus: Corpus, snapshot: Snapshot, earlier: _Earlier, settings: SchemaSettings, level_of: Callable[[str], str]
+) -> tuple[list[Violation], list[str]]:
+    before, deleted = earlier.before, earlier.deleted
     violations: list[Violation] = []
     unread: list[str] = []
     for file in (*before, *sorted(corpus.users(before) & snapshot.unchanged)):
         source, new = corpus.sources.get(file), corpus.schemas.get(file)
         if source is None or not source.judged or new is None:
             continue
-        if (old := earlier.get(file)) is None:
+        if (old := earlier.schemas.get(file)) is None:
             unread.append(file)
             continue
         subject = corpus.subject(file, settings)
@@ -361,6 +397,14 @@ def _against_snapshot(
         notes.append(f"not compared, unreadable at {snapshot.name}: {_listed(unread)}")
     if fresh:
         notes.append(f"new since {snapshot.name}, nothing to compare with: {_listed(fresh)}")
+    for file, old_file in earlier.moved.items():
+        name = corpus.schemas[file].name
+        subjects = [subject_of(one, name, settings.subjects) or "none" for one in (old_file, file)]
+        if subjects[0] != subjects[1]:
+            notes.append(
+                f"{file} was {old_file} at {snapshot.name}, and is compared with that; its subject was {subjects[0]} "
+                f"and is {subjects[1]}: to the registry, and to consumers, that is another one"
+            )
     if deleted:
         notes.append(f"deleted since {snapshot.name}, the subject stays in the registry: {_listed(list(deleted))}")
     return violations, notes
@@ -396,11 +440,12 @@ def _proto_violations(
             notes.append(f"not compared, it did not compile at {snapshot.name}: {_listed(wanted)}")
 
 
-def _moved(corpus: Corpus, snapshot: Snapshot) -> tuple[dict[str, str], dict[str, str]]:
-    """Return `before` and `deleted` with a deleted file whose root type now stands in one new file taken as moved."""
-    before, deleted = dict(snapshot.before), dict(snapshot.deleted)
+def _moved(corpus: Corpus, snapshot: Snapshot) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
+    """Return `before` and `deleted` with a deleted file whose root type now stands in one new file taken as moved, and
+    the old names of moved files."""
+    before, deleted, moved = dict(snapshot.before), dict(snapshot.deleted), dict[str, str]()
     if not deleted:
-        return before, deleted
+        return before, deleted, moved
     fresh: dict[str, list[str]] = {}
     for file, schema in corpus.schemas.items():
         if schema.name is not None and file not in before and file not in snapshot.unchanged:
@@ -410,8 +455,9 @@ def _moved(corpus: Corpus, snapshot: Snapshot) -> tuple[dict[str, str], dict[str
         name = getattr(part.root, "name", None) if part else None
         if len(there := fresh.get(name or "", [])) == 1:
             before[there[0]] = deleted.pop(old)
+            moved[there[0]] = old
             fresh.pop(name or "")
-    return before, deleted
+    return before, deleted, moved
 
 
 def _against_registry(

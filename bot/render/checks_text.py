@@ -81,8 +81,7 @@ def by_age(result: Result) -> tuple[list[Violation], list[Violation]]:
 def older_counted(older: Sequence[Violation]) -> str:
     """Return the line that stands for the older violations, and says how to see them."""
     files = len({violation.file for violation in older})
-    where = f"{plural(files, 'file')} that this change leaves as {'it was' if files == 1 else 'they were'}"
-    return f"older: {counts(older)} in {where}; `--all` shows them"
+    return f"older: {counts(older)} in {plural(files, 'file')}, there before this change; `--all` shows them"
 
 
 def _older(older: Sequence[Violation], result: Result, fail_on: Severity | None, paint: Paint) -> Iterator[str]:

@@ -342,3 +342,26 @@ def test_a_file_is_older_only_where_it_is_as_in_all_that_it_is_compared_with() -
     assert frozenset({FILE}) == check(corpus, SchemaSettings(), TODAY, (same,)).untouched
     assert frozenset() == check(corpus, SchemaSettings(), TODAY, (same, other)).untouched
     assert frozenset() == check(corpus, SchemaSettings(), TODAY).untouched
+
+
+def test_what_a_changed_file_had_wrong_before_is_older_too() -> None:
+    """What the change adds of the same rule is not; nor the same rule at the same place where all was well."""
+    bare, more = {"name": "note", "type": "string"}, {"name": "more", "type": "string"}
+    old, new = record(ID, bare), record(ID, bare, more)
+    result = judged(new, old)
+    lint = {one.path: result.is_older(one) for one in result.violations if one.rule == "A101"}
+    assert {"note": True, "more": False} == lint
+    assert [False] == [result.is_older(one) for one in result.violations if one.rule == "C001"]
+    described = judged(record(ID, bare), record(ID, {**bare, "doc": "What was said at the till."}))
+    assert {"note": False} == {one.path: described.is_older(one) for one in described.violations if one.rule == "A101"}
+
+
+def test_a_file_that_moved_is_told_with_both_subjects() -> None:
+    """What it was is compared; that the registry sees another subject is a note, and none where it does not."""
+    corpus = read([Source("schemas/orders-value.avsc", record(ID, ZIP), "avro")])
+    before = Snapshot("main", {}, frozenset(), {"schemas/customers-value.avsc": record(ID)})
+    (note,) = check(corpus, SchemaSettings(), TODAY, (before,)).notes
+    assert "schemas/orders-value.avsc was schemas/customers-value.avsc at main" in note
+    assert "its subject was customers-value and is orders-value" in note
+    by_record = SchemaSettings(subjects={"schemas/**": "RecordNameStrategy"})
+    assert () == check(corpus, by_record, TODAY, (before,)).notes

@@ -251,7 +251,7 @@ def test_what_the_change_brought_stands_before_one_line_for_what_is_older() -> N
     assert f"{OLD}:1:1  error    A107  no default symbol" in shown
     assert not any("A101" in line for line in shown)
     accepts = "`--write-baseline FILE` on the main branch accepts them"
-    told = "older: 1 error, 1 warning in 1 file that this change leaves as it was; `--all` shows them"
+    told = "older: 1 error, 1 warning in 1 file, there before this change; `--all` shows them"
     assert f"{told}, {accepts}" in shown
     assert told in lines(aged(1), None)
     assert "`cdc check explain C001` tells a rule's reason, with an example." in shown
