@@ -136,6 +136,7 @@ def snapshot_of_git(told: GitFiles) -> Snapshot:
         before={file: text for file, text in texts.items() if file not in told.deleted},
         unchanged=told.unchanged,
         deleted={file: text for file, text in texts.items() if file in told.deleted},
+        renamed=told.renamed,
     )
 
 

@@ -60,13 +60,15 @@ class Snapshot:
     """The files as they were at `name` (`git main (3fa2b1c)`).
 
     `before` maps a file to its text there, only where that differs from now; `unchanged` are the files that do not;
-    `deleted` maps files that are no more to their texts. What is in none of them is new.
+    `deleted` maps files that are no more to their texts. What is in none of them is new. `renamed` maps files of
+    `before` to their names there, where git takes them for the same ones.
     """
 
     name: str
     before: Mapping[str, str]
     unchanged: frozenset[str]
     deleted: Mapping[str, str] = field(default_factory=dict)
+    renamed: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -285,7 +287,7 @@ def check(
     violations += of_protos
     standing: list[frozenset[Standing]] = []
     for snapshot in snapshots:
-        earlier = _earlier(corpus, snapshot)
+        earlier = _earlier(corpus, snapshot, settings)
         found, said = _against_snapshot(corpus, snapshot, earlier, settings, level_of)
         violations += _told_once(corpus, found)
         notes += said
@@ -363,8 +365,8 @@ class _Earlier:
     schemas: Mapping[str, Schema]
 
 
-def _earlier(corpus: Corpus, snapshot: Snapshot) -> _Earlier:
-    before, deleted, moved = _moved(corpus, snapshot)
+def _earlier(corpus: Corpus, snapshot: Snapshot, settings: SchemaSettings) -> _Earlier:
+    before, deleted, moved = _moved(corpus, snapshot, settings)
     parts = {file: part for file, part in corpus.parts.items() if file in snapshot.unchanged}
     for file, text in (*before.items(), *deleted.items()):
         if (part := _part(file, text)) is not None:
@@ -397,17 +399,40 @@ def _against_snapshot(
         notes.append(f"not compared, unreadable at {snapshot.name}: {_listed(unread)}")
     if fresh:
         notes.append(f"new since {snapshot.name}, nothing to compare with: {_listed(fresh)}")
-    for file, old_file in earlier.moved.items():
-        name = corpus.schemas[file].name
-        subjects = [subject_of(one, name, settings.subjects) or "none" for one in (old_file, file)]
-        if subjects[0] != subjects[1]:
-            notes.append(
-                f"{file} was {old_file} at {snapshot.name}, and is compared with that; its subject was {subjects[0]} "
-                f"and is {subjects[1]}: to the registry, and to consumers, that is another one"
-            )
-    if deleted:
-        notes.append(f"deleted since {snapshot.name}, the subject stays in the registry: {_listed(list(deleted))}")
+    notes += _other_subjects(corpus, snapshot, earlier, settings)
+    gone = []
+    for file, text in deleted.items():
+        name = _root_name(file, text)
+        if name is not None or not file.endswith(".json") or '"$schema"' in text:
+            subject = subject_of(file, name, settings.subjects)
+            gone.append(f"{file} ({subject})" if subject else file)
+    if gone:
+        notes.append(
+            f"deleted since {snapshot.name}, the subject stays in the registry and is checked no more: {_listed(gone)}"
+        )
     return violations, notes
+
+
+def _other_subjects(corpus: Corpus, snapshot: Snapshot, earlier: _Earlier, settings: SchemaSettings) -> Iterator[str]:
+    """Yield notes on files whose subject is another one than before: by their path, or by the name of their record."""
+    several: list[str] = []
+    for file in earlier.before:
+        old, new, old_file = earlier.schemas.get(file), corpus.schemas.get(file), earlier.moved.get(file, file)
+        if old_file == file and (old is None or new is None or old.name == new.name):
+            continue
+        name = old.name if old is not None else corpus.messages.get(file)
+        was, now = subject_of(old_file, name, settings.subjects), corpus.subject(file, settings)
+        if was == now:
+            continue
+        said = f"{file} was {old_file} at {snapshot.name}, and is compared with that"
+        if old_file == file:
+            said = f"{file}: its {name} is called {new.name if new else None} now"
+        said += f"; its subject was {was or 'none'} and is {now or 'none'}: to the registry, and to consumers, that is "
+        said += "another one, which the registry compares with nothing of before"
+        several.append(f"{said}; to keep the subject: --subject '{file}={was}'" if was else said)
+    yield from several[:SHOWN_NAMES]
+    if len(several) > SHOWN_NAMES:
+        yield f"{len(several) - SHOWN_NAMES:,} more files have another subject than at {snapshot.name}"
 
 
 def _proto_violations(
@@ -440,24 +465,46 @@ def _proto_violations(
             notes.append(f"not compared, it did not compile at {snapshot.name}: {_listed(wanted)}")
 
 
-def _moved(corpus: Corpus, snapshot: Snapshot) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
-    """Return `before` and `deleted` with a deleted file whose root type now stands in one new file taken as moved, and
-    the old names of moved files."""
+def _moved(
+    corpus: Corpus, snapshot: Snapshot, settings: SchemaSettings
+) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
+    """Return `before` and `deleted` with a deleted file taken as moved to the one new file of its subject, else of its
+    root type; and the old names of moved files.
+
+    git pairs files by how alike their texts are, so two records of a few common fields are taken for each other: of
+    Avro files its pairs are not believed.
+    """
     before, deleted, moved = dict(snapshot.before), dict(snapshot.deleted), dict[str, str]()
+    for file, old in snapshot.renamed.items():
+        if file in corpus.sources and corpus.sources[file].kind == "avro":
+            deleted[old] = before.pop(file)
+        else:
+            moved[file] = old
     if not deleted:
         return before, deleted, moved
-    fresh: dict[str, list[str]] = {}
-    for file, schema in corpus.schemas.items():
-        if schema.name is not None and file not in before and file not in snapshot.unchanged:
-            fresh.setdefault(schema.name, []).append(file)
-    for old in list(deleted):
-        part = _part(old, deleted[old])
-        name = getattr(part.root, "name", None) if part else None
-        if len(there := fresh.get(name or "", [])) == 1:
-            before[there[0]] = deleted.pop(old)
-            moved[there[0]] = old
-            fresh.pop(name or "")
+    fresh = {
+        file: (corpus.subject(file, settings), schema.name if (schema := corpus.schemas.get(file)) else None)
+        for file, source in corpus.sources.items()
+        if source.kind == "avro" and file not in before and file not in snapshot.unchanged
+    }
+    names = {old: _root_name(old, text) for old, text in deleted.items()}
+    gone = {old: (subject_of(old, name, settings.subjects), name) for old, name in names.items()}
+    for key in (0, 1):
+        there: dict[str, list[str]] = {}
+        for file, keys in fresh.items():
+            there.setdefault(keys[key] or "", []).append(file)
+        for old, keys in gone.items():
+            if old in deleted and keys[key] and len(files := there.get(keys[key] or "", [])) == 1:
+                (file,) = files
+                before[file], moved[file] = deleted.pop(old), old
+                files.clear()
+                del fresh[file]
     return before, deleted, moved
+
+
+def _root_name(file: str, text: str) -> str | None:
+    part = _part(file, text)
+    return getattr(part.root, "name", None) if part else None
 
 
 def _against_registry(

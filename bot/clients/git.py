@@ -182,7 +182,7 @@ class GitBinary:
             given = _as_given(new, roots)
             blobs[given] = blob
             if old != new:
-                renamed[given] = old
+                renamed[given] = _as_given(old, roots)
             elif not os.path.lexists(f"{top}/{new}"):
                 deleted.add(given)
         contents = self._read(top, set(blobs.values()))

@@ -363,5 +363,60 @@ def test_a_file_that_moved_is_told_with_both_subjects() -> None:
     (note,) = check(corpus, SchemaSettings(), TODAY, (before,)).notes
     assert "schemas/orders-value.avsc was schemas/customers-value.avsc at main" in note
     assert "its subject was customers-value and is orders-value" in note
+    assert "--subject 'schemas/orders-value.avsc=customers-value'" in note
     by_record = SchemaSettings(subjects={"schemas/**": "RecordNameStrategy"})
     assert () == check(corpus, by_record, TODAY, (before,)).notes
+    kept = SchemaSettings(subjects={"schemas/orders-value.avsc": "customers-value"})
+    assert () == check(corpus, kept, TODAY, (before,)).notes
+
+
+def test_what_git_takes_for_renamed_is_paired_by_subject_and_by_record() -> None:
+    """Two small records look alike to git: the one is then no later version of the other."""
+    now = {"schemas/orders-value.avsc": record(ID, ZIP), "schemas/paid-value.avsc": record(ID, name="Paid")}
+    corpus = read([Source(file, text, "avro") for file, text in now.items()])
+    before = Snapshot(
+        "git main",
+        {"schemas/orders-value.avsc": record(ID), "schemas/paid-value.avsc": record(ID, name="Gone")},
+        frozenset(),
+        renamed={"schemas/orders-value.avsc": FILE, "schemas/paid-value.avsc": "schemas/gone-value.avsc"},
+    )
+    result = check(corpus, SchemaSettings(), TODAY, (before,))
+    assert [("C001", "zip")] == [(one.rule, one.path) for one in result.violations]
+    fresh, moved, deleted = result.notes
+    assert "new since git main, nothing to compare with: schemas/paid-value.avsc" == fresh
+    assert "its subject was customers-value and is orders-value" in moved
+    assert deleted.endswith("checked no more: schemas/gone-value.avsc (gone-value)")
+
+
+def test_a_moved_file_whose_record_moved_too_is_found_by_its_subject() -> None:
+    """Its topic goes on, so it is compared; no note, for to the registry nothing moved."""
+    corpus = read([Source("v2/customers-value.avsc", record(ID, ZIP, namespace="com.shop.v2"), "avro")])
+    before = Snapshot("main", {}, frozenset(), {"v1/customers-value.avsc": record(ID)})
+    result = check(corpus, SchemaSettings(), TODAY, (before,))
+    assert ["C001"] == [one.rule for one in result.violations if one.severity is Severity.ERROR]
+    assert () == result.notes
+
+
+def test_a_record_that_takes_its_subject_with_it_is_told() -> None:
+    """With RecordNameStrategy a new name is a new subject, and an alias helps no registry."""
+    new = record(ID, name="Client", aliases=["Customer"])
+    by_record = SchemaSettings(subjects={"schemas/**": "RecordNameStrategy"})
+    (note,) = judged(new, settings=by_record).notes
+    assert "its subject was com.shop.Customer and is com.shop.Client" in note
+    assert "--subject 'schemas/customers-value.avsc=com.shop.Customer'" in note
+    assert () == judged(new).notes
+
+
+def test_of_many_files_with_another_subject_three_are_told() -> None:
+    """A rename of a folder's naming is no hundred lines."""
+    deleted = {f"t{number}.avsc": record(ID, name=f"T{number}") for number in range(9)}
+    corpus = read([Source(f"topic_{file}", text, "avro") for file, text in deleted.items()])
+    notes = check(corpus, SchemaSettings(), TODAY, (Snapshot("main", {}, frozenset(), deleted),)).notes
+    assert (4, "6 more files have another subject than at main") == (len(notes), notes[-1])
+
+
+def test_a_deleted_file_that_is_no_schema_had_no_subject() -> None:
+    """A folder of schemas may hold settings."""
+    deleted = {"schemas/package.json": '{"name": "x"}', "schemas/a-value.json": '{"$schema": "x"}'}
+    (note,) = check(read([]), SchemaSettings(), TODAY, (Snapshot("main", {}, frozenset(), deleted),)).notes
+    assert note.endswith("checked no more: schemas/a-value.json (a-value)")

@@ -82,6 +82,20 @@ def test_an_undecided_field_fails_and_a_decided_one_passes(here: Path, document:
     assert (0, []) == (lambda code, found: (code, errors(found)))(*document("schemas --against git"))
 
 
+@pytest.mark.parametrize("flags", ["--against git", "--changed"])
+def test_a_renamed_file_is_told_as_another_subject(here: Path, document: Any, flags: str) -> None:
+    """`git mv` alone, and with a change; nothing of it is an error where nothing else is."""
+    moved = "schemas/clients-value.avsc"
+    subprocess.run(["git", "mv", FILE, moved], env=ENVIRON, check=True)
+    code, found = document(f"schemas {flags}")
+    (note,) = found["notes"]
+    assert (0, True) == (code, note.startswith(f"{moved} was {FILE} at git main ("))
+    assert "its subject was customers-value and is clients-value" in note
+    write(moved, record(ID, TIER))
+    code, found = document(f"schemas {flags}")
+    assert (1, [("C001", moved)], [note]) == (code, errors(found), found["notes"])
+
+
 def test_only_what_changed_is_checked(here: Path, document: Any) -> None:
     """The rest is read for its names only; a main branch is compared with even if no --against says so."""
     write(FILE, record({**ID, "type": "com.shop.Money"}))

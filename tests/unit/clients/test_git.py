@@ -106,6 +106,9 @@ def test_a_renamed_file_is_followed_from_wherever_it_was(repository: Repository)
     assert {"schemas/moved.avsc": LONG} == told.files
     assert {"schemas/moved.avsc": "elsewhere/c.avsc"} == told.renamed
     assert frozenset() == told.deleted
+    assert {"moved.avsc": "elsewhere/c.avsc"} == repository.reader("schemas").read_before(None, ["."]).renamed
+    inside = repository.reader("elsewhere").read_before(None, ["..", "../schemas"]).renamed
+    assert {"../schemas/moved.avsc": "../elsewhere/c.avsc"} == inside
 
 
 def test_names_are_those_that_the_caller_gave(repository: Repository) -> None:
