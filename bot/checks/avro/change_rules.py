@@ -112,10 +112,12 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "C006",
         Severity.ERROR,
-        "A renamed type has its old name as alias",
+        "A type keeps its name, or has the old one as alias",
         "Records, enums and fixed match by unqualified name or by an alias with the full name (Java: NAME_MISMATCH): "
-        "the namespace may change, the name may not. An alias helps readers of the new schema only.",
-        *_both("address", _ADDRESS, _HOME, {**_HOME, "aliases": ["Address"]}),
+        "the namespace may change, the name may not. An alias helps readers of the new schema only. Where the level "
+        "lets another full name pass, it is a warning for the record of the topic, whose generated class Confluent's "
+        "deserializer looks up by the name that was written (schema-registry #670, #3670), a note inside it.",
+        *_both("address", _ADDRESS, _HOME, {**_ADDRESS, "doc": "Where the parcel goes to."}),
     ),
     Rule(
         "C007",
@@ -207,7 +209,8 @@ RULES: tuple[Rule, ...] = (
         Severity.WARNING,
         "A default stays what it was",
         "Readers fill older records from it: another default changes what was read yesterday. A default that goes is "
-        "an error under a transitive level: versions before the field can no longer be read.",
+        "an error under BACKWARD_TRANSITIVE and FULL_TRANSITIVE: versions before the field can no longer be read. An "
+        "enum's default symbol counts too: it is what a reader makes of symbols that it does not know.",
         _change(_record(_EMAIL), _record({**_EMAIL, "default": "none"})),
         _change(_record(_EMAIL), _record(_EMAIL)),
     ),
@@ -216,8 +219,9 @@ RULES: tuple[Rule, ...] = (
         Severity.ERROR,
         "A key does not change",
         "The bytes of the key choose the partition and, in an upsert sink or a compacted topic, the row. After a "
-        "change the same row has two keys: updates arrive out of order, deletes miss. The subject ends in `-key`, or "
-        "the file's name does.",
+        "change the same row has two keys: updates arrive out of order, deletes miss. Documentation alone is a "
+        "warning: it makes a new version, whose id Confluent's converters write into the key's bytes. The subject "
+        "ends in `-key`, or the file's name does.",
         _change(_EMPTY, _record(_TIER), file="customers-key"),
         _change(_EMPTY, _record(_TIER), file="customers-value"),
     ),
@@ -254,7 +258,8 @@ RULES: tuple[Rule, ...] = (
         "C020",
         Severity.NOTE,
         "Only documentation changed",
-        "A `doc`, an alias or another attribute that carries no data: no reader notices. The registry makes a new "
+        "A `doc`, an alias or another attribute that carries no data, the order of fields or of symbols (readers go by "
+        "names): no reader notices. The registry makes a new "
         "version of it all the same (it compares texts), so an incident that begins then has another cause.",
         _change(_EMPTY, _record(doc="One row of the table customers.")),
         _change(_EMPTY, _record(_TIER)),

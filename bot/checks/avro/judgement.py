@@ -38,6 +38,7 @@ from bot.checks.avro.schema import (
     Schema,
     Type,
     Union,
+    namespace_of,
     unqualified,
 )
 from bot.checks.avro.words import default_words, kind, logical_words, meaning, meaning_change, type_words, value_words
@@ -126,6 +127,7 @@ class Judgement:
         for version in (last, *older):
             self._unreadable(version)
         self._symbols_lost(last)
+        self._names(last)
         if not (self.backward or self.forward or self.iceberg):
             self._replaced(last)
         for version in (last, *older):
@@ -137,9 +139,10 @@ class Judgement:
         for version in (last, *older):
             self._missing(version)
         self._key(last)
-        if not self.found and last.differences and all(one.kind == "doc" for one in last.differences):
-            what = ", ".join(dict.fromkeys(name for one in last.differences for name in one.added))
-            message = f"only what people read changed ({what}): no reader notices"
+        quiet = [_quiet(one) for one in last.differences]
+        if not self.found and quiet and all(quiet):
+            what = ", ".join(dict.fromkeys(word for words in quiet for word in words))
+            message = f"only what no value depends on changed ({what}): no reader notices"
             self._tell("C020", Severity.NOTE, "", (), message, "Nothing to do: no announcement, no new topic.", last)
         return tuple(self.found)
 
@@ -355,6 +358,29 @@ class Judgement:
             remedy = f'Keep it: "symbols": {fragment([*after.symbols, *one.removed])}'
             self._tell("C004", Severity.WARNING, one.path, one.new, said, remedy, last)
 
+    def _names(self, last: _Beside) -> None:
+        """C006 where every level lets it pass: generated classes and Connect know a type by its full name, no alias."""
+        moved: set[tuple[str, str]] = set()
+        for one in last.of("name"):
+            before, after = one.old_named, one.new_named
+            if before is None or after is None or (last.name, one.path) in self.covered:
+                continue
+            spaces = namespace_of(before.name), namespace_of(after.name)
+            if spaces in moved and unqualified(before.name) == unqualified(after.name):
+                continue  # It moved with the record around it.
+            moved.add(spaces)
+            what = f"{kind(after)} {before.name} is called {after.name} now"
+            severity = Severity.NOTE
+            if one.path == "" and isinstance(after, Record):
+                severity = Severity.WARNING
+                what += ": readers of generated classes (`specific.avro.reader`) look for a class of the name that was "
+                what += "written, and fail where they have only the other one"
+            else:
+                what += ": Avro reads on, generated classes and Connect's schema have another name"
+            space = "" if "." in before.name else ', "namespace": ""'
+            remedy = f'Keep it: "name": {fragment(before.name)}{space}; also where it is used.'
+            self._tell("C006", severity, one.path, one.new, what, remedy, last)
+
     def _words(self, rule: str, conflicts: Sequence[_Conflict], version: _Beside) -> tuple[str, Pointer, str]:
         """Return what changed, where in the new file, and what to write."""
         first = conflicts[0]
@@ -395,6 +421,8 @@ class Judgement:
             remedy = f'Say so: "aliases": {fragment(aliases)}'
             if not all(part.backward for part in conflicts):
                 remedy = f"Keep the name {before.name}: an alias helps readers of the new schema only."
+            elif "." in after.name and "." not in before.name:
+                remedy = f"Keep the name {before.name}: an alias is of the namespace, and the old name is of none."
             return said, pointer, remedy
         sizes = [getattr(named, "size", None) for named in (before, after)]
         return f"fixed of {what} had {sizes[0]} bytes, and has {sizes[1]}", pointer, f'Write "size": {sizes[0]}'
@@ -491,32 +519,54 @@ class Judgement:
             was, now = one.defaults
             if isinstance(was, Missing) or one.path in settled:
                 continue
-            what = _what(one) if one.place.new_field else "the enum"
             gone = isinstance(now, Missing)
-            severity = Severity.ERROR if gone and self.transitive else Severity.WARNING
-            said = (
-                f"{what} lost its {default_words(was)}"
-                if gone
-                else f"{what}: {default_words(was)} -> {value_words(now)}"
-            )
-            if gone and self.transitive:
-                said += f": at {self.level} versions without the field must stay readable"
-            elif gone:
-                said += ": versions before the field can no longer be read"
-            else:
+            if isinstance(one.new_named, Enumeration):
+                self._default_symbol(one, one.new_named, was, now, last)
+                continue
+            ends = gone and self.transitive and self.backward
+            said = f"{_what(one)} lost its {default_words(was)}"
+            if not gone:
+                said = f"{_what(one)}: {default_words(was)} -> {value_words(now)}"
                 said += ": readers get another value for the same older records"
-            self._tell("C016", severity, one.path, one.new, said, f'Write "default": {value_words(was)}', last)
+            elif ends:
+                said += f": at {self.level} versions without the field must stay readable"
+            else:
+                said += ": versions before the field can no longer be read"
+            severity = Severity.ERROR if ends else Severity.WARNING
+            remedy = f'Write "default": {fragment(was) or "as it was"}'
+            self._tell("C016", severity, one.path, one.new, said, remedy, last)
+
+    def _default_symbol(self, one: Difference, now: Enumeration, was: str, default: object, last: _Beside) -> None:
+        """C016 of an enum: what a reader makes of symbols that it does not know. That it meets one is C004's."""
+        said = (
+            f"enum {unqualified(now.name)} lost its {default_words(was)}: readers fail at symbols that are new to them"
+        )
+        if not isinstance(default, Missing):
+            said = f"enum {unqualified(now.name)}: {default_words(was)} -> {value_words(default)}"
+            said += ": symbols that are new to a reader are read as another one"
+        remedy = f'Write in the enum: "default": {fragment(was)}'
+        if was not in now.symbols:
+            remedy += f', "symbols": {fragment([*now.symbols, was])}'
+        self._tell("C016", Severity.WARNING, one.path, one.new, said, remedy, last)
 
     def _key(self, last: _Beside) -> None:
         """C017: a key decides the partition and which row is updated."""
-        touched = [one for one in last.differences if one.kind not in ("doc", "default")]
-        if not touched or not is_key(self.subject, self.new.file):
+        if not last.differences or not is_key(self.subject, self.new.file):
             return
-        paths = ", ".join(dict.fromkeys(one.path or "the schema" for one in touched))
+        touched = [one for one in last.differences if one.kind not in ("doc", "default")]
+        paths = ", ".join(dict.fromkeys(one.path or "the schema" for one in touched or last.differences))
         said = f"the key changed ({paths}): the same row gets another key, so another partition and a second row"
+        severity = Severity.ERROR
+        if not touched:
+            severity = Severity.WARNING
+            said = (
+                f"of the key only documentation or a default changed ({paths}), yet that is a new version with a new "
+            )
+            said += "id, and Confluent's converters write the id into the key's bytes: the same row can get another "
+            said += "partition and a second row"
         root = self.new.resolve(self.new.root)
         remedy = "Keep the key's schema; a new key needs a new topic, or a snapshot after the old one is emptied."
-        self._tell("C017", Severity.ERROR, "", root.pointer, said, remedy, last)
+        self._tell("C017", severity, "", root.pointer, said, remedy, last)
 
     # -- leaves ----------------------------------------------------------------------------
 
@@ -630,6 +680,15 @@ def _reservations(schema: Schema) -> frozenset[str]:
     named = root.attributes.get(RESERVED) if isinstance(root, Record) else None
     names = named.split(",") if isinstance(named, str) else named if isinstance(named, list) else ()
     return frozenset(name.strip() for name in names if isinstance(name, str) and name.strip())
+
+
+def _quiet(one: Difference) -> tuple[str, ...]:
+    """Return what a difference changes that no value depends on, empty where one does."""
+    if one.kind == "doc":
+        return one.added
+    if one.kind == "order":
+        return ("order of the fields" if one.added else "sort order",)
+    return ("order of the symbols",) if one.kind == "enum" and not (one.added or one.removed) else ()
 
 
 def _within(path: str, outer: str) -> bool:
