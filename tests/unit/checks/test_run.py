@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from bot.checks.result import Result
 from bot.checks.run import Registered, RegisteredVersion, Snapshot, Source, check, narrowed, read
 from bot.checks.settings import SchemaSettings
 from bot.checks.violation import Severity, Violation, Waiver
-from bot.checks.waivers import ATTRIBUTE
+from bot.checks.waivers import ATTRIBUTE, InFile
 
 TODAY = dt.date(2026, 11, 23)
 FILE = "schemas/customers-value.avsc"
@@ -59,6 +60,23 @@ def test_one_broken_file_stops_no_other() -> None:
     assert ("broken.avsc", FILE) == result.checked
 
 
+@pytest.mark.parametrize("text", ["null", "7", "true", '"com.shop.Nowhere"'])
+def test_json_that_is_no_schema_is_never_green(text: str) -> None:
+    """`null` is a document too, not the lack of one."""
+    result = judged(text, old=None)
+    assert [Severity.ERROR] == [one.severity for one in result.violations]
+
+
+def test_what_a_file_that_is_only_read_has_wrong_is_not_told() -> None:
+    """It is there for its names; its own check is another run's, or another folder's."""
+    address = Source(ADDRESS, record({**ID, "order": "up"}, name="Address"), "avro", linted=False, judged=False)
+    ship = {**SHIP, "type": ["null", "com.shop.Address"], "default": None}
+    corpus = read([Source(ORDERS, record(ID, ship, name="Order"), "avro"), address])
+    before = Snapshot("before", {ORDERS: record(ID, name="Order")}, frozenset())
+    result = check(corpus, SchemaSettings(), TODAY, (before,))
+    assert ([], (ORDERS,), ()) == (rules(result), result.checked, result.notes)
+
+
 def test_a_version_that_could_not_be_read_is_a_note() -> None:
     """The file is then not compared, and not passed in silence."""
     result = judged(record(ID, TIER), old="{")
@@ -92,6 +110,33 @@ def test_a_user_of_a_shared_type_is_judged_at_its_own_level() -> None:
     assert {ORDERS} == {one.file for one in result.violations if one.severity is Severity.ERROR}
 
 
+def test_a_user_of_a_shared_type_is_compared_and_its_own_lint_is_not_asked() -> None:
+    """A check of what changed reads the files that use it: judged where it says so, and else only for their names."""
+    old, new = record(ID, ZIP, name="Address"), record(ID, name="Address")
+    settings = SchemaSettings(levels={"**/orders-value.avsc": "FORWARD"})
+    before = Snapshot("before", {ADDRESS: old}, frozenset({ORDERS}))
+    for is_judged, told in ((True, {ORDERS}), (False, set())):
+        order = Source(ORDERS, record(ID, SHIP, name="order"), "avro", linted=False, judged=is_judged)
+        result = check(read([Source(ADDRESS, new, "avro"), order]), settings, TODAY, (before,))
+        assert told == {one.file for one in result.violations if one.severity is Severity.ERROR}
+        assert () == result.notes
+
+
+def test_a_new_file_that_uses_a_changed_type_is_new_and_not_unreadable() -> None:
+    """There is nothing of it to compare with."""
+    old, new = record(ID, name="Address"), record(ID, {**ZIP, "default": ""}, name="Address")
+    result = shared(new, record(ID, SHIP, name="Order"), Snapshot("before", {ADDRESS: old}, frozenset()))
+    assert (f"new since before, nothing to compare with: {ORDERS}",) == result.notes
+
+
+@pytest.mark.parametrize(("count", "end"), [(3, "c.avsc"), (4, "c.avsc and 1 more"), (5, "c.avsc and 2 more")])
+def test_a_note_names_three_files_and_counts_the_rest(count: int, end: str) -> None:
+    """A thousand new files are one line."""
+    corpus = read([Source(f"{name}.avsc", record(ID, name=name.upper()), "avro") for name in "abcde"[:count]])
+    (note,) = check(corpus, SchemaSettings(), TODAY, (Snapshot("before", {}, frozenset()),)).notes
+    assert note.endswith(f": a.avsc, b.avsc, {end}")
+
+
 def test_a_moved_file_is_found_by_the_name_of_its_record() -> None:
     """Also where git saw no rename: an earlier copy, a move that is not staged."""
     before = Snapshot("before", {}, frozenset(), {"old/place.avsc": record(ID)})
@@ -104,10 +149,18 @@ def test_a_moved_file_is_found_by_the_name_of_its_record() -> None:
 
 
 def test_the_same_violation_against_two_is_told_once() -> None:
-    """It names both."""
-    snapshots = [Snapshot(name, {FILE: record(ID)}, frozenset()) for name in ("git main (1)", "dir old")]
+    """It names both, each once, also where one's name begins as the other's does."""
+    names = ("git main (1)", "dir old.2", "dir old", "dir old")
+    snapshots = [Snapshot(name, {FILE: record(ID)}, frozenset()) for name in names]
     (found,) = check(read([Source(FILE, record(ID, TIER), "avro")]), SchemaSettings(), TODAY, snapshots).violations
-    assert "git main (1), dir old" == found.against
+    assert "git main (1), dir old.2, dir old" == found.against
+
+
+def test_what_the_file_alone_and_a_comparison_show_is_told_with_the_comparison() -> None:
+    """As lines without a pointer: what protoc tells."""
+    lint = Violation("P105", Severity.WARNING, "a.proto", "M.f", "w", "r", line=3)
+    (found,) = check(read([]), SchemaSettings(), TODAY, more=[lint, replace(lint, against="git main")]).violations
+    assert "git main" == found.against
 
 
 def test_severities_are_those_of_the_settings() -> None:
@@ -136,6 +189,33 @@ def test_a_waiver_holds_for_its_node_and_below(where: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("waived", "found", "covers"),
+    [
+        ("Customer.tier", "Customer.tier", True),
+        ("Customer.tier", "Customer.tier.name", True),
+        ("Customer.tier", "Customer.tiers", False),
+        ("Customer.tier", "Customer", False),
+        (None, "Customer.tier", True),  # of the whole file
+        ("", "Customer.tier", True),
+    ],
+)
+def test_a_waiver_of_protobuf_holds_for_its_path_and_below(waived: str | None, found: str, covers: bool) -> None:
+    """Of its rule in its file, and of nothing else."""
+    waiver = InFile("a.proto", "P105", Waiver("r", "@o"), path=waived)
+    violation = Violation("P105", Severity.ERROR, "a.proto", found, "w", "r")
+    assert covers is waiver.covers(violation)
+    assert not waiver.covers(replace(violation, rule="P101"))
+    assert not waiver.covers(replace(violation, file="b.proto"))
+
+
+def test_the_first_of_two_waivers_holds() -> None:
+    """The inner one stands later; neither is idle. Blanks around a reason or an owner are no part of it."""
+    outer, inner = ({**WAIVER, "reason": f" {name} ", "owner": f" @{name}"} for name in ("root", "field"))
+    result = judged(record(ID, {**TIER, ATTRIBUTE: [inner]}, **{ATTRIBUTE: [outer]}))
+    assert [Waiver("root", "@root", "2026-11-23")] == [one.waiver for one in result.violations]
+
+
+@pytest.mark.parametrize(
     ("waiver", "rule", "says"),
     [
         ({**WAIVER, "owner": " "}, "S001", "has no owner"),
@@ -160,8 +240,38 @@ def test_an_unused_waiver_is_told_only_where_it_could_be_used() -> None:
     new = record(ID, {**DECIDED, ATTRIBUTE: [WAIVER]})
     assert ["S003"] == rules(judged(new))
     assert [] == rules(judged(new, old=None))
+    assert ["S003"] == rules(against(registered(record(ID)), new))
     unchanged = Snapshot("before", {}, frozenset({FILE}))
     assert [] == rules(check(read([Source(FILE, new, "avro")]), SchemaSettings(), TODAY, (unchanged,)))
+
+
+@pytest.mark.parametrize(
+    ("rule", "alone", "compared"),
+    [
+        ("A101", ["S003"], ["S003"]),
+        ("C001", [], ["S003"]),
+        ("P101", ["S003"], ["S003"]),
+        ("P105", ["S003"], []),  # compared, it asks new fields only
+        ("P203", [], ["S003"]),
+    ],
+)
+def test_a_rule_that_was_not_asked_leaves_no_waiver_idle(rule: str, alone: list[str], compared: list[str]) -> None:
+    """Rules of changes are asked where there is something before."""
+    idle = InFile(FILE, rule, Waiver("r", "@o"), path="tier")
+    corpus = replace(read([Source(FILE, record(ID), "avro")]), waivers=(idle,))
+    before = Snapshot("before", {FILE: record(ID)}, frozenset())
+    assert alone == rules(check(corpus, SchemaSettings(), TODAY))
+    assert compared == rules(check(corpus, SchemaSettings(), TODAY, (before,)))
+
+
+def test_violations_come_by_file_then_by_place_then_by_rule() -> None:
+    """In whatever order the files were given: two runs print the same."""
+    places = [("b.sql", 1, "D009"), ("a.sql", 7, "D009"), ("a.sql", 7, "D001"), ("a.sql", 2, "D009")]
+    more = [Violation(rule, Severity.ERROR, file, "t", f"w{line}", "r", line=line) for file, line, rule in places]
+    result = check(read([]), SchemaSettings(), TODAY, more=more)
+    assert [("a.sql", 2, "D009"), ("a.sql", 7, "D001"), ("a.sql", 7, "D009"), ("b.sql", 1, "D009")] == [
+        (one.file, one.line, one.rule) for one in result.violations
+    ]
 
 
 def test_a_baseline_takes_out_what_it_names() -> None:
@@ -170,6 +280,8 @@ def test_a_baseline_takes_out_what_it_names() -> None:
     entry = baseline.Entry("C001", "tier", accepted, subject="customers-value", line=3)
     (found,) = judged(record(ID, TIER), accepted=[entry], baseline_file="b.yml").violations
     assert accepted == found.waiver
+    other = replace(entry, path="id")
+    assert ["S003", "C001"] == rules(judged(record(ID, TIER), accepted=[other], baseline_file="b.yml"))
     (idle,) = judged(record(ID, DECIDED), accepted=[entry], baseline_file="b.yml").violations
     assert ("S003", "b.yml", 3) == (idle.rule, idle.file, idle.line)
 
@@ -264,6 +376,21 @@ def test_another_type_of_schema_is_told() -> None:
     assert ["C019"] == rules(against(held, record(ID)))
 
 
+def test_a_subject_that_changed_its_type_is_judged_by_its_last() -> None:
+    """What it held before is no schema of this kind; at a transitive level that is said."""
+    versions = (RegisteredVersion(1, "JSON", '{"type": "string"}'), RegisteredVersion(2, "AVRO", record(ID)))
+    held = Registered(FILE, "customers-value", "http://r", "BACKWARD_TRANSITIVE", versions)
+    result = against(held, record(ID, TIER))
+    assert ["C001"] == _errors(result)
+    assert (f"{FILE}: registry customers-value v1 could not be read, not compared with it",) == result.notes
+
+
+def test_a_violation_has_the_subject_that_it_was_compared_under() -> None:
+    """Not the one that the path alone would give."""
+    held = Registered(FILE, "people-value", "http://r", "BACKWARD", (RegisteredVersion(1, "AVRO", record(ID)),))
+    assert [("C001", "people-value")] == [(one.rule, one.subject) for one in against(held, record(ID, TIER)).violations]
+
+
 def test_references_of_a_version_are_resolved() -> None:
     """Types that other subjects hold."""
     address = record(ID, name="Address")
@@ -356,6 +483,18 @@ def test_what_a_changed_file_had_wrong_before_is_older_too() -> None:
     assert {"note": False} == {one.path: described.is_older(one) for one in described.violations if one.rule == "A101"}
 
 
+def test_what_only_one_of_two_had_wrong_before_is_not_older() -> None:
+    """It is new to whoever is compared with the other one."""
+    bare = {"name": "note", "type": "string"}
+    corpus = read([Source(FILE, record(ID, bare), "avro")])
+    had, had_not = (
+        Snapshot(name, {FILE: text}, frozenset()) for name, text in (("a", record(bare)), ("b", record(ID)))
+    )
+    for snapshots, older in (((had,), True), ((had, had_not), False)):
+        result = check(corpus, SchemaSettings(), TODAY, snapshots)
+        assert [older] == [result.is_older(one) for one in result.violations if one.rule == "A101"]
+
+
 def test_a_file_that_moved_is_told_with_both_subjects() -> None:
     """What it was is compared; that the registry sees another subject is a note, and none where it does not."""
     corpus = read([Source("schemas/orders-value.avsc", record(ID, ZIP), "avro")])
@@ -397,6 +536,27 @@ def test_a_moved_file_whose_record_moved_too_is_found_by_its_subject() -> None:
     assert () == result.notes
 
 
+def test_the_subject_goes_before_the_record_where_files_moved_crosswise() -> None:
+    """What consumers read goes on under the subject; a record of the same name elsewhere is another topic's."""
+    corpus = read([Source("v2/customers-value.avsc", record(ID, ZIP, name="Person"), "avro")])
+    deleted = {
+        "v1/people-value.avsc": record(ID, ZIP, name="Person"),
+        "v1/customers-value.avsc": record(ID, name="Person"),
+    }
+    result = check(corpus, SchemaSettings(), TODAY, (Snapshot("main", {}, frozenset(), deleted),))
+    assert ["C001"] == [one.rule for one in result.violations if one.severity is Severity.ERROR]
+    (note,) = result.notes
+    assert note.endswith("checked no more: v1/people-value.avsc (people-value)")
+
+
+def test_one_new_file_is_the_later_version_of_one_deleted_file() -> None:
+    """The other one is gone: two histories do not become one."""
+    corpus = read([Source("new/customers-value.avsc", record(ID), "avro")])
+    deleted = {f"{folder}/customers-value.avsc": record(ID) for folder in ("eu", "us")}
+    (note,) = check(corpus, SchemaSettings(), TODAY, (Snapshot("main", {}, frozenset(), deleted),)).notes
+    assert note.endswith("checked no more: us/customers-value.avsc (customers-value)")
+
+
 def test_a_record_that_takes_its_subject_with_it_is_told() -> None:
     """With RecordNameStrategy a new name is a new subject, and an alias helps no registry."""
     new = record(ID, name="Client", aliases=["Customer"])
@@ -407,12 +567,13 @@ def test_a_record_that_takes_its_subject_with_it_is_told() -> None:
     assert () == judged(new).notes
 
 
-def test_of_many_files_with_another_subject_three_are_told() -> None:
+@pytest.mark.parametrize(("count", "more"), [(3, ()), (9, ("6 more files have another subject than at main",))])
+def test_of_many_files_with_another_subject_three_are_told(count: int, more: tuple[str, ...]) -> None:
     """A rename of a folder's naming is no hundred lines."""
-    deleted = {f"t{number}.avsc": record(ID, name=f"T{number}") for number in range(9)}
+    deleted = {f"t{number}.avsc": record(ID, name=f"T{number}") for number in range(count)}
     corpus = read([Source(f"topic_{file}", text, "avro") for file, text in deleted.items()])
     notes = check(corpus, SchemaSettings(), TODAY, (Snapshot("main", {}, frozenset(), deleted),)).notes
-    assert (4, "6 more files have another subject than at main") == (len(notes), notes[-1])
+    assert (3 + len(more), more) == (len(notes), notes[3:])
 
 
 def test_a_deleted_file_that_is_no_schema_had_no_subject() -> None:
@@ -420,3 +581,10 @@ def test_a_deleted_file_that_is_no_schema_had_no_subject() -> None:
     deleted = {"schemas/package.json": '{"name": "x"}', "schemas/a-value.json": '{"$schema": "x"}'}
     (note,) = check(read([]), SchemaSettings(), TODAY, (Snapshot("main", {}, frozenset(), deleted),)).notes
     assert note.endswith("checked no more: schemas/a-value.json (a-value)")
+
+
+def test_a_deleted_schema_without_a_name_had_a_subject() -> None:
+    """A primitive or a union may be a topic's key."""
+    before = Snapshot("main", {}, frozenset(), {"schemas/a-key.avsc": '["null", "string"]'})
+    (note,) = check(read([]), SchemaSettings(), TODAY, (before,)).notes
+    assert note.endswith("checked no more: schemas/a-key.avsc (a-key)")

@@ -16,6 +16,8 @@ from bot.checks.subjects import is_key, subject_of, wrong_template
         ("schemas/customers.value.avsc", {}, "customers-value"),
         ("schemas/customers.avsc", {}, "customers-value"),
         ("schemas/shop.public.customers-value.avsc", {}, "shop.public.customers-value"),
+        ("schemas/door-key-events.avsc", {}, "door-key-events-value"),
+        ("topics/customers/value.avsc", {"**": "{parent}-{stem}"}, "customers-value"),
         ("customers/value.avsc", {"**": "{parent}-{stem}"}, "customers-value"),
         ("schemas/customers-key.avsc", {"**": "RecordNameStrategy"}, "com.shop.Customer"),
         ("schemas/customers-key.avsc", {"**": "TopicRecordNameStrategy"}, "customers-com.shop.Customer"),
@@ -36,7 +38,7 @@ def test_a_template_that_needs_a_name_gives_none_without_one() -> None:
 
 def test_a_key_is_told_by_its_end() -> None:
     """As the default strategy writes it."""
-    assert [True, False, False] == [is_key("a-key"), is_key("a-value"), is_key(None)]
+    assert [True, False, False, False] == [is_key(one) for one in ("a-key", "a-value", "monkey", None)]
 
 
 @pytest.mark.parametrize("template", ["{steem}", "{stem", "", "a}b{"])
