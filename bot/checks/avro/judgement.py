@@ -18,13 +18,12 @@ Choices where the rules' table is silent
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from bot.checks.avro.difference import Difference, differences, guessed_renames, non_null, nullable
-from bot.checks.avro.remedies import as_it_was, beside, decision, fragment, with_default_null
-from bot.checks.avro.resolution import PROMOTIONS, Incompatibility, incompatibilities
+from bot.checks.avro.remedies import Fields, fragment, space_of
+from bot.checks.avro.resolution import PROMOTIONS, Incompatibility, fits, incompatibilities
 from bot.checks.avro.schema import (
     Enumeration,
     Field,
@@ -55,6 +54,7 @@ LOSSY = {
 
 ICEBERG_PROMOTIONS = {("int", "long"), ("float", "double")}
 RESERVED = "confluent:reserved"
+KEEP_TYPE = "Keep the type, and write what is new to a topic of its own."
 _TYPE_RULES = ("C003", "C005", "C006", "C007")
 
 
@@ -204,7 +204,10 @@ class Judgement:
                     said += f"; {self._refused()}"
                 elif self.forward:
                     said += f"; the registry takes it at {self.level}, and older records can never be read with it"
-                remedy = f"Decide: {decision(fresh)}, or an explicit default, or a waiver with reason and owner."
+                made = self._paste(one).decision(self.new, fresh)
+                remedy = f"Decide: {made}, or an explicit default, or a waiver with reason and owner."
+                if (taker := _taker(one, fresh.name)) is not None and fresh.name in _names(one.old_named):
+                    remedy = _less_alias(fresh.name, taker)
                 if self._on("C001"):
                     self._tell("C001", Severity.ERROR, one.path, one.new, said, remedy, last)
             elif "iceberg-v2" in self.settings.profiles and not nullable(fresh.type):
@@ -212,7 +215,7 @@ class Judgement:
                     f"{what} is required, with {default_words(fresh.default)}: an Iceberg v2 table has no column "
                     "defaults, so its older rows would have no value in a required column"
                 )
-                remedy = f"Make it optional: {decision(fresh)}"
+                remedy = f"Make it optional: {self._paste(one).decision(self.new, fresh)}"
                 self._tell("C013", Severity.ERROR, one.path, one.new, said, remedy, last)
 
     def _removed(self, last: _Beside) -> None:
@@ -225,6 +228,8 @@ class Judgement:
                 self._renamed(one, last)
         for one in removed:
             gone = one.old_field
+            if gone.name in _names(one.new_named):
+                continue  # Another field's alias takes what was written: told there.
             said = f"field {one.path} ({type_words(last.old, gone.type)}) is gone"
             severity = Severity.ERROR
             if one.path in needed:
@@ -236,14 +241,13 @@ class Judgement:
             else:
                 severity = Severity.WARNING
                 said += ": whoever still reads it gets its default, or nothing"
-            remedy = (
-                f"Keep it until nobody reads it: {with_default_null(gone) if one.path in needed else as_it_was(gone)}"
-            )
-            if one.path in guesses and not self.iceberg:
+            kept = self._paste(one).as_it_was(last.old, gone)
+            remedy = f"Keep it until nobody reads it: {kept}"
+            if one.path in needed:
+                remedy = f"Keep it: {kept} - to let it go, first publish it with a default."
+            elif one.path in guesses and not self.iceberg:
                 alias = f'"aliases": {fragment([gone.name])}'
-                remedy = (
-                    f'If it was renamed, write {alias} in field "{guesses[one.path]}". Else keep it: {as_it_was(gone)}'
-                )
+                remedy = f'If it was renamed, write {alias} in field "{guesses[one.path]}". Else keep it: {kept}'
             self._tell("C011", severity, one.path, one.new, said, remedy, last)
 
     def _renamed(self, one: Difference, last: _Beside) -> None:
@@ -259,8 +263,15 @@ class Judgement:
             said += f"a Flink table that names {was.name} reads null there, or fails"
         else:
             said += f"sinks and SQL that name {was.name} get no value any more"
-        fresh = replace(now, attributes={key: value for key, value in now.attributes.items() if key != "aliases"})
-        remedy = f"Keep it until nobody names it: {as_it_was(was)} - and put the new one beside it: {decision(fresh)}"
+        paste = self._paste(one)
+        remedy = f"Keep it until nobody names it: {paste.as_it_was(last.old, was)}"
+        remedy += f" - and put the new one beside it: {paste.decision(self.new, now, ('aliases',))}"
+        if was.name in _names(one.new_named):
+            severity, remedy = Severity.WARNING, _less_alias(was.name, now)
+            said = (
+                f"field {one.place.old_path} is still here, yet what was written of it is read as {now.name}, by its "
+            )
+            said += "alias"
         self._tell("C011", severity, one.path, one.new, said, remedy, last)
 
     def _missing(self, version: _Beside) -> None:
@@ -271,18 +282,21 @@ class Judgement:
                 continue
             pointer: Pointer | None = conflict.pointer
             if conflict.backward:
-                fresh = next((one.new_field for one in version.of("added") if one.path == path), None)
-                if fresh is None or decided(fresh):
+                added = next((one for one in version.of("added") if one.path == path), None)
+                if added is None or decided(added.new_field):
                     continue  # Its default does not fit: A008.
                 said = f"field {path} has no default, and {version.name} has no such field; {self._refused()}"
-                remedy = decision(fresh)
+                remedy = self._paste(added).decision(self.new, added.new_field)
             else:
                 gone = next((one for one in version.of("removed", "renamed") if one.place.old_path == path), None)
                 said = f"consumers with the schema of {version.name} need field {path}, which has no default there"
                 said += f"; {self._refused()}"
                 remedy = "Keep the field under its old name: an alias helps readers of the new schema only."
-                if gone is not None:
-                    pointer, remedy = gone.new, f"Keep it under its old name: {as_it_was(gone.old_field)}"
+                if gone is not None and gone.kind == "renamed" and gone.old_field.name in _names(gone.new_named):
+                    pointer, remedy = gone.new, _less_alias(gone.old_field.name, gone.new_field)
+                elif gone is not None:
+                    kept = self._paste(gone).as_it_was(version.old, gone.old_field)
+                    pointer, remedy = gone.new, f"Keep it under its old name: {kept}"
             self._tell("C002", Severity.ERROR, path, pointer, said, remedy, version)
 
     def _reused(self, last: _Beside) -> None:
@@ -298,7 +312,7 @@ class Judgement:
                 assert one.old_type is not None and one.new_type is not None
                 was, now = type_words(old, one.old_type), type_words(self.new, one.new_type)
                 said = f"new field {path} is {now}, and was {was} in {name}: old records and tables still have that"
-                remedy = f"Take another name: {beside(one.new_field, self._siblings(one.new_field))}"
+                remedy = f"Take another name: {self._paste(one).beside(one.new_field, self._siblings(one.new_field))}"
                 earlier = _Beside(old, name, (), ())
                 self._tell("C018", Severity.ERROR, path, fresh[path].new, said, remedy, earlier)
 
@@ -314,7 +328,8 @@ class Judgement:
         for one in root.fields:
             if one.name in kept | now:
                 said = f"field {one.name} has a reserved name ({RESERVED})"
-                remedy = f"Take another name: {beside(one, self._siblings(one))}"
+                paste = Fields(self.new, space_of(self.new, one), one)
+                remedy = f"Take another name: {paste.beside(one, self._siblings(one))}"
                 self._tell("C018", Severity.ERROR, one.name, one.pointer, said, remedy, last)
 
     def _siblings(self, field: Field) -> dict[str, object]:
@@ -388,7 +403,7 @@ class Judgement:
         what = f"field {first.path}" if first.path else "the schema"
         pointer = first.pointer
         one = next((one for one in version.differences if one.path == first.path and one.place.new_field), None)
-        keep = f"Keep it as it was: {as_it_was(one.old_field)}" if one and one.place.old_field else "Keep the type."
+        keep = self._instead(version, one) if one else KEEP_TYPE
         if rule in ("C003", "C005"):
             was, now = type_words(version.old, old), type_words(self.new, new)
             said = f"{what} was {was}, and is {now}"
@@ -396,12 +411,11 @@ class Judgement:
                 owner = version.old if first.backward else self.new
                 branches = ", ".join(type_words(owner, found.written) for found in first.found if found.written)
                 said += f": {branches} {'is gone' if first.backward else 'is new'}"
-            pointer = pointer if isinstance(self.new.resolve(new), Fixed) else _whole(new, first)
-            if one and one.place.old_field:
-                fresh = beside(one.new_field, self._siblings(one.new_field))
-                keep += f" - and put a new meaning beside it: {fresh}"
+            used = next((one.new for one in version.of("type", "nullability") if one.path == first.path), None)
+            if not isinstance(self.new.resolve(new), Fixed):
+                pointer = _whole(new, first, used)
             return said, pointer, keep
-        before, after = _named_pair(version.old, old, self.new, new)
+        before, after = _named_pair(first, version.old, old, self.new, new)
         if rule == "C004":
             symbols = dict.fromkeys(symbol for part in conflicts for found in part.found for symbol in _symbols(found))
             enum = f"enum {unqualified(after.name) if after else ''} of {what}".replace("enum  of", "the enum of")
@@ -415,7 +429,9 @@ class Judgement:
                 remedy = 'First publish the enum with a "default": one of its symbols, then add the new one.'
             return said, pointer, remedy
         if rule == "C006":
-            assert before is not None and after is not None
+            if before is None or after is None:
+                was, now = type_words(version.old, old), type_words(self.new, new)
+                return f"{what} was {was}, and is {now}", pointer, keep
             said = f"{kind(after)} {before.name} of {what} is called {after.name} now, without an alias"
             aliases = [before.name, *(alias for alias in after.aliases if alias != before.name)]
             remedy = f'Say so: "aliases": {fragment(aliases)}'
@@ -436,7 +452,7 @@ class Judgement:
                 said = (
                     f"{_what(one)} was {was}, and is {now}: level {self.level} lets it pass, the sink's column does not"
                 )
-                self._tell("C018", Severity.ERROR, one.path, one.new, said, self._instead(one), last)
+                self._tell("C018", Severity.ERROR, one.path, one.new, said, self._instead(last, one), last)
 
     def _meanings(self, version: _Beside) -> None:
         """C008 and C009: what a value stands for. No registry sees it; always on."""
@@ -454,7 +470,7 @@ class Judgement:
             severity = Severity.WARNING if was is None and not self.settings.profiles else Severity.ERROR
             said = f"{_what(one)}: {meaning_change(old, new)}"
             said += ": stored values now mean something else, and no registry notices"
-            self._tell("C009", severity, one.path, one.new, said, self._instead(one), version)
+            self._tell("C009", severity, one.path, one.new, said, self._instead(version, one), version)
 
     def _decimal(self, one: Difference, was: Logical, now: Logical, version: _Beside) -> None:
         wider = was.scale == now.scale and (now.precision or 0) > (was.precision or 0)
@@ -466,7 +482,7 @@ class Judgement:
             said += ": readers with the old precision fail on, or cut, what is longer"
         else:
             said += ": stored values may have more digits than the new precision"
-        self._tell("C008", severity, one.path, one.new, said, self._instead(one), version)
+        self._tell("C008", severity, one.path, one.new, said, self._instead(version, one), version)
 
     def _nullability(self, version: _Beside) -> None:
         """C010: null was a value, and is none any more."""
@@ -479,7 +495,11 @@ class Judgement:
             remedy = "Leave null among its types."
             if one.place.new_field is not None:
                 inside = one.path.endswith(("[]", "{}"))
-                remedy = as_it_was(one.old_field) if inside else decision(one.new_field)
+                paste = self._paste(one)
+                kept = (
+                    paste.as_it_was(version.old, one.old_field) if inside else paste.decision(self.new, one.new_field)
+                )
+                remedy = f"Leave null among its types: {kept}"
             self._tell("C010", Severity.ERROR, one.path, one.new, said, remedy, version)
 
     def _promotions(self, last: _Beside) -> None:
@@ -493,12 +513,12 @@ class Judgement:
             if self.iceberg and (kinds is None or kinds not in ICEBERG_PROMOTIONS):
                 said = f"{_what(one)} was {was}, and is {now}: Avro reads it, an Iceberg column cannot change so"
                 said += " (only int -> long, float -> double, a wider decimal)"
-                self._tell("C014", Severity.ERROR, one.path, one.new, said, self._instead(one), last)
+                self._tell("C014", Severity.ERROR, one.path, one.new, said, self._instead(last, one), last)
             elif kinds is not None and ("C009", one.path) not in self.told:
                 for asked, read in ((self.backward, kinds), (self.forward, kinds[::-1])):
                     if asked and read in LOSSY:
                         said = f"{_what(one)} was {was}, and is {now}: {LOSSY[read]}"
-                        self._tell("C015", Severity.WARNING, one.path, one.new, said, self._instead(one), last)
+                        self._tell("C015", Severity.WARNING, one.path, one.new, said, self._instead(last, one), last)
 
     def _order(self, last: _Beside) -> None:
         """C012: Iceberg tables keep the order of their columns."""
@@ -533,8 +553,19 @@ class Judgement:
             else:
                 said += ": versions before the field can no longer be read"
             severity = Severity.ERROR if ends else Severity.WARNING
-            remedy = f'Write "default": {fragment(was) or "as it was"}'
+            remedy = self._with_default(one, was)
             self._tell("C016", severity, one.path, one.new, said, remedy, last)
+
+    def _with_default(self, one: Difference, was: object) -> str:
+        """Return the default as it was, with the branch that it is a value of put first: older readers ask for that."""
+        field = one.new_field
+        branches = field.type.branches if isinstance(field.type, Union) else (field.type,)
+        fitting = next((at for at, branch in enumerate(branches) if fits(self.new, branch, was)), None)
+        if fitting == 0:
+            return f'Write "default": {fragment(was) or "as it was"}'
+        if fitting is None:
+            return f"Decide anew: {self._paste(one).decision(self.new, field)}"
+        return f"Put the type of the default first: {self._paste(one).reordered(self.new, field, fitting, was)}"
 
     def _default_symbol(self, one: Difference, now: Enumeration, was: str, default: object, last: _Beside) -> None:
         """C016 of an enum: what a reader makes of symbols that it does not know. That it meets one is C004's."""
@@ -577,11 +608,21 @@ class Judgement:
         both = isinstance(old, Primitive | Fixed) and isinstance(new, Primitive | Fixed)
         return (old, new) if both else None  # type: ignore[return-value]
 
-    def _instead(self, one: Difference) -> str:
+    def _paste(self, one: Difference) -> Fields:
+        """Return what makes the JSON to paste where the difference is."""
+        field, record = one.place.new_field, one.new_named
+        space = space_of(self.new, field) if field else namespace_of(record.name) if record else ""
+        return Fields(self.new, space, field)
+
+    def _instead(self, version: _Beside, one: Difference) -> str:
         if one.place.old_field is None or one.place.new_field is None:
-            return "Keep the type, and write what is new to a topic of its own."
-        fresh = beside(one.new_field, self._siblings(one.new_field))
-        return f"Keep it as it was: {as_it_was(one.old_field)} - and put what is new beside it: {fresh}"
+            return KEEP_TYPE
+        if one.old_field.name != one.new_field.name and one.old_field.name in self._siblings(one.new_field):
+            return _less_alias(one.old_field.name, one.new_field)
+        paste = self._paste(one)
+        kept = paste.as_it_was(version.old, one.old_field)
+        fresh = paste.beside(one.new_field, self._siblings(one.new_field))
+        return f"Keep it as it was: {kept} - and put what is new beside it: {fresh}"
 
 
 def decided(field: Field) -> bool:
@@ -595,6 +636,21 @@ def is_key(subject: str | None, file: str) -> bool:
         return subject.endswith("-key")
     stem = PurePosixPath(file).stem
     return stem == "key" or stem.endswith(("-key", "_key", ".key"))
+
+
+def _names(named: Named | None) -> frozenset[str]:
+    return frozenset(field.name for field in named.fields) if isinstance(named, Record) else frozenset()
+
+
+def _taker(one: Difference, name: str) -> Field | None:
+    """Return the field beside a new one that has its name for an alias: to it goes what was written so."""
+    fields = one.new_named.fields if isinstance(one.new_named, Record) else ()
+    return next((field for field in fields if name in field.aliases), None)
+
+
+def _less_alias(alias: str, field: Field) -> str:
+    kept = fragment([one for one in field.aliases if one != alias])
+    return f'Write in field "{field.name}": "aliases": {kept}'
 
 
 def _by_path(found: Iterable[Incompatibility], *, backward: bool) -> Iterator[_Conflict]:
@@ -633,22 +689,27 @@ def _ruled(conflict: _Conflict, old: Schema, new: Schema) -> Iterator[tuple[str,
         yield ("C005" if isinstance(was, Union) or isinstance(now, Union) else "C003"), rest
 
 
-def _whole(new: Type, conflict: _Conflict) -> Pointer:
-    """Return the place of the whole type, not of a branch; inside another file's type, where that is used."""
+def _whole(new: Type, conflict: _Conflict, used: Pointer | None) -> Pointer:
+    """Return the place of the whole type, not of a branch; where a type is used that is defined elsewhere."""
     own = conflict.pointer
-    return new.pointer if own[: len(new.pointer)] == new.pointer else own
+    return new.pointer if own[: len(new.pointer)] == new.pointer else own if used is None else used
 
 
-def _named_pair(old: Schema, was: Type, new: Schema, now: Type) -> tuple[Named | None, Named | None]:
-    """Return the named types that met: the only ones, or those of one name."""
-    before = [old.named[one.name] for one in non_null(was) if isinstance(one, Reference)]
-    after = [new.named[one.name] for one in non_null(now) if isinstance(one, Reference)]
-    alone = len(before) == len(after) == 1
-    for one in after:
-        for other in before:
-            if type(one) is type(other) and (alone or unqualified(one.name) == unqualified(other.name)):
-                return other, one
-    return None, None
+def _named_pair(
+    conflict: _Conflict, old: Schema, was: Type, new: Schema, now: Type
+) -> tuple[Named | None, Named | None]:
+    """Return the named types that met: what was written, and what reads it by its name, an alias or as the only one of
+    its kind; None where several could be meant."""
+    written = conflict.found[0].written
+    writer, reader, asked = (old, new, now) if conflict.backward else (new, old, was)
+    if not isinstance(written, Reference):
+        return None, None
+    theirs = writer.named[written.name]
+    kin = [reader.named[one.name] for one in non_null(asked) if isinstance(one, Reference)]
+    kin = [one for one in kin if type(one) is type(theirs)]
+    named = [one for one in kin if unqualified(one.name) == unqualified(theirs.name) or theirs.name in one.aliases]
+    mine = named[0] if named else kin[0] if len(kin) == 1 else None
+    return (theirs, mine) if conflict.backward else (mine, theirs)
 
 
 def _symbols(found: Incompatibility) -> list[str]:

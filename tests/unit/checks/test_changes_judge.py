@@ -101,6 +101,11 @@ TABLE: dict[str, Row] = {
                      [("C006", "error", "", ("name",))]),
     "renamed type in a union": (x(["null", record(ID, name="shop.A")]), x(["null", record(ID, name="shop.B")]),
                                 ("BACKWARD",), [("C006", "error", "x", TYPE)]),
+    "renamed type of many": (x(["null", fixed(2, name="A"), enum("A", name="E")]), x(fixed(2, name="B")), ("BACKWARD",),
+                             [("C006", "error", "x", (*TYPE, "name")), ("C005", "error", "x", TYPE)]),
+    "renamed type, one of several": (
+        x(["null", fixed(2, name="A"), fixed(2, name="C")]), x(fixed(2, name="B")), ("BACKWARD",),
+        [("C006", "error", "x", (*TYPE, "name"))]),
     "renamed type with alias": (record(ID, name="shop.A"), record(ID, name="shop.B", aliases=["A"]), ("BACKWARD",),
                                 [("C006", "warning", "", ("name",))]),
     "namespace": (record(ID, name="a.R"), record(ID, name="b.R"), ("FULL",), [("C006", "warning", "", ("name",))]),
