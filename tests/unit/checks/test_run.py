@@ -286,12 +286,28 @@ def test_a_baseline_takes_out_what_it_names() -> None:
     assert ("S003", "b.yml", 3) == (idle.rule, idle.file, idle.line)
 
 
+def test_a_baseline_of_a_file_without_a_subject_is_of_that_file_alone() -> None:
+    """Two migrations have no subject, and are not the same for that."""
+    found = [Violation("D001", Severity.ERROR, file, "t", "w", "r") for file in ("a.sql", "b.sql")]
+    entry = baseline.Entry("D001", "t", Waiver("r", "@o"), file="a.sql")
+    waived, idle = baseline.apply(found, [entry], TODAY)
+    assert ([True, False], []) == ([one.waiver is not None for one in waived], idle)
+
+
+def test_an_empty_baseline_is_a_list_and_an_empty_file_is_one() -> None:
+    """The first run that finds nothing writes what the next one reads."""
+    accepted = Waiver("r", "@o")
+    assert [] == json.loads(baseline.render_baseline([], accepted, as_json=True))
+    assert "[]" == baseline.render_baseline([], accepted, as_json=False).splitlines()[-1]
+    assert ([], []) == baseline.read_baseline(None, "b.yml", {"C001"}, {})
+
+
 @pytest.mark.parametrize("as_json", [True, False])
 def test_a_written_baseline_reads_back(as_json: bool) -> None:
     """As YAML (here by its JSON scalars) and as JSON; what it accepts is then waived."""
     accepted = Waiver('Known: "since" the import #3.', "@data", "2027-01-31")
     violations = judged(record(ID, TIER)).violations
-    text = baseline.render_baseline(violations, accepted, as_json)
+    text = baseline.render_baseline((*violations, *violations), accepted, as_json)
     if as_json:
         entries, wrong = baseline.read_baseline(json.loads(text), "b.json", {"C001"}, {})
     else:
@@ -300,23 +316,24 @@ def test_a_written_baseline_reads_back(as_json: bool) -> None:
         document = read_yaml(text, "b.yml")
         assert () == document.problems
         entries, wrong = baseline.read_baseline(document.values, "b.yml", {"C001"}, {})
-    assert [] == wrong
+    assert ([], [accepted]) == (wrong, [one.waiver for one in entries])
     assert [] == rules(judged(record(ID, TIER), accepted=entries))
 
 
 @pytest.mark.parametrize(
-    ("document", "rule"),
+    ("document", "rule", "line"),
     [
-        ({"rule": "C001"}, "S001"),
-        ([{"rule": "C001", "path": "tier", "reason": "x", "owner": "@y"}], "S001"),
-        ([{"rule": "C9", "file": "f", "reason": "x", "owner": "@y"}], "S002"),
-        (["C001"], "S001"),
+        ({"rule": "C001"}, "S001", 1),
+        ([{"rule": "C001", "path": "tier", "reason": "x", "owner": "@y"}], "S001", 7),
+        ([{"rule": "C001", "subject": "s", "file": "f", "reason": "x", "owner": "@y"}], "S001", 7),
+        ([{"rule": "C9", "file": "f", "reason": "x", "owner": "@y"}], "S002", 7),
+        (["C001"], "S001", 7),
     ],
 )
-def test_a_baseline_that_cannot_be_read_is_an_error(document: Any, rule: str) -> None:
-    """Never an empty one."""
-    entries, wrong = baseline.read_baseline(document, "b.yml", {"C001"}, {})
-    assert ([], [rule]) == (entries, [one.rule for one in wrong])
+def test_a_baseline_that_cannot_be_read_is_an_error(document: Any, rule: str, line: int) -> None:
+    """Never an empty one; an entry at its own line."""
+    entries, wrong = baseline.read_baseline(document, "b.yml", {"C001"}, {0: 7})
+    assert ([], [(rule, line)]) == (entries, [(one.rule, one.line) for one in wrong])
 
 
 # --- a registry ------------------------------------------------------------------------------------
