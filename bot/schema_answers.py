@@ -150,7 +150,7 @@ def diff_report(
     except PortError as error:
         return unread(error)
     compared = compare(old, new, state.compatibility, referenced)
-    return _diff(state, old, new, compared, sources, command)
+    return _diff(state, old, new, compared, sources)
 
 
 def _chosen(state: SubjectState, wanted: Sequence[int]) -> tuple[int, int] | str:
@@ -183,7 +183,6 @@ def _diff(
     new: SchemaVersion,
     compared: Comparison,
     sources: Sources,
-    command: str,
 ) -> Report:
     changes = compared.changes or ()
     not_known = () if compared.changes is not None else (f"what changed: {compared.reason}",)

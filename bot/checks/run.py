@@ -36,7 +36,7 @@ from bot.checks.rules import ALL
 from bot.checks.settings import SchemaSettings
 from bot.checks.subjects import subject_of
 from bot.checks.violation import Pointer, Severity, Violation
-from bot.descriptors import ProtoFile, ProtoSet
+from bot.descriptors import ProtoSet
 
 SHOWN_NAMES = 3
 
@@ -109,6 +109,10 @@ class Protos:
     now: ProtoSet = field(default_factory=ProtoSet)
     snapshots: Mapping[str, ProtoSet] = field(default_factory=dict)
     versions: Mapping[str, tuple[ProtoBefore, ...]] = field(default_factory=dict)
+
+
+NO_PROTOS = Protos()
+NO_PROTO_SET = ProtoSet()
 
 
 @dataclass(frozen=True)
@@ -189,17 +193,9 @@ def with_protos(corpus: Corpus, now: ProtoSet) -> Corpus:
     found = [proto_waivers(file, ALL) for file in now.files.values()]
     return replace(
         corpus,
-        messages={path: _first_message(file) for path, file in now.files.items() if file.messages},
+        messages={path: file.messages[0].name for path, file in now.files.items() if file.messages},
         waivers=(*corpus.waivers, *(waiver for waivers, _ in found for waiver in waivers)),
         violations=(*corpus.violations, *not_compiled(now.errors), *(one for _, wrong in found for one in wrong)),
-    )
-
-
-def _first_message(file: ProtoFile) -> str:
-    return (
-        file.messages[0].name
-        if "." in file.messages[0].name or not file.package
-        else (f"{file.package}.{file.messages[0].name}")
     )
 
 
@@ -246,10 +242,6 @@ def _cycles(parts: Mapping[str, Part]) -> Iterator[Violation]:
     for cycle in topological(parts.values())[1]:
         words = f"files use each other's types: {' uses '.join(cycle)}: none can be registered before the other"
         yield Violation("S006", Severity.ERROR, cycle[0], "", words, "Define the types in one file.", pointer=())
-
-
-NO_PROTOS = Protos()
-NO_PROTO_SET = ProtoSet()
 
 
 def check(
@@ -449,7 +441,7 @@ def _proto_violations(
         before = [
             ProtoBefore(old, snapshot.name)
             for snapshot in snapshots
-            if (old := protos.snapshots.get(snapshot.name, ProtoSet()).files.get(path)) is not None
+            if (old := protos.snapshots.get(snapshot.name, NO_PROTO_SET).files.get(path)) is not None
         ]
         unchanged = any(path in snapshot.unchanged for snapshot in snapshots)
         yield from lint_proto(new, settings, bool(before) or unchanged)
@@ -459,7 +451,7 @@ def _proto_violations(
         if registered := protos.versions.get(path):
             yield from judge_proto(new, registered, level_of(path), settings, subject, elsewhere)
     for snapshot in snapshots:
-        compiled = protos.snapshots.get(snapshot.name, ProtoSet()).files
+        compiled = protos.snapshots.get(snapshot.name, NO_PROTO_SET).files
         wanted = [path for path in snapshot.before if path in protos.now.files and path not in compiled]
         if wanted:
             notes.append(f"not compared, it did not compile at {snapshot.name}: {_listed(wanted)}")

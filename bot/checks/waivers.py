@@ -86,7 +86,7 @@ def read_entry(entry: Any, rules: Collection[str]) -> tuple[str, Waiver | None, 
     rule, until = entry["rule"], entry.get("until")
     if until is not None and _day(until) is None:
         return "", None, ("S001", f"`until` is not a date: {until!r}", 'Write the last day: "until": "2027-01-31".')
-    if rules and rule not in rules:
+    if rule not in rules:
         near = get_close_matches(rule.upper(), sorted(rules), 1)
         return "", None, ("S002", f"there is no rule {rule}", f"Write {near[0]}." if near else "Remove the waiver.")
     if rule in NEVER or rule.startswith("S"):

@@ -267,7 +267,7 @@ def _added(
     if (old := table.column(name)) is not None:
         if action.if_not_exists or old.type.node == found.node:
             return table, ()
-        return table, (_other_type(old, column),)
+        return table, (_other_type(column),)
     default, more = _default(column.name, column.default, found)
     if column.in_key:
         more = (*more, key_changed(column.name))
@@ -396,7 +396,7 @@ def _generated(column: ColumnDefinition) -> Remark:
     )
 
 
-def _other_type(old: Column, column: ColumnDefinition) -> Remark:
+def _other_type(column: ColumnDefinition) -> Remark:
     return Remark(
         "D001",
         column.name,
