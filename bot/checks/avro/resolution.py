@@ -6,7 +6,8 @@ Invariants
     A branch of a reader's union is chosen by the kind and the name of what was written, never by trying whether its
     inside can be read. So a conflict inside a branch is told where it is, each pair of records is looked at once, and
     recursive types end.
-    A written field feeds one field of the reader: its namesake, else the first that has its name for an alias.
+    A written field feeds one field of the reader: the last that has its name for an alias, else its namesake. Java reads
+    so (`Schema.applyAliases` renames what was written, then goes by names).
     Nothing here calls itself: a schema hundreds of levels deep is resolved on a stack of its own.
 
 Where the specification leaves a choice: of several branches that match by their unqualified name, the one with the very
@@ -80,17 +81,13 @@ def incompatibilities(reader: Schema, writer: Schema) -> tuple[Incompatibility, 
 
 def paired_fields(reader: Record, writer: Record) -> list[tuple[Field, Field | None]]:
     """Return each field of the reader with the written field that it is read from, None where there is none."""
-    written = {field.name: field for field in writer.fields}
-    pairs = [(field, written.get(field.name)) for field in reader.fields]
-    if any(field.aliases and found is None for field, found in pairs):
-        taken = {field.name for field, found in pairs if found is not None}
-        for index, (field, found) in enumerate(pairs):
-            if found is None and field.aliases:
-                alias = next((alias for alias in field.aliases if alias in written and alias not in taken), None)
-                if alias is not None:
-                    taken.add(alias)
-                    pairs[index] = (field, written[alias])
-    return pairs
+    renamed = {alias: field.name for field in reader.fields for alias in field.aliases}
+    written = {field.name: field for field in writer.fields if field.name not in renamed}
+    if renamed:
+        for field in writer.fields:
+            if field.name in renamed:
+                written.setdefault(renamed[field.name], field)
+    return [(field, written.get(field.name)) for field in reader.fields]
 
 
 def same_name(reader: Named, writer: Named) -> bool:
