@@ -416,7 +416,9 @@ def _other_subjects(corpus: Corpus, snapshot: Snapshot, earlier: _Earlier, setti
         was, now = subject_of(old_file, name, settings.subjects), corpus.subject(file, settings)
         if was == now:
             continue
-        said = f"{file} was {old_file} at {snapshot.name}, and is compared with that"
+        said = f"{file} was {old_file} at {snapshot.name}"
+        if old is not None or corpus.sources[file].kind == "proto":
+            said += ", and is compared with that"
         if old_file == file:
             said = f"{file}: its {name} is called {new.name if new else None} now"
         said += f"; its subject was {was or 'none'} and is {now or 'none'}: to the registry, and to consumers, that is "

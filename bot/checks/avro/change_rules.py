@@ -162,7 +162,9 @@ RULES: tuple[Rule, ...] = (
         "An error where the level has old readers (FORWARD, FULL) and the field had no default, and under an Iceberg "
         "profile, whose sink does not drop columns (FIELD_DELETED in Confluent's LOGICAL policy); else a warning. "
         "Under the Flink profile alone it is fine. A field renamed with an alias is gone for whoever knows it by "
-        "name, since no sink sees aliases: an error under an Iceberg profile, a warning under Flink's, else a note.",
+        "name, since no sink sees aliases: an error under an Iceberg profile, a warning under Flink's, else a note. "
+        "Apache Iceberg's sink goes by the record's names, or by the table's `schema.name-mapping.default`: with both "
+        "names there, waive it. A Flink table derives its reader's schema from its own DDL.",
         _change(_record(_EMAIL), _EMPTY),
         _change(_record(_EMAIL), _EMPTY, "BACKWARD", "flink"),
     ),

@@ -257,7 +257,7 @@ class Judgement:
         severity = Severity.NOTE
         if self.iceberg:
             severity = Severity.ERROR
-            said += "an Iceberg sink adds a column, and fills the old one no more"
+            said += f"an Iceberg sink fills column {was.name} no more, and adds another or drops the values"
         elif self.settings.profiles:
             severity = Severity.WARNING
             said += f"a Flink table that names {was.name} reads null there, or fails"

@@ -593,6 +593,14 @@ def test_of_many_files_with_another_subject_three_are_told(count: int, more: tup
     assert (3 + len(more), more) == (len(notes), notes[3:])
 
 
+def test_a_moved_json_schema_is_not_said_to_be_compared() -> None:
+    """Only a registry judges it; that its subject is another one holds for it as well."""
+    text = '{"$schema": "x"}'
+    before = Snapshot("main", {"b-value.json": text}, frozenset(), renamed={"b-value.json": "a-value.json"})
+    (note,) = check(read([Source("b-value.json", text, "json")]), SchemaSettings(), TODAY, (before,)).notes
+    assert note.startswith("b-value.json was a-value.json at main; its subject was a-value and is b-value")
+
+
 def test_a_deleted_file_that_is_no_schema_had_no_subject() -> None:
     """A folder of schemas may hold settings."""
     deleted = {"schemas/package.json": '{"name": "x"}', "schemas/a-value.json": '{"$schema": "x"}'}
