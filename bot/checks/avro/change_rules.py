@@ -97,7 +97,7 @@ RULES: tuple[Rule, ...] = (
         "A reader that meets an unknown symbol takes the *enum's* default; the field's default does not help (Java: "
         "MISSING_ENUM_SYMBOLS). Under FORWARD and FULL the same holds for a symbol that is added: the readers of the "
         "old schema meet it. A symbol that goes from an enum with a default is a warning: records that have it are "
-        "read as the default from then on.",
+        "read as the default from then on. So is one that goes where the level does not ask for old records.",
         *_both("status", _enum("NEW", "PAID"), _enum("NEW"), _enum("NEW", "PAID", "SENT", default="NEW")),
         also=("A107",),
     ),

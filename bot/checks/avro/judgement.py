@@ -363,13 +363,17 @@ class Judgement:
             self._tell(rule, Severity.ERROR, path, pointer, message, remedy, version)
 
     def _symbols_lost(self, last: _Beside) -> None:
-        """C004 as a warning: the enum's default takes the place of a symbol, in silence."""
+        """C004 as a warning: the enum's default takes a symbol's place in silence, or no level asks who reads it."""
         for one in last.of("enum"):
             after = one.new_named
-            if not one.removed or not isinstance(after, Enumeration) or after.default is None:
+            if not one.removed or not isinstance(after, Enumeration) or (last.name, one.path) in self.covered:
                 continue
-            said = f"enum {unqualified(after.name)} lost {', '.join(one.removed)}: records that have it are read as "
-            said += f"{after.default}, its default symbol, and nobody notices"
+            said = f"enum {unqualified(after.name)} lost {', '.join(one.removed)}: records that have it "
+            said += (
+                "can no longer be read with this schema"
+                if after.default is None
+                else f"are read as {after.default}, its default symbol, and nobody notices"
+            )
             remedy = f'Keep it: "symbols": {fragment([*after.symbols, *one.removed])}'
             self._tell("C004", Severity.WARNING, one.path, one.new, said, remedy, last)
 

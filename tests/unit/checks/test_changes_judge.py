@@ -224,6 +224,54 @@ def test_each_cause_is_told_once_by_its_rule(what: str) -> None:
     assert expected == [(one.rule, str(one.severity), one.path, one.pointer) for one in found]
 
 
+BACKWARD = {"BACKWARD", "BACKWARD_TRANSITIVE", "FULL", "FULL_TRANSITIVE"}
+AT_EVERY_LEVEL: dict[str, tuple[Any, Any, Any]] = {
+    # what it is: old, new, and what is told at a level
+    "symbols reordered": (x(enum("A", "B")), x(enum("B", "A")), lambda _: ("C020", "note")),
+    "fields reordered": (
+        record(ID, optional("x", "int")), record(optional("x", "int"), ID), lambda _: ("C020", "note"),
+    ),
+    "documentation": (x("int"), x("int", doc="y"), lambda _: ("C020", "note")),
+    "default": (x("int", default=0), x("int", default=1), lambda _: ("C016", "warning")),
+    "default gone": (
+        x("int", default=0), x("int"),
+        lambda level: ("C016", "error" if level in BACKWARD and level.endswith("TRANSITIVE") else "warning"),
+    ),
+    "default symbol": (x(enum("A", "B", default="A")), x(enum("A", "B", default="B")), lambda _: ("C016", "warning")),
+    "default symbol gone": (x(enum("A", "B", default="A")), x(enum("A", "B")), lambda _: ("C016", "warning")),
+    "symbol gone": (
+        x(enum("A", "B")), x(enum("A")),
+        lambda level: ("C004", "error" if level in BACKWARD else "warning"),
+    ),
+    "symbol gone, default": (x(enum("A", "B")), x(enum("A", default="A")), lambda _: ("C004", "warning")),
+    "size": (x(fixed(4)), x(fixed(8)), lambda level: ("C018" if level == "NONE" else "C007", "error")),
+    "namespace": (record(ID, name="a.R"), record(ID, name="b.R"), lambda _: ("C006", "warning")),
+    "name": (
+        record(ID, name="R"), record(ID, name="S"),
+        lambda level: ("C006", "warning" if level == "NONE" else "error"),
+    ),
+    "name, alias": (
+        record(ID, name="R"), record(ID, name="S", aliases=["R"]),
+        lambda level: ("C006", "error" if level.startswith(("FORWARD", "FULL")) else "warning"),
+    ),
+    "field's name, alias": (
+        x("int"), record(field("y", "int", aliases=["x"])),
+        lambda level: ("C002", "error") if level.startswith(("FORWARD", "FULL")) else ("C011", "note"),
+    ),
+    "field's name, alias and default": (
+        x("int", default=0), record(field("y", "int", default=0, aliases=["x"])), lambda _: ("C011", "note"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("what", AT_EVERY_LEVEL)
+def test_no_level_passes_over_a_change_in_silence(what: str, level: str) -> None:
+    """By one rule at all levels, as gravely as the level takes it."""
+    old, new, told = AT_EVERY_LEVEL[what]
+    assert [told(level)] == [(one.rule, str(one.severity)) for one in judged(old, new, level)]
+
+
 def test_the_decision_can_be_pasted() -> None:
     """C001 names the type, what the registry will do, and the field's JSON, other attributes kept."""
     (found,) = judged(record(ID), record(ID, field("tier", "string", doc="the plan")))
