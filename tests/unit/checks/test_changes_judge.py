@@ -75,6 +75,9 @@ TABLE: dict[str, Row] = {
                          ("NONE", "flink", "iceberg-v3"), [("C011", "error", "email", FIRST)]),
     "renamed, iceberg, forward": (record(field("mail", "string")), record(field("email", "string", aliases=["mail"])),
                                   ("FULL", "iceberg-v3"), [("C002", "error", "mail", FIRST)]),
+    "an alias of a field that is still here": (
+        record(field("mail", "string")), record(field("mail", "string"), field("email", "string", aliases=["mail"])),
+        ("BACKWARD",), [("C001", "error", "mail", FIRST), ("C011", "warning", "email", SECOND)]),
     "narrowed": (x("long"), x("int"), ("BACKWARD",), [("C003", "error", "x", TYPE)]),
     "narrowed, forward": (x("long"), x("int"), ("FORWARD",), []),
     "widened": (x("int"), x("long"), ("BACKWARD", "iceberg-v2"), []),
@@ -341,6 +344,15 @@ def test_the_remedies_of_a_rename_and_of_a_lost_symbol_pass_when_pasted() -> Non
     symbols = json.loads(lost.remedy.removeprefix('Keep it: "symbols": '))
     assert [] == [*judged(x(enum("A", "B")), x(enum(*symbols, default="A")))]
     assert "read as A" in lost.message
+
+
+def test_an_alias_of_a_field_that_is_still_here_is_taken_out() -> None:
+    """Else what was written of the one is read as the other; both findings tell the same remedy."""
+    old = record(field("mail", "string"))
+    email = field("email", ["null", "string"], default=None)
+    found = judged(old, record(field("mail", "string"), {**email, "aliases": ["mail", "post"]}))
+    assert {'Write in field "email": "aliases": ["post"]'} == {one.remedy for one in found}
+    assert () == judged(old, record(field("mail", "string"), {**email, "aliases": ["post"]}))
 
 
 def test_what_moves_with_its_record_is_told_once() -> None:
