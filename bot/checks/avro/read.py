@@ -136,7 +136,8 @@ def topological(parts: Iterable[Part]) -> tuple[tuple[str, ...], tuple[tuple[str
 
     Files in a cycle can be read and checked, but never registered: each would have to be there first.
     """
-    needs = {file: set(names.values()) for file, names in imports(parts).items()}
+    # No sets: which cycle is found first must not differ from run to run.
+    needs = {file: dict.fromkeys(names.values()) for file, names in imports(parts).items()}
     cycles: list[tuple[str, ...]] = []
     while True:
         try:
@@ -144,7 +145,7 @@ def topological(parts: Iterable[Part]) -> tuple[tuple[str, ...], tuple[tuple[str
         except CycleError as error:
             cycle = error.args[1]
             cycles.append(tuple(reversed(cycle)))
-            needs[cycle[1]].discard(cycle[0])
+            del needs[cycle[1]][cycle[0]]
 
 
 def full_name(name: str, namespace: str | None) -> str:

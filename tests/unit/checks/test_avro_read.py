@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -199,6 +200,21 @@ def test_a_cycle_of_files_is_read_and_reported() -> None:
     assert "a.C" == files[-1]
 
 
+def test_what_files_of_a_cycle_need_beside_it_still_comes_first() -> None:
+    """The cycle is broken in one place only."""
+    written = (("a.A", "a.B", "a.Z"), ("a.B", ["null", "a.A"], "a.Z"), ("a.Z", "int"))
+    files, cycles = topological([read_part(record(*one), one[0]) for one in written])
+    assert ("a.Z", 1) == (files[0], len(cycles))
+
+
+def test_cycles_come_in_the_order_in_which_the_files_use_each_other() -> None:
+    """A baseline knows a cycle by its first file: the next run has to say the same."""
+    names = [f"a.{letter}" for letter in "QWERTYUI"]
+    documents = [record(name, *(["null", other] for other in names if other != name)) for name in names]
+    _, cycles = topological([read_part(document, document["name"]) for document in documents])
+    assert [(one, other, one) for one, other in combinations(names, 2)] == list(cycles)
+
+
 def test_a_broken_file_breaks_those_that_use_it_and_no_other() -> None:
     """Nothing is compared that lacks a part."""
     parts = [read_part(record(*one), one[0]) for one in (("a.A", "a.B"), ("a.B", "a.Gone"), ("a.C", "int"))]
@@ -206,6 +222,58 @@ def test_a_broken_file_breaks_those_that_use_it_and_no_other() -> None:
     assert {"a.C"} == set(schemas)
     assert [("A002", "a.B")] == [(one.rule, one.file) for one in wrong]
     assert {"a.A", "a.B"} == set(incomplete(parts, schemas))
+
+
+@pytest.mark.parametrize("slip", ["a.A", "a.B"])
+def test_a_file_with_a_slip_is_not_compared_though_all_its_names_are_known(slip: str) -> None:
+    """Its own slip, or one in a file that it uses: a field may be missing there."""
+    uses = {"a.A": ("a.B",), "a.B": ("int",), "a.C": ("a.B",)}
+    parts = [read_part(record(name, *types, *([3] if name == slip else [])), name) for name, types in uses.items()]
+    schemas, wrong = link(parts)
+    assert () == wrong
+    assert ({"a.B", "a.C"} if slip == "a.A" else set()) == set(schemas)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (record("R", "int"), record("R", "long")),
+        (record("R") | {"fields": [{"name": "f", "type": "int", "default": 0}]},
+         record("R") | {"fields": [{"name": "f", "type": "int", "default": False}]}),
+        (record("R", {"type": "long", "logicalType": "timestamp-millis"}), record("R", "long")),
+        (record("R", {"type": "array", "items": "int"}), record("R", {"type": "array", "items": "long"})),
+        (record("R", {"type": "map", "values": "int"}), record("R", {"type": "map", "values": "long"})),
+        (record("R", ["null", "int"]), record("R", ["int", "null"])),
+        ({"type": "fixed", "name": "R", "size": 4}, {"type": "fixed", "name": "R", "size": 8}),
+        ({"type": "fixed", "name": "R", "size": 4},
+         {"type": "fixed", "name": "R", "size": 4, "logicalType": "decimal", "precision": 4}),
+        ({"type": "enum", "name": "R", "symbols": ["A"]}, {"type": "enum", "name": "R", "symbols": ["B"]}),
+        ({"type": "enum", "name": "R", "symbols": ["A"]},
+         {"type": "enum", "name": "R", "symbols": ["A"], "default": "A"}),
+    ],
+)  # fmt: skip
+def test_all_that_a_reader_sees_makes_two_definitions_differ(one: Any, other: Any) -> None:
+    """Types, defaults, logical types, symbols; said once, however often the name is used."""
+    user = record("U", "R", "R")
+    assert [("A003", "0.avsc", ("fields", 0, "type"))] == found(user, one, other)
+    assert [] == found(user, one, one)
+
+
+def test_an_ambiguous_name_is_told_in_the_file_that_writes_it() -> None:
+    """Not in those that use that file."""
+    user, middle = record("a.U", "a.M"), record("a.M", "a.R")
+    assert [("A003", "1.avsc")] == [one[:2] for one in found(user, middle, record("a.R", "int"), record("a.R", "long"))]
+
+
+def test_what_cannot_stand_is_read_as_what_readers_take_it_for() -> None:
+    """An order that is none is ascending; a scale that is no number is none."""
+    decimal = {"type": "bytes", "logicalType": "decimal", "precision": 4, "scale": "2"}
+    document = record("R", decimal) | {"fields": [{"name": "f", "type": decimal, "order": "up"}]}
+    read = read_part(document, "a.avsc").defined["R"]
+    assert isinstance(read, Record)
+    (field,) = read.fields
+    assert isinstance(field.type, Primitive)
+    assert ("ascending", Logical("decimal", 4, None)) == (field.order, field.type.logical)
 
 
 @pytest.mark.parametrize(
