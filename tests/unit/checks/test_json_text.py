@@ -73,6 +73,29 @@ def test_a_long_line_is_cut_around_the_place() -> None:
 
 
 @pytest.mark.parametrize(
+    ("before", "after", "text"),
+    [
+        ("", "", "[" + "1," * 48 + "]"),
+        ("", " ...", "[x" + ",1" * 60 + "]"),
+        ("... ", "", "[" + "1," * 60 + "x]"),
+        ("... ", "", "[" + "1," * 60 + "x" + ",1" * 16 + "]"),
+        ("... ", " ...", "[" + "1," * 60 + "x" + ",1" * 16 + " ]"),
+    ],
+)
+def test_a_line_that_was_cut_says_on_which_side(before: str, after: str, text: str) -> None:
+    """A hundred characters are shown; three dots are never a part of the file."""
+    _, line, caret = parse(text, "a.avsc")[1][0].message.split("\n")
+    assert (before, after) == (line[2:][: len(before)], line[len(line) - len(after) :])
+    assert (before != "", after != "") == (line[2:].startswith("..."), line.endswith("..."))
+    assert line[caret.index("^")] in "x,"
+
+
+def test_a_line_of_windows_is_quoted_without_its_end() -> None:
+    """A carriage return would put the cursor back."""
+    assert '  {"a" 1}' == parse('{"a" 1}\r\n', "a.avsc")[1][0].message.split("\n")[1]
+
+
+@pytest.mark.parametrize(
     ("document", "places", "text"),
     [
         ({"a": 1}, [(1, 1)], '\ufeff{"a": 1}'),
@@ -97,6 +120,8 @@ def test_a_key_that_stands_twice_names_both_places() -> None:
     _, (one,) = parse('{"fields": [\n {"doc": "a",\n  "doc": "b"}]}', "a.avsc")
     assert (3, 3, "fields[0].doc") == (one.line, one.column, one.path)
     assert "first at 2:3" in one.message
+    _, (one,) = parse('{"fields": [1, {}, {"doc": "a", "doc": "b"}]}', "a.avsc")
+    assert "fields[2].doc" == one.path
 
 
 def test_the_deepest_nesting_that_is_allowed_is_read_whole() -> None:
@@ -112,6 +137,7 @@ def test_the_deepest_nesting_that_is_allowed_is_read_whole() -> None:
         ('["\ufffd"]', (1, 3), "0xE9 is not UTF-8", '["é"]'.encode("latin-1")),
         ('\n["é\ufffd"]', (2, 4), "0xFF is not UTF-8", b'\n["\xc3\xa9\xff"]'),
         ('["é"]', (1, 1), "UTF-16", '["é"]'.encode("utf-16")),
+        ('["é"]', (1, 1), "UTF-16", b"\xfe\xff" + '["é"]'.encode("utf-16-be")),
     ],
 )
 def test_bytes_that_are_not_utf_8_are_said_and_the_rest_is_read(
