@@ -70,13 +70,13 @@ def meant(written: str, reserved: Iterable[str]) -> str | None:
     """Return the reserved word that `written` misses by one edit (or by case, `_`, `-`), None where there is none."""
     squeezed = written.lower().replace("_", "").replace("-", "")
     for word in reserved:
-        if squeezed == word.lower() or _one_edit(squeezed, word.lower()):
+        if _at_most_one_edit(squeezed, word.lower()):
             return word
     return "aliases" if written == "alias" else None
 
 
-def _one_edit(one: str, other: str) -> bool:
-    """Return whether one insertion, deletion, replacement or swap of neighbours makes the words equal."""
+def _at_most_one_edit(one: str, other: str) -> bool:
+    """Return whether the words are equal, or one insertion, deletion, replacement or swap of neighbours makes them."""
     if abs(len(one) - len(other)) > 1:
         return False
     if len(one) > len(other):

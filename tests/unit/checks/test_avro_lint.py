@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from bot.checks.avro.lint import lint
 from bot.checks.avro.logical import digits
-from bot.checks.avro.naming import meaning, meant, snake_case
+from bot.checks.avro.naming import legal, meaning, meant, pascal_case, snake_case
 from bot.checks.avro.read import incomplete, link, read_part
 from bot.checks.settings import CanonicalField, SchemaSettings
 from bot.checks.violation import Pointer, Violation
@@ -38,6 +39,8 @@ def field(type_: Any, name: str = "f", **more: Any) -> dict[str, Any]:
 
 ENUM = {"type": "enum", "name": "E", "symbols": ["A", "B"], "default": "A"}
 FIXED = {"type": "fixed", "name": "F", "size": 2}
+MILLIS = {"type": "long", "logicalType": "timestamp-millis"}
+DECIMAL = {"type": "fixed", "name": "D", "size": 16, "logicalType": "decimal"}
 INNER = record(field("int", "a"), field("int", "b", default=1), name="I")
 
 
@@ -115,6 +118,14 @@ def test_the_place_of_a_wrong_default_is_the_innermost() -> None:
     (one,) = [one for one in check(document) if one.rule == "A008"]
     assert ("fields", 0, "default", 1, "a") == one.pointer
     assert "outside of int" in one.message
+    (one,) = [one for one in check(record(field([INNER, "null"], default={"a": "1"}))) if one.rule == "A008"]
+    assert ("fields", 0, "default", "a") == one.pointer
+
+
+def test_a_default_of_a_later_branch_names_the_branch() -> None:
+    """Counted from one, as people do."""
+    (one,) = [one for one in check(record(field(["null", "string", "int"], default=1))) if one.rule == "A009"]
+    assert "fits branch 3 (int)" in one.message
 
 
 def test_a_default_of_a_recursive_type_ends() -> None:
@@ -226,6 +237,7 @@ def test_a_schema_by_itself(expected: list[str], document: Any) -> None:
         (["A015"], {"type": "bytes", "logicalType": "decimal"}),
         (["A015"], {"type": "bytes", "logicalType": "decimal", "precision": 0}),
         (["A015"], {"type": "bytes", "logicalType": "decimal", "precision": "4"}),
+        (["A015"], {"type": "bytes", "logicalType": "decimal", "precision": True}),
         ([], {"type": "bytes", "logicalType": "decimal", "precision": 4, "scale": 4}),
         (["A015"], {"type": "bytes", "logicalType": "decimal", "precision": 4, "scale": 5}),
         (["A015"], {"type": "bytes", "logicalType": "decimal", "precision": 4, "scale": -1}),
@@ -333,6 +345,22 @@ def test_types_of_other_files_are_theirs() -> None:
         ('Did you mean "default"?', "A016", record(field("int", defualt=1))),
         ('Did you mean "timestamp-millis"?', "A012", record(field({"type": "long", "logicalType": "timestampmillis"}))),
         ('"first_name", and "aliases": ["firstName"]', "A103", record(field("int", "firstName"))),
+        ('"default": 2147483647, or "type": "long".', "A008", record(field("int", default=2**31))),
+        ('"default": -2147483648, or "type": "long".', "A008", record(field("int", default=-(2**31) - 1))),
+        ('"default": 9223372036854775807.', "A008", record(field("long", default=2**63))),
+        ('"default": "B".', "A008", record(field({**ENUM, "default": "B"}, default="C"))),
+        ('"default": "A".', "A008", record(field({**ENUM, "default": "C"}, default="D"))),
+        ('Add "e": "B".', "A008", record(field(record(field({**ENUM, "default": "B"}, "e"), name="I"), default={}))),
+        (f'"type": [{json.dumps(MILLIS)}, "null"], "default": 0.', "A009", record(field(["null", MILLIS], default=0))),
+        ('"size": 5, or "precision": 9.', "A015", record(field({**DECIMAL, "size": 4, "precision": 11}))),
+        ('"precision": 38.', "A015", record(field({**DECIMAL, "precision": "99"}))),
+        ('"precision": 1.', "A015", record(field({**DECIMAL, "precision": "0"}))),
+        ("boolean has: none.", "A012", record(field({"type": "boolean", "logicalType": "nonsense"}))),
+        (
+            f"Did you mean {json.dumps(MILLIS)}?",
+            "A012",
+            record(field({**MILLIS, "type": "string", "logicalType": "timestampmillis"})),
+        ),
     ],
 )
 def test_the_remedy_is_to_paste(remedy: str, rule: str, document: Any) -> None:
@@ -344,7 +372,8 @@ def test_the_remedy_is_to_paste(remedy: str, rule: str, document: Any) -> None:
     ("expected", "written"),
     [
         ("default", "defualt"), ("logicalType", "logicaltype"), ("logicalType", "logical_type"), ("doc", "docs"),
-        ("aliases", "alias"), ("name", "nam"), (None, "connect.name"), (None, "tags"), (None, "owner"),
+        ("aliases", "alias"), ("name", "nam"), ("name", "naxme"), ("name", "nome"), ("default", "defautl"),
+        ("doc", "DOC"), (None, "naxxme"), (None, "dfeaulx"), (None, "connect.name"), (None, "tags"), (None, "owner"),
     ],
 )  # fmt: skip
 def test_what_a_misspelt_attribute_meant(expected: str | None, written: str) -> None:
@@ -367,10 +396,24 @@ def test_what_a_name_says(expected: str, name: str) -> None:
     assert expected == " ".join(word for word, is_it in zip(("time", "money", "person"), found, strict=True) if is_it)
 
 
-@pytest.mark.parametrize(("expected", "name"), [("http_url_id", "HTTPUrlId"), ("a1_b", "a1B"), ("a_b", "a-b")])
+@pytest.mark.parametrize(
+    ("expected", "name"), [("http_url_id", "HTTPUrlId"), ("a1_b", "a1B"), ("a_b", "a-b"), ("op", "__op")]
+)
 def test_snake_case(expected: str, name: str) -> None:
     """Humps, digits and separators."""
     assert expected == snake_case(name)
+
+
+@pytest.mark.parametrize(("expected", "name"), [("a_b", "a-b"), ("_1a", "1a"), ("_", ""), ("a__", "aé-")])
+def test_the_nearest_legal_name_is_legal(expected: str, name: str) -> None:
+    """What is written instead must not be refused as well."""
+    assert expected == legal(name)
+
+
+@pytest.mark.parametrize(("expected", "name"), [("OrderLine", "order_line"), ("ABC", "aBC"), ("Type", "--")])
+def test_pascal_case(expected: str, name: str) -> None:
+    """Humps stay, and there is always a name."""
+    assert expected == pascal_case(name)
 
 
 def test_pointers_are_places() -> None:

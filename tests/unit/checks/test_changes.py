@@ -85,6 +85,8 @@ TABLE: list[tuple[str, Any, Any, list[tuple[str, str, str]]]] = [
     ("record renamed", record(ID, name="shop.Old"), record(ID, name="shop.New", aliases=["Old"]),
      [("", "name", "record renamed shop.Old -> shop.New")]),
     ("namespace", record(ID, name="a.R"), record(ID, name="b.R"), [("", "name", "namespace a -> b")]),
+    ("first namespace", record(ID, name="R"), record(ID, name="b.R"), [("", "name", "namespace none -> b")]),
+    ("last namespace", record(ID, name="a.R"), record(ID, name="R"), [("", "name", "namespace a -> none")]),
     ("fixed", record(field("h", fixed(4))), record(field("h", fixed(8))),
      [("h", "type", "type fixed(4) Hash -> fixed(8) Hash")]),
     ("another record", record(field("a", ADDRESS)), record(field("a", record(field("x", "int"), name="shop.Other"))),
