@@ -433,7 +433,7 @@ class Judgement:
                 remedy = 'First publish the enum with a "default": one of its symbols, then add the new one.'
             return said, pointer, remedy
         if rule == "C006":
-            if before is None or after is None:
+            if before is None or after is None or before.name in self.new.named:
                 was, now = type_words(version.old, old), type_words(self.new, new)
                 return f"{what} was {was}, and is {now}", pointer, keep
             said = f"{kind(after)} {before.name} of {what} is called {after.name} now, without an alias"

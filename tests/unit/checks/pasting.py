@@ -129,7 +129,7 @@ REMEDIES: Mapping[str, Callable[[Node, Pointer, Mapping[str, Any]], None]] = {
     r'Write "size": (?P<json>\d+)': _attribute("size"),
     r'Write "default": (?P<json>.*)': _default,
     r'Write in the enum: "default": (?P<json>"[^"]*")(, "symbols": (?P<json2>.*))?': _of_the_enum,
-    r'Keep it: "name": "(?P<name>[^"]*)"(, "namespace": "")?; also where it is used[.]': _name,
+    r'Keep it: "name": "(?P<name>[^"]*)"(, "namespace": "")?(; also where it is used[.])?': _name,
     r"Keep the name (?P<name>[^:]+): an alias .*": _name,
     r'Say so: "aliases": (?P<json>.*)': _aliases,
     r"Put them in the old order, new fields last: (?P<names>.*)": _order,

@@ -145,6 +145,15 @@ def test_a_type_that_is_defined_further_down_is_left_to_the_author() -> None:
     assert 'the field "a" as it was' in remedy(old, new)
 
 
+def test_a_field_that_takes_another_of_two_types_was_not_renamed() -> None:
+    """An alias would give one type the name of the other, which is still there."""
+    home, office = (record(field("street", "string"), name=f"shop.{name}") for name in ("Home", "Office"))
+    old = record(field("a", home), field("b", office), field("c", "Home"))
+    (found,) = errors(record(field("a", home), field("b", office), field("c", "Office")), [old], "FULL", SETTINGS)
+    assert "field c was record Home, and is record Office" in found.message
+    assert 'Keep it as it was: {"name": "c", "type": "Home"} - and put' in found.remedy
+
+
 def test_a_required_field_that_went_comes_back_required() -> None:
     """Optional it would be as unreadable to the old readers as without it; then its way out is told."""
     old, new = record(field("a", "int"), field("b", "int")), record(field("a", "int"))
