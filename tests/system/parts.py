@@ -785,6 +785,14 @@ def _java(available: Available, heap_mb: int) -> list[str]:
     ]
 
 
+def avro_oracle(available: Available, folder: Path) -> list[str]:
+    """Compile AvroOracle.java beside the Avro that the converter brought, and return the command that runs it."""
+    libraries = f"{available.place('avro-converter') / 'avro-converter'}/*"
+    source = Path(__file__).with_name("AvroOracle.java")
+    subprocess.run(["javac", "--release", "17", "-proc:none", "-cp", libraries, "-d", folder, source], check=True)
+    return [*_java(available, heap_mb=256), "-cp", f"{folder}:{libraries}", "AvroOracle"]
+
+
 def _kafka_java(available: Available, folder: Path, heap_mb: int) -> list[str]:
     logging = _log_settings(folder)
     libraries = available.place("kafka") / "libs"

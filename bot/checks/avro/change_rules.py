@@ -114,9 +114,10 @@ RULES: tuple[Rule, ...] = (
         Severity.ERROR,
         "A type keeps its name, or has the old one as alias",
         "Records, enums and fixed match by unqualified name or by an alias with the full name (Java: NAME_MISMATCH): "
-        "the namespace may change, the name may not. An alias helps readers of the new schema only. Where the level "
-        "lets another full name pass, it is a warning for the record of the topic, whose generated class Confluent's "
-        "deserializer looks up by the name that was written (schema-registry #670, #3670), a note inside it.",
+        "the namespace may change, the name may not; but Java finds an enum or fixed of a union, and the aliases of a "
+        "record's fields, by the full name, so there a changed namespace needs the alias too; registries take it. "
+        "An alias helps readers of the new schema only. Where the level lets another full name pass, it is a warning "
+        "for the record of the topic, whose generated class Confluent's deserializer looks up by the name that was written (schema-registry #670, #3670), a note inside it.",
         *_both("address", _ADDRESS, _HOME, {**_ADDRESS, "doc": "Where the parcel goes to."}),
     ),
     Rule(

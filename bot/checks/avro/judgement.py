@@ -112,6 +112,7 @@ class Judgement:
         self.iceberg = bool(settings.profiles & {"iceberg-v2", "iceberg-v3"})
         self.found: list[Violation] = []
         self.told: set[tuple[str, str]] = set()
+        self.renamed: set[str] = set()  # paths whose C011 is about the last version's name alone
         self.covered: set[tuple[str, str]] = set()  # (version, path) whose types cannot be read
 
     def violations(self) -> tuple[Violation, ...]:
@@ -127,6 +128,8 @@ class Judgement:
         for version in (last, *older):
             self._unreadable(version)
         self._symbols_lost(last)
+        for version in (last, *(older if self.backward else ())):
+            self._namespaces(version, self.forward and version is last)
         self._names(last)
         if not (self.backward or self.forward or self.iceberg):
             self._replaced(last)
@@ -272,13 +275,15 @@ class Judgement:
                 f"field {one.place.old_path} is still here, yet what was written of it is read as {now.name}, by its "
             )
             said += "alias"
+        self.renamed.add(one.path)
         self._tell("C011", severity, one.path, one.new, said, remedy, last)
 
     def _missing(self, version: _Beside) -> None:
         """C002: a field that one side lacks, where no other rule told of it."""
         for conflict in version.conflicts:
             path = conflict.path
-            if not conflict.missing or any((rule, path) in self.told for rule in ("C001", "C011", "C016", "C018")):
+            told = any((rule, path) in self.told for rule in ("C001", "C011", "C016", "C018"))
+            if not conflict.missing or (told and path not in self.renamed):
                 continue
             pointer: Pointer | None = conflict.pointer
             if conflict.backward:
@@ -376,6 +381,41 @@ class Judgement:
             )
             remedy = f'Keep it: "symbols": {fragment([*after.symbols, *one.removed])}'
             self._tell("C004", Severity.WARNING, one.path, one.new, said, remedy, last)
+
+    def _namespaces(self, version: _Beside, forward: bool) -> None:
+        """C006: what registries take, by unqualified names, and Java cannot read, which looks for full ones (measured):
+        enums and fixed in a union, and records of which a field has an alias. Old readers (`forward`) of versions with
+        different names cannot all be served: of these only the last is asked for."""
+        if not (self.backward or self.forward):
+            return
+        renamed = {id(one.new_named) for one in version.of("renamed")}
+        for one in version.of("name"):
+            before, after = one.old_named, one.new_named
+            if before is None or after is None or unqualified(before.name) != unqualified(after.name):
+                continue
+            by_alias = before.name in after.aliases
+            if (by_alias and not forward) or (version.name, one.path) in self.covered:
+                continue
+            if isinstance(after, Record):
+                fails = id(after) in renamed and not by_alias
+                where = "so the aliases of its fields are not looked at"
+            else:
+                types = (
+                    one.place.old_field.type if one.place.old_field else version.old.root,
+                    one.place.new_field.type if one.place.new_field else self.new.root,
+                )
+                fails = any(isinstance(type_, Union) for type_ in types)
+                where = "and in a union it is not found by its short name"
+            if not fails:
+                continue
+            said = f"{kind(after)} {before.name} is called {after.name} now, {where}"
+            said += ": registries take it, readers in Java fail"
+            remedy = f'Keep it: "name": {fragment(before.name)}'
+            if "." not in before.name:
+                remedy += ', "namespace": ""'
+            elif not forward:
+                remedy = f'Say so: "aliases": {fragment([before.name, *after.aliases])}'
+            self._tell("C006", Severity.ERROR, one.path, one.new, said, remedy, version)
 
     def _names(self, last: _Beside) -> None:
         """C006 where every level lets it pass: generated classes and Connect know a type by its full name, no alias."""

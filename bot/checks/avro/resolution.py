@@ -6,8 +6,8 @@ Invariants
     A branch of a reader's union is chosen by the kind and the name of what was written, never by trying whether its
     inside can be read. So a conflict inside a branch is told where it is, each pair of records is looked at once, and
     recursive types end.
-    A written field feeds one field of the reader: the last that has its name for an alias, else its namesake. Java reads
-    so (`Schema.applyAliases` renames what was written, then goes by names).
+    A written field feeds one field of the reader: the last that has its name for an alias, else its namesake. Java
+    reads so (`Schema.applyAliases` renames what was written, then goes by names).
     Nothing here calls itself: a schema hundreds of levels deep is resolved on a stack of its own.
 
 Where the specification leaves a choice: of several branches that match by their unqualified name, the one with the very

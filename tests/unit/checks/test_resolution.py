@@ -93,6 +93,10 @@ CONFLICTS: list[tuple[str, Any, Any, list[tuple[str, str, tuple[Any, ...], tuple
      [("READER_FIELD_MISSING_DEFAULT_VALUE", "tier", ("fields", 1), ("fields",))]),
     ("added, default out of range", record(ID), record(ID, field("n", "int", default=1 << 31)),
      [("READER_FIELD_MISSING_DEFAULT_VALUE", "n", ("fields", 1), ("fields",))]),
+    ("added, default of more than a byte", record(ID), record(ID, field("b", "bytes", default="\u0100")),
+     [("READER_FIELD_MISSING_DEFAULT_VALUE", "b", ("fields", 1), ("fields",))]),
+    ("added, default that lacks a field", record(ID), record(ID, field("a", ADDRESS, default={})),
+     [("READER_FIELD_MISSING_DEFAULT_VALUE", "a", ("fields", 1), ("fields",))]),
     ("enum default is no field default", record(ID), record(ID, field("s", enum("A", default="A"))),
      [("READER_FIELD_MISSING_DEFAULT_VALUE", "s", ("fields", 1), ("fields",))]),
     *(
@@ -240,3 +244,29 @@ def test_a_thousand_equal_schemas_cost_next_to_nothing() -> None:
     for _ in range(1000):
         incompatibilities(pair, pair)
     assert time.process_time() - started < 0.5
+
+
+def test_a_conflict_has_the_path_of_each_side() -> None:
+    """Fields renamed by alias have two names, at every level; `path` is the reader's."""
+
+    def lines(outer: str, inner: str, type_: str, *aliases: str) -> Any:
+        of_inner, of_outer = ({"aliases": [one]} for one in aliases) if aliases else ({}, {})
+        line = record(field(inner, type_, **of_inner), name="shop.Line")
+        return record(field(outer, {"type": "array", "items": line}, **of_outer))
+
+    reader, writer = lines("lines", "price", "int", "cost", "rows"), lines("rows", "cost", "long")
+    (one,) = incompatibilities(schema(reader), schema(writer))
+    assert ("lines[].price", "rows[].cost") == (one.path, one.writer_path)
+
+
+def test_a_conflict_inside_types_of_other_files_stands_where_this_file_uses_them() -> None:
+    """However far inside: the pointers are into this file's text."""
+
+    def of_three_files(type_: str) -> Schema:
+        zip_code = record(field("zip", type_), name="shop.Place")
+        address = record(field("lines", "int"), field("place", "shop.Place"), name="shop.Address")
+        return schema(record(ID, field("ship_to", "shop.Address")), "a.avsc", ("b.avsc", address), ("c.avsc", zip_code))
+
+    (one,) = incompatibilities(of_three_files("int"), of_three_files("long"))
+    assert ("ship_to.place.zip", ("fields", 1, "type")) == (one.path, one.reader)
+    assert ("fields", 1, "type") == one.writer
