@@ -294,6 +294,14 @@ def test_a_baseline_of_a_file_without_a_subject_is_of_that_file_alone() -> None:
     assert ([True, False], []) == ([one.waiver is not None for one in waived], idle)
 
 
+def test_an_idle_entry_of_a_file_without_a_subject_is_told() -> None:
+    """Where that file was checked; elsewhere it may be another run's."""
+    shared_types = SchemaSettings(subjects={"schemas/**": "none"})
+    for file, told in ((FILE, ["S003"]), ("other/a.avsc", [])):
+        entry = baseline.Entry("A101", "gone", Waiver("r", "@o"), file=file)
+        assert told == rules(judged(record(ID), settings=shared_types, accepted=[entry], baseline_file="b.yml"))
+
+
 def test_an_empty_baseline_is_a_list_and_an_empty_file_is_one() -> None:
     """The first run that finds nothing writes what the next one reads."""
     accepted = Waiver("r", "@o")
@@ -477,6 +485,22 @@ def test_what_stands_in_a_file_that_did_not_change_is_older() -> None:
     assert not any(result.is_older(one) for one in result.violations if one.rule == "C001")
     broken = shared(record(ID, name="Place"), record(ID, SHIP, name="Order"), before)
     assert [("A002", False)] == [(one.rule, broken.is_older(one)) for one in broken.violations if one.file == ORDERS]
+
+
+def test_what_is_wrong_with_a_waiver_is_never_older() -> None:
+    """A waiver ends by its day, not by a change."""
+    corpus = read([Source(FILE, record({**ID, ATTRIBUTE: [{**WAIVER, "rule": "C999"}]}), "avro")])
+    result = check(corpus, SchemaSettings(), TODAY, (Snapshot("a", {}, frozenset({FILE})),))
+    assert [("S002", False)] == [(one.rule, result.is_older(one)) for one in result.violations]
+
+
+def test_a_fingerprint_follows_the_subject_over_a_move() -> None:
+    """Code Quality of GitLab would call a moved file's findings new; where there is no subject the file tells."""
+    one = Violation("C001", Severity.ERROR, "v1/a.avsc", "tier", "w", "r", subject="a-value")
+    assert one.fingerprint == replace(one, file="v2/a.avsc", line=9).fingerprint
+    assert one.fingerprint != replace(one, path="id").fingerprint
+    bare = replace(one, subject=None)
+    assert bare.fingerprint != replace(bare, file="v2/a.avsc").fingerprint
 
 
 def test_a_file_is_older_only_where_it_is_as_in_all_that_it_is_compared_with() -> None:
