@@ -117,7 +117,8 @@ RULES: tuple[Rule, ...] = (
         "the namespace may change, the name may not; but Java finds an enum or fixed of a union, and the aliases of a "
         "record's fields, by the full name, so there a changed namespace needs the alias too; registries take it. "
         "An alias helps readers of the new schema only. Where the level lets another full name pass, it is a warning "
-        "for the record of the topic, whose generated class Confluent's deserializer looks up by the name that was written (schema-registry #670, #3670), a note inside it.",
+        "for the record of the topic, whose generated class Confluent's deserializer looks up by the name that was "
+        "written (schema-registry #670, #3670), a note inside it.",
         *_both("address", _ADDRESS, _HOME, {**_ADDRESS, "doc": "Where the parcel goes to."}),
     ),
     Rule(

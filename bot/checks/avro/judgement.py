@@ -122,6 +122,8 @@ class Judgement:
         self._reserved(last)
         if not last.differences and not any(one.differences for one in older):
             return tuple(self.found)
+        for version in (last, *older):
+            self._read_twice(version)
         self._reused(last)
         self._added(last)
         self._removed(last)
@@ -198,6 +200,8 @@ class Judgement:
     def _added(self, last: _Beside) -> None:
         """C001; and C013, for what was decided in a way that Iceberg v2 cannot follow."""
         for one in last.of("added"):
+            if ("C002", one.path) in self.told:
+                continue
             fresh = one.new_field
             what = f"new field {one.path} ({type_words(self.new, fresh.type)})"
             if not decided(fresh):
@@ -221,6 +225,18 @@ class Judgement:
                 remedy = f"Make it optional: {self._paste(one).decision(self.new, fresh)}"
                 self._tell("C013", Severity.ERROR, one.path, one.new, said, remedy, last)
 
+    def _read_twice(self, version: _Beside) -> None:
+        """C002 too: an alias of what was written beside the field itself. Java refuses to read either (measured)."""
+        for one in version.of("removed", "added") if self.backward else ():
+            name = (one.old_field if one.kind == "removed" else one.new_field).name
+            taker, written = _taker(one, name), _names(one.old_named)
+            if taker is not None and {name, taker.name} <= written:
+                said = (
+                    f"{version.name} has {name} and {taker.name}, and both would be read as {taker.name}, by its alias"
+                )
+                remedy = _less_alias(name, taker)
+                self._tell("C002", Severity.ERROR, one.path, taker.pointer, f"{said}: Java refuses", remedy, version)
+
     def _removed(self, last: _Beside) -> None:
         """C011: an error where old readers or an Iceberg table need the field; a sink of Flink alone does not mind."""
         needed = {one.path for one in last.conflicts if one.missing and not one.backward}
@@ -230,6 +246,8 @@ class Judgement:
             if one.place.old_path not in needed:
                 self._renamed(one, last)
         for one in removed:
+            if ("C002", one.path) in self.told:
+                continue
             gone = one.old_field
             if gone.name in _names(one.new_named):
                 continue  # Another field's alias takes what was written: told there.
