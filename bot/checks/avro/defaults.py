@@ -26,6 +26,7 @@ from bot.checks.avro.schema import (
     Type,
     Union,
 )
+from bot.checks.avro.words import with_article
 from bot.checks.violation import Pointer
 
 INTEGERS = {"int": (-(2**31), 2**31 - 1), "long": (-(2**63), 2**63 - 1)}
@@ -146,7 +147,7 @@ def _primitive(kind: str, value: Any, pointer: Pointer) -> tuple[Fault, ...]:
     if kind in INTEGERS:
         low, high = INTEGERS[kind]
         if type(value) is not int:
-            return (_wrong(value, f"{_a(kind)} (a whole number)", "0", pointer),)
+            return (_wrong(value, f"{with_article(kind)} (a whole number)", "0", pointer),)
         if not low <= value <= high:
             words = f"default {_short(value)} is outside of {kind} ({low} to {high})"
             wider = (
@@ -205,7 +206,3 @@ def _wrong(value: Any, wanted: str, example: str, pointer: Pointer) -> Fault:
 def _short(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False, default=dict)
     return text if len(text) <= 60 else text[:60] + "..."
-
-
-def _a(kind: str) -> str:
-    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"

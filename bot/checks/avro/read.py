@@ -37,6 +37,7 @@ from bot.checks.avro.schema import (
     namespace_of,
     unqualified,
 )
+from bot.checks.avro.words import with_article
 from bot.checks.violation import Pointer, Severity, Violation
 
 _ORDERS = ("ascending", "descending", "ignore")
@@ -386,7 +387,7 @@ class _Reader:
     def _definition(self, kind: str, node: Mapping[str, Any], pointer: Pointer, outer: str, path: str) -> Type | None:
         written = node.get("name")
         if not isinstance(written, str) or not written:
-            words = f"{_a(kind)} without a name" if "name" not in node else f"{_short(written)} is not a name"
+            words = f"{with_article(kind)} without a name" if "name" not in node else f"{_short(written)} is not a name"
             self.unreadable(path, pointer, words, 'Write "name": "...".', "A005")
             return None
         given = node.get("namespace")
@@ -526,7 +527,3 @@ def _logical(node: Mapping[str, Any]) -> Logical | None:
 def _short(node: Any) -> str:
     text = json.dumps(node, ensure_ascii=False)
     return text if len(text) <= 60 else text[:60] + "..."
-
-
-def _a(kind: str) -> str:
-    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"

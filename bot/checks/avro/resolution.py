@@ -248,7 +248,7 @@ class _Resolution:
         for field, written in paired_fields(reader, writer):
             if written is None:
                 if not field.has_default or not fits(self.reader, field.type, field.default):
-                    todo.append(self._missing_field(reader, writer, field, place))
+                    todo.append(self._missing_field(writer, field, place))
             elif not _plainly_equal(field.type, written.type):
                 inner = _Place(
                     f"{place.path}.{field.name}" if place.path else field.name,
@@ -259,7 +259,7 @@ class _Resolution:
                 todo.append((field.type, written.type, inner))
         self.stack.extend(reversed(todo))
 
-    def _missing_field(self, reader: Record, writer: Record, field: Field, place: _Place) -> Incompatibility:
+    def _missing_field(self, writer: Record, field: Field, place: _Place) -> Incompatibility:
         why = "has no default"
         if field.has_default:
             why = f"its default {value_words(field.default)} is no value of {type_words(self.reader, field.type)}"

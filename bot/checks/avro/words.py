@@ -89,6 +89,11 @@ def meaning_change(old: Primitive | Fixed, new: Primitive | Fixed) -> str:
     return f"{logical_words(was)} -> {logical_words(now)}"
 
 
+def with_article(noun: str) -> str:
+    """Return `an enum`, `a fixed`."""
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
+
+
 def _meaning_words(logical: Logical | None) -> str:
     return "" if logical is None else f" ({logical_words(logical).rpartition('.')[2]})"
 
