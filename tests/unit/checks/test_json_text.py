@@ -33,6 +33,7 @@ from bot.checks.json_text import MAX_DEPTH, Key, decode, locate, parse
         ((1, 2), "not closed on its line", '["abc\n"]'),
         ((1, 2), "not closed on its line", '["abc'),
         ((1, 2), "half of a surrogate pair", '["\\ud800"]'),
+        ((1, 2), "half of a surrogate pair", '["\\udc00"]'),
         ((1, 8), 'open is the "[" of 1:6', '{"a":[1}'),
         ((1, 7), 'the "[" of 1:6 is still open', '{"a":['),
         ((2, 1), "text after the end", "[1]\n[2]"),
