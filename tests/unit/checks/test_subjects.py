@@ -69,6 +69,7 @@ def test_a_template_that_means_something_is_taken(template: str) -> None:
         ("/repo/schemas/*", "/repo/schemas/a", True),
         ("/schemas/*", "/repo/schemas/a", False),
         ("./schemas/*", "./schemas/a", True),
+        ("/schemas/*", "schemas/a", True),
         ("a?.avsc", "ab.avsc", True),
         ("a?.avsc", "a/.avsc", False),
         ("a.avsc", "aXavsc", False),
