@@ -230,9 +230,10 @@ class Judgement:
         for one in version.of("removed", "added") if self.backward else ():
             name = (one.old_field if one.kind == "removed" else one.new_field).name
             taker, written = _taker(one, name), _names(one.old_named)
-            if taker is not None and {name, taker.name} <= written:
+            others = [other for other in (taker.name, *taker.aliases) if other in written - {name}] if taker else []
+            if taker is not None and others and name in written:
                 said = (
-                    f"{version.name} has {name} and {taker.name}, and both would be read as {taker.name}, by its alias"
+                    f"{version.name} has {name} and {others[0]}, and both would be read as {taker.name}, by its alias"
                 )
                 remedy = _less_alias(name, taker)
                 self._tell("C002", Severity.ERROR, one.path, taker.pointer, f"{said}: Java refuses", remedy, version)
